@@ -13,14 +13,19 @@ from nflow_cli.config.strict import Strict, Text
 from nflow_cli.evaluation.tallies import effective
 from nflow_cli.evaluation.two_samples import ranks
 
-MOST_BINS, MOST_GROUPS = 8, 12  # bins of numbers, groups of levels
+MOST_BINS = 8  # of numbers
+MOST_GROUPS = 12  # of levels
 PAIRS_A_COLUMN = 2  # plotted
-STRONG, LOST = 0.3, 0.1  # association of a relation, and the difference of a lost one, at least
+STRONG = 0.3  # association of a relation, at least
+LOST = 0.1  # its difference in draws, at least, if the relation is lost
 COMPARED = 100  # columns, whose pairs are compared
 CHANCE = 0.01  # that any relation of an exact model is found lost
 RESAMPLES = 200
 MOST_ROWS = 5_000  # compared, and samples
-OTHER, MISSING, NEW = "other levels", "missing", "new level"
+# Groups that are no level.
+OTHER = "other levels"
+MISSING = "missing"
+NEW = "new level"
 
 
 class Groups(NamedTuple):
@@ -38,24 +43,37 @@ def grouped(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray, most: int) ->
 
     Occurring levels in order; of more than ``most``, the most frequent.
     """
-    known = [x[x >= 0].astype(int) for x in (rows, draws)]
-    size = 1 + max((int(x.max()) for x in known if len(x)), default=0)
-    shares = sum(np.bincount(x, minlength=size) / max(len(x), 1) for x in known)
+    row_levels = rows[rows >= 0].astype(int)
+    draw_levels = draws[draws >= 0].astype(int)
+    size = 1 + int(np.concatenate([row_levels, draw_levels]).max(initial=0))
+    shares = _shares(row_levels, size) + _shares(draw_levels, size)
     levels = np.flatnonzero(shares)
     if len(levels) > most:
-        levels = np.sort(np.argsort(-np.asarray(shares), kind="stable")[:most])
+        levels = np.sort(np.argsort(-shares, kind="stable")[:most])
     count = len(levels)
-    names = [kind.levels[i] if kind.levels else str(i) for i in levels] + [OTHER, MISSING, NEW]
+    names = [kind.levels[i] for i in levels] if kind.levels else [str(i) for i in levels]
+    names += [OTHER, MISSING, NEW]
     place = np.full(size, count)
     place[levels] = np.arange(count)
-    codes = []
-    for x in (rows, draws):
-        code = np.where(np.isnan(x), count + 1, count + 2)
-        code[x >= 0] = place[x[x >= 0].astype(int)]
-        codes.append(code)
-    kept = np.union1d(np.arange(count), np.concatenate(codes))
-    found = [np.searchsorted(kept, code) for code in codes]
-    return Groups([names[i] for i in kept], found[0], found[1])
+
+    def groups_of(cells: np.ndarray, cell_levels: np.ndarray) -> np.ndarray:
+        groups = np.where(np.isnan(cells), count + 1, count + 2)
+        groups[cells >= 0] = place[cell_levels]
+        return groups
+
+    row_groups = groups_of(rows, row_levels)
+    draw_groups = groups_of(draws, draw_levels)
+    kept = np.union1d(np.arange(count), np.concatenate([row_groups, draw_groups]))
+    return Groups(
+        names=[names[i] for i in kept],
+        rows=np.searchsorted(kept, row_groups),
+        draws=np.searchsorted(kept, draw_groups),
+    )
+
+
+def _shares(bins: np.ndarray, size: int) -> np.ndarray:
+    """Share of cells ``(size,)`` in each bin; 0 without cells."""
+    return np.bincount(bins, minlength=size) / max(len(bins), 1)
 
 
 def binned(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -65,13 +83,17 @@ def binned(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> tuple[np.nd
     rest; missing cells and new levels apart.
     """
     if kind.kind == "levels":
-        return grouped(kind, rows, draws, MOST_GROUPS)[1:]
+        groups = grouped(kind, rows, draws, MOST_GROUPS)
+        return groups.rows, groups.draws
     values = rows[~np.isnan(rows)]
     count = int(np.clip(round(len(values) ** (1 / 3)), 2, MOST_BINS))
     levels = np.arange(1, count) / count
     edges = np.unique(np.quantile(values, levels, method="inverted_cdf")) if len(values) else []
-    bins = [np.where(np.isnan(x), count, np.searchsorted(edges, x)) for x in (rows, draws)]
-    return bins[0], bins[1]
+
+    def bins_of(cells: np.ndarray) -> np.ndarray:
+        return np.where(np.isnan(cells), count, np.searchsorted(edges, cells))
+
+    return bins_of(rows), bins_of(draws)
 
 
 def association(x: np.ndarray, y: np.ndarray) -> float:
@@ -88,21 +110,25 @@ def association(x: np.ndarray, y: np.ndarray) -> float:
 
 def _counts(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Rows ``(A, B)`` of each pair of bins; of weighted ones, their effective number."""
-    shape = int(x.max()) + 1, int(y.max()) + 1
-    counts = np.bincount(x * shape[1] + y, weights, shape[0] * shape[1]).reshape(shape)
+    height = int(x.max()) + 1
+    width = int(y.max()) + 1
+    counts = np.bincount(x * width + y, weights, height * width).reshape(height, width)
     return counts if weights is None else counts * (effective(weights) / counts.sum())
 
 
 def _associations(counts: np.ndarray) -> np.ndarray:
     """:func:`association` of each table of counts ``(…, A, B)``."""
-    of_x, of_y = (_entropies(counts.sum(axis=axis)) for axis in (-1, -2))
-    most = np.sqrt(of_x * of_y)
-    information = np.clip(of_x + of_y - _entropies(counts.reshape(*counts.shape[:-2], -1)), 0, most)
+    entropy_x = _entropies(counts.sum(axis=-1))
+    entropy_y = _entropies(counts.sum(axis=-2))
+    joint_entropy = _entropies(counts.reshape(*counts.shape[:-2], -1))
+    most = np.sqrt(entropy_x * entropy_y)
+    information = np.clip(entropy_x + entropy_y - joint_entropy, 0, most)
     share = np.expm1(-2 * information) / np.where(most > 0, np.expm1(-2 * most), 1.0)
     return np.sqrt(np.where(most > 0, share, 0.0))
 
 
 def _entropies(counts: np.ndarray) -> np.ndarray:
+    """Entropies ``(…)`` of counts ``(…, K)`` in nats, with Miller & Madow's correction."""
     n = counts.sum(axis=-1)
     p = counts / n[..., None]
     return -(p * np.log(np.where(p > 0, p, 1.0))).sum(-1) + ((p > 0).sum(-1) - 1) / (2 * n)
@@ -123,11 +149,12 @@ def associations(
     A cell is a number, the index of a level, -1 for a new one, or NaN.
     """
     bins = list(_bins(kinds, rows, draws))
-    matrices = np.stack([np.eye(len(bins))] * 2)
+    in_rows = np.eye(len(bins))
+    in_draws = np.eye(len(bins))
     for i, j in combinations(range(len(bins)), 2):
-        for matrix, x, y in zip(matrices, bins[i], bins[j], strict=True):
-            matrix[i, j] = matrix[j, i] = association(x, y)
-    return Associations(matrices[0], matrices[1])
+        in_rows[i, j] = in_rows[j, i] = association(bins[i][0], bins[j][0])
+        in_draws[i, j] = in_draws[j, i] = association(bins[i][1], bins[j][1])
+    return Associations(in_rows, in_draws)
 
 
 class LostRelation(Strict):
@@ -163,20 +190,24 @@ def lost_relations(
     """
     names = list(kinds)[:COMPARED]
     bins = [binned(kinds[name], rows[:, j], draws[:, j]) for j, name in enumerate(names)]
-    pairs = [pair for pair in combinations(range(len(names)), 2) if pair[1] >= n_given]
+    pairs = [(i, j) for i, j in combinations(range(len(names)), 2) if j >= n_given]
     z = float(ndtri(np.float64(1 - CHANCE / max(len(pairs), 1)), np))
-    lost = []
+    relations = []
     for i, j in pairs:
-        tables = _counts(bins[i][0], bins[j][0], weights), _counts(bins[i][1], bins[j][1])
-        of_rows, of_draws = (float(_associations(table)) for table in tables)
-        if of_rows >= STRONG and of_rows - of_draws > LOST:
-            of_few = _resampled(tables[1], round(float(tables[0].sum())), rng)
-            error = float(np.hypot(of_few.std(), _resampled(tables[1], len(draws), rng).std()))
-            if of_rows - max(of_few.mean(), of_draws) > LOST + z * error:
-                pair = [names[i], names[j]]
-                found = {"rows": of_rows, "draws": of_draws, "standard_error": error}
-                lost.append(LostRelation(columns=pair, **found))
-    return sorted(lost, key=lambda one: one.draws - one.rows)
+        row_counts = _counts(bins[i][0], bins[j][0], weights)
+        draw_counts = _counts(bins[i][1], bins[j][1])
+        in_rows = float(_associations(row_counts))
+        in_draws = float(_associations(draw_counts))
+        if not (in_rows >= STRONG and in_rows - in_draws > LOST):
+            continue
+        in_as_many = _resampled(draw_counts, round(float(row_counts.sum())), rng)
+        error = float(np.hypot(in_as_many.std(), _resampled(draw_counts, len(draws), rng).std()))
+        if in_rows - max(in_as_many.mean(), in_draws) > LOST + z * error:
+            relation = LostRelation(
+                columns=[names[i], names[j]], rows=in_rows, draws=in_draws, standard_error=error
+            )
+            relations.append(relation)
+    return sorted(relations, key=lambda relation: relation.draws - relation.rows)
 
 
 def _resampled(counts: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -187,31 +218,31 @@ def _resampled(counts: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarr
 
 def differences(kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray) -> np.ndarray:
     """Total variation distance ``(C,)`` between binned rows and samples, by column."""
-    found = []
-    for parts in _bins(kinds, rows, draws):
-        size = 1 + max((int(x.max()) for x in parts if len(x)), default=0)
-        shares = [np.bincount(x, minlength=size) / max(len(x), 1) for x in parts]
-        found.append(np.abs(shares[0] - shares[1]).sum() / 2)
-    return np.array(found)
+    distances = []
+    for row_bins, draw_bins in _bins(kinds, rows, draws):
+        size = 1 + int(np.concatenate([row_bins, draw_bins]).max(initial=0))
+        distances.append(np.abs(_shares(row_bins, size) - _shares(draw_bins, size)).sum() / 2)
+    return np.array(distances)
 
 
 def _bins(
     kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """:func:`binned` cells of each column, of at most 5,000 rows and samples."""
     columns = zip(kinds.values(), rows[:MOST_ROWS].T, draws[:MOST_ROWS].T, strict=True)
     return (binned(*column) for column in columns)
 
 
-def pairs_to_show(found: Associations, most: int) -> list[tuple[int, int]]:
+def pairs_to_show(matrices: Associations, most: int) -> list[tuple[int, int]]:
     """Pairs of columns to plot, the strongest first.
 
     Half by the larger association of rows and samples, half by the absolute difference of their
     squares, less noisy for small associations; no column in more than two, if there are enough.
     """
-    pairs = list(combinations(range(len(found.rows)), 2))
-    strength = {pair: max(found.rows[pair], found.draws[pair]) for pair in pairs}
+    pairs = list(combinations(range(len(matrices.rows)), 2))
+    strength = {pair: max(matrices.rows[pair], matrices.draws[pair]) for pair in pairs}
     by_strength = sorted(pairs, key=lambda pair: -strength[pair])
-    changes = np.abs(found.rows**2 - found.draws**2)
+    changes = np.abs(matrices.rows**2 - matrices.draws**2)
     by_difference = sorted(pairs, key=lambda pair: -changes[pair])
     shown: list[tuple[int, int]] = []
     for ranking, until in ((by_strength, (most + 1) // 2), (by_difference, most)):
@@ -223,8 +254,9 @@ def pairs_to_show(found: Associations, most: int) -> list[tuple[int, int]]:
 def _add_pairs(
     shown: list[tuple[int, int]], ranking: list[tuple[int, int]], until: int, allowed: int
 ) -> None:
+    """Add pairs by rank until so many are shown, each column in at most ``allowed``."""
     for pair in ranking:
-        used = [column for other in shown for column in other]
+        used = [column for shown_pair in shown for column in shown_pair]
         if len(shown) < until and pair not in shown and all(used.count(i) < allowed for i in pair):
             shown.append(pair)
 

@@ -9,7 +9,7 @@ References:
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -73,7 +73,8 @@ def unseen(tail: Tail, log_weights: np.ndarray) -> float:
     few much more. 0 for a good tail, whose standard error says it. ``log_weights`` are as of
     :func:`tail_of`.
     """
-    k, count = tail.k, len(log_weights) - 1
+    k = tail.k
+    count = len(log_weights) - 1
     if not GOOD <= k < ROUGH:
         return 0.0
     return math.exp(log_weights[0]) + tail.scale * (count**k - 1 + k) / (k * (1 - k))
@@ -96,9 +97,9 @@ def fit_tail(x: np.ndarray) -> Tail:
     log_likelihood = count * (np.log(-theta / k) - k - 1)
     with np.errstate(over="ignore"):  # very unlikely ones get weight 0
         weight = 1 / np.exp(log_likelihood - log_likelihood[:, None]).sum(axis=1)
-    slope = np.sum(theta * weight)
-    shape = float(np.log1p(-slope * x).mean())
-    return Tail((count * shape + 10 * 0.5) / (count + 10), float(-shape / slope))
+    theta = np.sum(theta * weight)
+    shape = float(np.log1p(-theta * x).mean())
+    return Tail((count * shape + 10 * 0.5) / (count + 10), float(-shape / theta))
 
 
 class Smoothed(NamedTuple):
@@ -130,20 +131,20 @@ def smoothed(log_weights: np.ndarray, count: int | None = None) -> Smoothed:
     highest = log_weights.max()
     count = tail_length(len(log_weights)) if count is None else count
     order = np.argsort(log_weights, kind="stable")
-    highest_few = log_weights[order[-count - 1 :]] - highest
-    log_tail, level = highest_few[1:], math.exp(highest_few[0])
-    tail = tail_of(highest_few)
+    largest = log_weights[order[-count - 1 :]] - highest
+    log_tail = largest[1:]
+    tail = tail_of(largest)
     if not (tail.k > -math.inf and tail.scale > 0):
         return Smoothed(log_weights, tail.k, log_tail, log_tail)
     p = (np.arange(count) + 0.5) / count
     if abs(tail.k) < 1e-12:
-        beyond = -tail.scale * np.log1p(-p)
+        exceedances = -tail.scale * np.log1p(-p)
     else:
-        beyond = tail.scale * np.expm1(-tail.k * np.log1p(-p)) / tail.k
-    smooth = np.minimum(np.log(level + beyond), 0.0)
-    result = log_weights.copy()
-    result[order[-count:]] = smooth + highest
-    return Smoothed(result, tail.k, log_tail, smooth, unseen(tail, highest_few))
+        exceedances = tail.scale * np.expm1(-tail.k * np.log1p(-p)) / tail.k
+    smooth_tail = np.minimum(np.log(math.exp(largest[0]) + exceedances), 0.0)
+    smooth_weights = log_weights.copy()
+    smooth_weights[order[-count:]] = smooth_tail + highest
+    return Smoothed(smooth_weights, tail.k, log_tail, smooth_tail, unseen(tail, largest))
 
 
 class Draws(NamedTuple):
@@ -162,16 +163,16 @@ class Draws(NamedTuple):
     strata: np.ndarray
 
     @property
-    def own(self) -> np.ndarray:
-        """Which are draws of ``q``."""
+    def is_of_q(self) -> np.ndarray:
+        """Which are draws of ``q`` ``(n,)``, not of ``wide``."""
         return self.strata >= 0
 
     @property
-    def alone(self) -> "Draws":
-        """Draws of ``q`` without ``wide``."""
-        some = slice(int(self.own.sum()))
-        log_q = self.log_q[some]
-        return Draws(log_q, log_q, self.log_p[some], self.strata[some])
+    def without_wide(self) -> "Draws":
+        """Draws of ``q`` alone."""
+        count = int(self.is_of_q.sum())
+        log_q = self.log_q[:count]
+        return Draws(log_q, log_q, self.log_p[:count], self.strata[:count])
 
 
 class Weights:
@@ -200,17 +201,21 @@ class Weights:
         sources, self.counts = np.unique(draws.strata, return_counts=True)
         self.strata = np.searchsorted(sources, draws.strata).astype(np.int16)
         if draws.log_q is draws.log_mix:
-            self.control, self.square, known = np.broadcast_to(0.0, w.shape), math.inf, w
+            self.control = np.broadcast_to(0.0, w.shape)
+            self.square = math.inf
+            controlled = w
         else:
             excess = np.expm1(log_ratio(draws.log_q, draws.log_mix))
             self.control = self.within(excess)
             self.square = float(self.control @ self.control) or math.inf
-            known = w * np.maximum(1 - excess.sum() / self.square * self.control, 0.0)
+            controlled = w * np.maximum(1 - excess.sum() / self.square * self.control, 0.0)
             del excess
-        total, mean = known.sum(), known.mean()
-        self.shares = np.divide(known, total, out=known)
-        self.plain = known if known is w else np.divide(w, total, out=w)
-        self.log_z = math.log(mean) + highest
+        total = controlled.sum()
+        self.log_z = math.log(controlled.mean()) + highest
+        self.shares = np.divide(controlled, total, out=controlled)
+        self.plain = self.shares
+        if controlled is not w:
+            self.plain = np.divide(w, total, out=w)
         self.largest = largest - self.log_z
         self.k = self.tail.k if self.largest > math.log(LARGE) else min(self.tail.k, 0.0)
 
@@ -219,23 +224,24 @@ class Weights:
         means = np.bincount(self.strata, terms) / self.counts
         return terms - means[self.strata]
 
-    def terms(self, values: Any = 1.0) -> np.ndarray:
+    def terms(self, values: np.ndarray | float = 1.0) -> np.ndarray:
         """Terms ``(n,)`` of the mean of values ``(n,)`` of mean 0 under ``p``, whose error is their
         norm; by default those of :attr:`log_z`.
         """
-        within = self.within(self.plain * values)
-        within -= (within @ self.control) / self.square * self.control
-        return within
+        terms = self.within(self.plain * values)
+        terms -= (terms @ self.control) / self.square * self.control
+        return terms
 
     def error(self, values: np.ndarray) -> tuple[float, float]:
-        """Standard error of that mean, with the bias of a rough tail, and k-hat of its terms."""
+        """Standard error of the mean of :meth:`terms`, with a rough tail's bias; their k-hat."""
         sizes = np.abs(self.plain * values)
         largest = float(sizes.max())
         log_sizes = largest_of(np.log(sizes, out=sizes))
-        tail = tail_of(log_sizes)
         del sizes
+        tail = tail_of(log_sizes)
         terms = self.terms(values)
-        return math.hypot(math.sqrt(terms @ terms), largest * unseen(tail, log_sizes)), tail.k
+        bias = largest * unseen(tail, log_sizes)
+        return math.hypot(math.sqrt(terms @ terms), bias), tail.k
 
     @property
     def unseen(self) -> float:

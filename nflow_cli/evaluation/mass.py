@@ -7,11 +7,12 @@ import numpy as np
 
 from nflow_cli.densities.pushforward import PushforwardDensity
 
-FEW, SHARE = 16, 300  # most samples in an initial cell: 16, or 1/300 of all
+FEW_SAMPLES = 16  # in an initial cell at most
+SHARE = 300  # an initial cell may hold one of so many samples, too
 CLUSTER = 4  # fewer samples may lie in a part of a cell by chance
 DEPTH = 50  # most divisions, for equal samples
 TOLERANCE = 2.5e-5  # total error of the cells not divided again
-MOST = 1_000_000  # evaluations of the density
+MOST_EVALUATIONS = 1_000_000  # of the density
 QUARTERS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]) / 2
 _nodes, _weights = np.polynomial.legendre.leggauss(3)
 NODES = np.stack(np.meshgrid(_nodes, _nodes, indexing="ij"), axis=-1).reshape(9, 2) / 2 + 0.5
@@ -31,35 +32,41 @@ def mass(log_prob: Callable[[np.ndarray], np.ndarray], samples: np.ndarray) -> t
         miss its mass, and ``4/m`` for the mass beyond the samples.
     """
     centre, basis = _coordinates(samples)
-    corners, sides = cells(np.linalg.solve(basis, (samples - centre).T).T)
+    log_det = np.log(np.diag(basis)).sum()
 
     def density(u: np.ndarray) -> np.ndarray:
         return np.exp(log_prob(centre + u @ basis.T).astype(np.float64) + log_det)
 
-    log_det = np.log(np.diag(basis)).sum()
-    values = _rules(density, corners, sides)
-    computed, total, error = len(corners), 0.0, 0.0
+    corners, sides = cells(np.linalg.solve(basis, (samples - centre).T).T)
+    integrals = _integrals(density, corners, sides)
+    computed = len(corners)
+    total = 0.0
+    error = 0.0
     while len(corners):
         corners, sides = _quarters(corners, sides)
-        parts = _rules(density, corners, sides)
+        parts = _integrals(density, corners, sides)
         computed += len(corners)
-        differences = np.abs(parts.reshape(-1, 4).sum(axis=1) - values)
-        again = differences > _negligible(differences)
-        if len(NODES) * (computed + 16 * np.sum(again)) > MOST:
-            again[:] = False
-        divided = np.repeat(again, 4)
+        differences = np.abs(parts.reshape(-1, 4).sum(axis=1) - integrals)
+        differs = differences > _negligible(differences)
+        if len(NODES) * (computed + 16 * np.sum(differs)) > MOST_EVALUATIONS:
+            differs[:] = False
+        divided = np.repeat(differs, 4)
         total += parts[~divided].sum()
-        error += differences[~again].sum()
-        corners, sides, values = corners[divided], sides[divided], parts[divided]
+        error += differences[~differs].sum()
+        corners = corners[divided]
+        sides = sides[divided]
+        integrals = parts[divided]
     return float(total), min(1.0, float(error + 4 / len(samples)))
 
 
 def _coordinates(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of samples, and the lower triangular basis ``(2, 2)`` in which they are uncorrelated."""
     mean = samples.mean(axis=0)
     reach = np.ptp(samples, axis=0)
     scale = np.where(reach > 0, reach, 1)
     (a, b), (_, c) = np.cov(((samples - mean) / scale).T)
-    first, slope = max(np.sqrt(a), 1e-9), b / max(a, 1e-18)
+    slope = b / max(a, 1e-18)
+    first = max(np.sqrt(a), 1e-9)
     second = max(np.sqrt(max(c - slope * b, 0)), 1e-9)
     return mean, scale[:, None] * np.array([[first, 0], [slope * first, second]])
 
@@ -71,46 +78,58 @@ def cells(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         Lower corners and sides of the cells, both ``(n, 2)``.
     """
-    low, high = samples.min(axis=0), samples.max(axis=0)
-    low, width = low - 0.02 * (high - low), 1.04 * (high - low)
-    unit, holder = (samples - low) / np.where(width > 0, width, 1), np.zeros(len(samples), int)
-    corners, sides = np.zeros((1, 2)), np.ones((1, 2))
-    few = max(FEW, len(samples) // SHARE)
-    done = []
+    low = samples.min(axis=0)
+    width = samples.max(axis=0) - low
+    low = low - 0.02 * width
+    width = 1.04 * width
+    points = (samples - low) / np.where(width > 0, width, 1)  # in the unit square
+    cell = np.zeros(len(samples), int)  # of each point
+    corners = np.zeros((1, 2))
+    sides = np.ones((1, 2))
+    few = max(FEW_SAMPLES, len(samples) // SHARE)
+    kept_corners = []
+    kept_sides = []
     while len(corners):
-        count = np.bincount(holder, minlength=len(corners))
-        apart = (_reach(unit, holder, len(corners)) < sides / 2).any(axis=1)
-        full = ((count > few) | (count >= CLUSTER) & apart) & (len(done) < DEPTH)
-        done.append((corners[~full], sides[~full]))
-        stays = full[holder]
-        unit, holder = unit[stays], (np.cumsum(full) - 1)[holder[stays]]
-        middles = (corners + sides / 2)[full]
-        corners, sides = _quarters(corners[full], sides[full])
-        holder = 4 * holder + (unit >= middles[holder]) @ [2, 1]
-    corners, sides = (np.concatenate(parts) for parts in zip(*done))
-    return low + corners * width, sides * width
+        count = np.bincount(cell, minlength=len(corners))
+        is_clustered = (_reach(points, cell, len(corners)) < sides / 2).any(axis=1)
+        is_full = (count > few) | (count >= CLUSTER) & is_clustered
+        is_full &= len(kept_corners) < DEPTH
+        kept_corners.append(corners[~is_full])
+        kept_sides.append(sides[~is_full])
+        is_inside = is_full[cell]
+        points = points[is_inside]
+        cell = (np.cumsum(is_full) - 1)[cell[is_inside]]
+        middles = (corners + sides / 2)[is_full]
+        corners, sides = _quarters(corners[is_full], sides[is_full])
+        cell = 4 * cell + (points >= middles[cell]) @ [2, 1]
+    return low + np.concatenate(kept_corners) * width, np.concatenate(kept_sides) * width
 
 
-def _reach(unit: np.ndarray, holder: np.ndarray, n: int) -> np.ndarray:
-    low, high = np.full((n, 2), np.inf), np.full((n, 2), -np.inf)
-    np.minimum.at(low, holder, unit)
-    np.maximum.at(high, holder, unit)
+def _reach(points: np.ndarray, cell: np.ndarray, n: int) -> np.ndarray:
+    """Extent ``(n, 2)`` of the points of each of n cells; ``-inf`` without any."""
+    low = np.full((n, 2), np.inf)
+    high = np.full((n, 2), -np.inf)
+    np.minimum.at(low, cell, points)
+    np.maximum.at(high, cell, points)
     return high - low
 
 
 def _quarters(corners: np.ndarray, sides: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lower corners and sides ``(4 n, 2)`` of the quarters of cells."""
     return (corners[:, None] + QUARTERS * sides[:, None]).reshape(-1, 2), np.repeat(sides / 2, 4, 0)
 
 
-def _rules(
+def _integrals(
     density: Callable[[np.ndarray], np.ndarray], corners: np.ndarray, sides: np.ndarray
 ) -> np.ndarray:
+    """Integral over each cell ``(n,)``, by the 3 x 3 rule."""
     points = corners[:, None] + NODES * sides[:, None]
     values = density(points.reshape(-1, 2)).reshape(-1, len(NODES))
     return values @ WEIGHTS * sides.prod(axis=1)
 
 
 def _negligible(differences: np.ndarray) -> float:
+    """Largest of the least differences whose sum is within the tolerance; -1 without any."""
     ordered = np.sort(differences)
     count = np.searchsorted(np.cumsum(ordered), TOLERANCE)
     return ordered[count - 1] if count else -1.0

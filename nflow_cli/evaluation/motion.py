@@ -1,6 +1,7 @@
 """Motion of a 2-D density through its flows, the plot of one flow, and grids in the plane."""
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -24,13 +25,18 @@ from nflow_cli.runs.npz import (
 
 GRID = 200  # points along each axis
 DRAWS = 2_000  # samples that set the window
-FRAMES, FRAMES_A_FLOW, FEWEST_FRAMES = 96, 24, 24  # at most, per flow at most, at least
+FRAMES = 96  # of an animation, at most
+FRAMES_A_FLOW = 24  # at most
+FEWEST_FRAMES = 24  # of an animation
 INVERSES = 8_192  # of a map, about the most of an animation
-# Grid that a flow warps: lines each way, points per line, part beyond each side of the window.
-LINES, ALONG, BEYOND = 25, 300, 0.35
+# Lines that a flow warps, each way; points of a line; its part beyond each side of the window.
+LINES = 25
+ALONG = 300
+BEYOND = 0.35
 SQUARE = 0.75  # least ratio of the sides of a flow's window
-# Share of samples outside a window at each end: of base and fit, and of stages between; border.
-OUTER, INNER, BORDER = 0.003, 0.03, 0.1
+OUTER = 0.003  # share of samples of base and fit outside a window at each end
+INNER = 0.03  # the same of the stages between
+BORDER = 0.1  # of a window, relative to its sides
 DOT = 0.05  # side of the fit's window over that of the deformation's, below which it shows a dot
 
 
@@ -63,43 +69,49 @@ class Motion:
     """
 
     def __init__(self, density: PushforwardDensity, compiles: bool = True):
-        self.density, self.compiles = density, compiles
+        self.density = density
+        self.compiles = compiles
         self.steps = list(density.flow.composition().steps())
-        self._programs: dict[tuple[int, bool], Any] = {}
+        self._programs: dict[tuple[int, bool], Callable[..., tuple[Any, Any]]] = {}
 
     def run(self, step: Step, points: Any, inverse: bool = False) -> tuple[Any, Any]:
-        """``step.run``, compiled once per map if at all."""
+        """``step.run`` of a tensor of points, compiled once per map if at all."""
         if not self.compiles:
             return step.run(points, inverse)
         key = (id(step.map), inverse)
         if key not in self._programs:
-            one = step.map
-            self._programs[key] = compiled(lambda w, z: run_maps([one], [w], 1, z, inverse))
+            maps = [step.map]
+            self._programs[key] = compiled(lambda w, z: run_maps(maps, [w], 1, z, inverse))
         return self._programs[key](step.weights, points)
 
     def log_density(self, moment: float, z: np.ndarray) -> np.ndarray:
         """Log-density ``(n,)`` in nats of points ``(n, D)`` at a moment."""
-        points, (k, t) = self.density.tensor(np.clip(z, -FAR, FAR)), _parted(moment)
+        points = self.density.tensor(np.clip(z, -FAR, FAR))
+        k, t = _flows_at(moment)
+        steps = self.steps[:k]
+        if t:
+            steps.append(self.steps[k].part(t))
         total = ops.zeros(len(z), points.dtype)
-        part = [self.steps[k].part(t)] if t else []
-        for step in reversed([*self.steps[:k], *part]):
+        for step in reversed(steps):
             points, log_det = self.run(step, points, inverse=True)
             total = total + log_det
         return ops.convert_to_numpy(self.density.base.log_prob(points) + total)
 
-    def images(self, moments: Any, z0: np.ndarray) -> np.ndarray:
+    def images(self, moments: Sequence[float] | np.ndarray, z0: np.ndarray) -> np.ndarray:
         """Images of base points ``(n, D)`` at increasing moments."""
-        images, points, done = [], self.density.tensor(z0), 0
+        images = []
+        points = self.density.tensor(z0)
+        passed = 0  # flows
         for moment in moments:
-            k, t = _parted(moment)
-            for step in self.steps[done:k]:
+            k, t = _flows_at(moment)
+            for step in self.steps[passed:k]:
                 points, _ = self.run(step, points)
-            done = k
-            moved = self.run(self.steps[k].part(t), points)[0] if t else points
-            images.append(ops.convert_to_numpy(moved))
+            passed = k
+            image = self.run(self.steps[k].part(t), points)[0] if t else points
+            images.append(ops.convert_to_numpy(image))
         return np.stack(images)
 
-    def log_densities(self, moments: Any, grid: Grid) -> np.ndarray:
+    def log_densities(self, moments: Sequence[float] | np.ndarray, grid: Grid) -> np.ndarray:
         """Log-densities ``(P, m, n)`` in nats at moments on a grid, in the density's units."""
         z, log_det = self.density.units.inside_and_log_det(grid.points)
         log_q = [(self.log_density(m, z) + log_det).reshape(grid.shape) for m in moments]
@@ -110,7 +122,8 @@ class Motion:
         return self.density.base.sample(stream(seed, "motion"), (DRAWS, self.density.dim))
 
 
-def _parted(moment: float) -> tuple[int, float]:
+def _flows_at(moment: float) -> tuple[int, float]:
+    """Number k of whole flows before a moment ``k + t``, and the part ``t`` of the next."""
     k = math.floor(moment)
     return k, float(moment) - k
 
@@ -129,9 +142,13 @@ def motion_arrays(motion: Motion, seed: int) -> dict[str, np.ndarray]:
     moments = moments_of(len(motion.steps))
     draws = motion.density.units.outside(motion.images(moments, motion.draws(seed)))
     grid = grid_of(window_of_all(draws), GRID)
-    axes = {"axis_1": grid.first, "axis_2": grid.second}
-    log_density = motion.log_densities(moments, grid)
-    return {"moments": moments, **axes, "log_density": log_density, "draws": draws}
+    return {
+        "moments": moments,
+        "axis_1": grid.first,
+        "axis_2": grid.second,
+        "log_density": motion.log_densities(moments, grid),
+        "draws": draws,
+    }
 
 
 def deformation_arrays(
@@ -147,7 +164,8 @@ def deformation_arrays(
     return {
         "deformation_k": np.array(panels),
         "log_deformation": motion.log_densities(panels, grid),
-        **{"deformation_axis_1": grid.first, "deformation_axis_2": grid.second},
+        "deformation_axis_1": grid.first,
+        "deformation_axis_2": grid.second,
         "deformation_samples": images,
     }
 
@@ -159,33 +177,40 @@ def strip_panels(k: int) -> list[int]:
 
 def flow_arrays(motion: Motion, number: int, seed: int) -> dict[str, np.ndarray]:
     """Arrays of :func:`~nflow_cli.plotting.plane.flow_figure`, in the coordinates of the flows."""
-    moments = (number - 1, number)
-    before, after = motion.images(moments, motion.draws(seed))
+    before, after = motion.images((number - 1, number), motion.draws(seed))
     window = window_of(np.stack([before, after]), OUTER)
-    half = np.maximum(np.ptp(window, axis=0), SQUARE * np.ptp(window, axis=0).max()) / 2
-    grid = grid_of(np.stack([window.mean(axis=0) - half, window.mean(axis=0) + half]), GRID)
-    log_before, log_after = (
-        motion.log_density(m, grid.points).reshape(grid.shape) for m in moments
-    )
-    lines, step = _lines(grid), motion.steps[number - 1]
-    moved, _ = step.run(motion.density.tensor(lines.reshape(-1, 2)))
+    sides = np.ptp(window, axis=0)
+    half = np.maximum(sides, SQUARE * sides.max()) / 2
+    centre = window.mean(axis=0)
+    grid = grid_of(np.stack([centre - half, centre + half]), GRID)
+    lines = _lines(grid)
+    points = motion.density.tensor(lines.reshape(-1, 2))
+    moved, _ = motion.steps[number - 1].run(points)
     return {
-        **{"axis_1": grid.first, "axis_2": grid.second},
-        **{"log_before": log_before, "log_after": log_after},
-        **{"draws_before": before, "draws_after": after, "lines": lines},
+        "axis_1": grid.first,
+        "axis_2": grid.second,
+        "log_before": motion.log_density(number - 1, grid.points).reshape(grid.shape),
+        "log_after": motion.log_density(number, grid.points).reshape(grid.shape),
+        "draws_before": before,
+        "draws_after": after,
+        "lines": lines,
         "lines_after": ops.convert_to_numpy(moved).reshape(lines.shape),
     }
 
 
 def _lines(grid: Grid) -> np.ndarray:
-    ends = [(axis[0], axis[-1], np.ptp(axis) * BEYOND) for axis in (grid.first, grid.second)]
-    (x, y), (along_x, along_y) = (
-        [np.linspace(low - more, high + more, n) for low, high, more in ends]
-        for n in (LINES, ALONG)
-    )
-    across = [np.stack([along_x, np.full(ALONG, at)], axis=-1) for at in y]
-    up = [np.stack([np.full(ALONG, at), along_y], axis=-1) for at in x]
-    return np.stack([*across, *up])
+    """Points of the lines that a flow warps ``(2 LINES, ALONG, 2)``: horizontal, then vertical."""
+    along_x = _widened(grid.first, ALONG)
+    along_y = _widened(grid.second, ALONG)
+    lines = [np.stack([along_x, np.full(ALONG, y)], -1) for y in _widened(grid.second, LINES)]
+    lines += [np.stack([np.full(ALONG, x), along_y], -1) for x in _widened(grid.first, LINES)]
+    return np.stack(lines)
+
+
+def _widened(axis: np.ndarray, n: int) -> np.ndarray:
+    """``n`` coordinates over an axis and a part beyond each of its ends."""
+    beyond = np.ptp(axis) * BEYOND
+    return np.linspace(axis[0] - beyond, axis[-1] + beyond, n)
 
 
 def window_of(draws: np.ndarray, out: float) -> np.ndarray:
@@ -196,14 +221,17 @@ def window_of(draws: np.ndarray, out: float) -> np.ndarray:
 
 def window_of_all(draws: np.ndarray) -> np.ndarray:
     """Corners ``(2, 2)`` of a window for all stages ``(F, S, 2)`` of a flow."""
-    ends, between = draws[[0, -1]], draws[1:-1]
-    windows = [window_of(ends, OUTER), *([window_of(between, INNER)] if len(between) else [])]
+    windows = [window_of(draws[[0, -1]], OUTER)]
+    stages_between = draws[1:-1]
+    if len(stages_between):
+        windows.append(window_of(stages_between, INNER))
     return np.stack([np.min(windows, axis=0)[0], np.max(windows, axis=0)[1]])
 
 
 def grid_of(window: np.ndarray, n: int) -> Grid:
     """``n`` × ``n`` grid over a window and a border."""
-    middle, half = window.mean(axis=0), (0.5 + BORDER) * np.ptp(window, axis=0)
+    middle = window.mean(axis=0)
+    half = (0.5 + BORDER) * np.ptp(window, axis=0)
     return grid_between(middle - half, middle + half, n)
 
 
@@ -226,17 +254,18 @@ def density_arrays(
         window = float(np.quantile(np.abs(first.x), 0.999))
     center = np.broadcast_to(target.center, 2)
     grid = grid_between(center - window, center + window, n)
-    drawn = np.empty((0, target.dim))
+    target_samples = np.empty((0, target.dim))
     if target.sample is not None:
-        drawn = target.sample(stream(seed, "target-samples"), SHOWN_SAMPLES)
+        target_samples = target.sample(stream(seed, "target-samples"), SHOWN_SAMPLES)
     z0 = first.z0[:SHOWN_SAMPLES]
     arrays = {
         **_on_grid(density, target, grid, z0),
         "samples": first.x[:SHOWN_SAMPLES],
-        "target_samples": drawn,
+        "target_samples": target_samples,
         **deformation_arrays(density, z0),
     }
-    return {k: a.astype(np.float32) if a.dtype == np.float64 else a for k, a in arrays.items()}
+    doubles = [name for name, array in arrays.items() if array.dtype == np.float64]
+    return arrays | {name: arrays[name].astype(np.float32) for name in doubles}
 
 
 def _on_grid(
@@ -247,12 +276,13 @@ def _on_grid(
     That of the fit is exact, ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|``.
     """
     z, log_det = density.units.inside_and_log_det(grid.points)
-    of_target, of_base = (values_at(p.log_prob, z) + log_det for p in (target, density.base))
+    log_target = values_at(target.log_prob, z) + log_det
+    log_base = values_at(density.base.log_prob, z) + log_det
     return {
         "axis_1": grid.first,
         "axis_2": grid.second,
-        "log_target": of_target.reshape(grid.shape),
-        "log_base": of_base.reshape(grid.shape),
+        "log_target": log_target.reshape(grid.shape),
+        "log_base": log_base.reshape(grid.shape),
         "log_q": density.log_prob(grid.points).reshape(grid.shape),
         "base_samples": density.units.outside(z0),
     }
@@ -271,14 +301,23 @@ def plane_arrays(
     first = next(density.draw(SHOWN_SAMPLES, lambda _: rng, even=True))
     with suppress(ArrayError, TargetError), np.errstate(all="ignore"):
         grid = grid_of(window_of(np.stack([rows, first.x]), OUTER), GRID)
-        arrays = {} if density.members > 1 else deformation_arrays(density, first.z0)
-        sides = [(grid[i], arrays.get(f"deformation_axis_{i + 1}", grid[i])) for i in range(2)]
-        check_axes({"axis_1": grid.first, "axis_2": grid.second, **arrays})
-        if any(np.ptp(side) < DOT * np.ptp(of_all) for side, of_all in sides):
-            arrays = {}
-        arrays |= _on_grid(density, target, grid, first.z0)
-        arrays["log_target"] = arrays["log_target"] - log_z
+        deformation = {}
+        if density.members == 1:
+            deformation = deformation_arrays(density, first.z0)
+        check_axes({"axis_1": grid.first, "axis_2": grid.second, **deformation})
+        if deformation and _is_dot(grid, deformation):
+            deformation = {}
+        arrays = deformation | _on_grid(density, target, grid, first.z0)
+        arrays["log_target"] -= log_z
         arrays["target_samples"] = rows if target.sample is not None else rows[:0]
         # Axes stay float64: far from 0 its steps may be wider than the grid's.
-        return {k: a.astype(np.float32) if k[:4] == "log_" else a for k, a in arrays.items()}
+        log_densities = [name for name in arrays if name.startswith("log_")]
+        return arrays | {name: arrays[name].astype(np.float32) for name in log_densities}
     return {}
+
+
+def _is_dot(grid: Grid, deformation: Mapping[str, np.ndarray]) -> bool:
+    """Whether the window of a fit is small beside that of its deformation."""
+    sides = np.array([np.ptp(grid.first), np.ptp(grid.second)])
+    axes = [deformation["deformation_axis_1"], deformation["deformation_axis_2"]]
+    return bool(np.any(sides < DOT * np.ptp(axes, axis=1)))

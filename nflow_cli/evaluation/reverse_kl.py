@@ -25,17 +25,22 @@ from nflow_cli.random_streams import stream
 from nflow_cli.runs.npz import SHOWN_COLUMNS, SHOWN_SAMPLES
 
 RESAMPLED_FROM = 20  # samples per resampled point
-EM_STEPS, LEAST_WEIGHT = 100, 1e-6  # of the weights of a mixture
+EM_STEPS = 100  # of the weights of a mixture
+LEAST_WEIGHT = 1e-6  # of a member of it
 LEAST_SAMPLES = 20_000  # of a mixture
-PER_WIDE, MOMENTS = 9, 10_000  # samples of q for each of its wide neighbours; for its moments
+PER_WIDE = 9  # samples of q for each of its wide neighbours
+MOMENTS = 10_000  # samples of q for its moments
 MOST_NUMBERS = 10**8  # coordinates of the samples, which are kept
 BY_Q = (  # log Z by the draws of q alone, and how far the estimate is from it
-    *("q_log_z", "q_log_z_standard_error", "q_pareto_k"),
-    *("log_z_difference", "log_z_difference_standard_error"),
+    "q_log_z",
+    "q_log_z_standard_error",
+    "q_pareto_k",
+    "log_z_difference",
+    "log_z_difference_standard_error",
 )
 MISSED_RATIO = 1_000  # p/q above which p is missed
 BLOCK = 1_000_000  # points of a base that are scored at a time
-POINTS = 1_000
+POINTS = 1_000  # for the rounding error
 BITS = 53  # of a float64 mantissa
 
 
@@ -59,33 +64,37 @@ def judge(
         log_z: Log of the mass of ``exp(log_p)``, if known.
         covered: Whether ``q`` misses nothing of ``p``.
     """
-    ratios, finite = (log_q - log_p).astype(np.float64), np.isfinite(log_p)
-    seen = ratios if finite.all() else ratios[finite | np.isnan(log_q)]
-    ratios = ratios if finite.all() else np.where(finite, ratios, np.inf)
-    shift, root = np.min(ratios), math.sqrt(len(ratios))
+    ratios = (log_q - log_p).astype(np.float64)
+    averaged = ratios
+    finite = np.isfinite(log_p)
+    if not finite.all():
+        averaged = ratios[finite | np.isnan(log_q)]
+        ratios = np.where(finite, ratios, np.inf)
+    least = np.min(ratios)
     with np.errstate(invalid="ignore", divide="ignore"):  # of infinities
-        energy = np.mean(seen) if len(seen) else math.inf
-        spread = np.std(seen, ddof=1) if len(seen) > 1 else math.nan
-        w = np.exp(shift - ratios)  # the largest is 1
-        first, second = np.mean(w), np.mean(w**2)
-        shares = np.divide(w, first, out=w)
-        ess, estimate = first**2 / second, np.log(first) - shift
+        energy = np.mean(averaged) if len(averaged) else math.inf
+        spread = np.std(averaged, ddof=1) if len(averaged) > 1 else math.nan
+        w = np.exp(least - ratios)  # the largest is 1
+        mean_w = np.mean(w)
+        ess = mean_w**2 / np.mean(w**2)
+        relative_w = np.divide(w, mean_w, out=w)
         if covered and log_z is not None and ess < 1:
-            slope = -np.mean((ratios - energy) * shares) / (1 / ess - 1)
-            spread = np.std(ratios + slope * shares, ddof=1)
-            energy -= slope * math.expm1(log_z - estimate)
+            slope = -np.mean((ratios - energy) * relative_w) / (1 / ess - 1)
+            spread = np.std(ratios + slope * relative_w, ddof=1)
+            energy -= slope * math.expm1(log_z - (np.log(mean_w) - least))
+    kl = None if log_z is None else float(energy + log_z)
     return {
-        "kl": None if log_z is None else float(energy + log_z),
-        "kl_standard_error": float(spread / root),
+        "kl": kl,
+        "kl_standard_error": float(spread / math.sqrt(len(ratios))),
         "free_energy": float(energy),
         "ess": float(ess),
     }
 
 
-class Part(NamedTuple):
-    """``n`` samples of a density, by the stream of a ``purpose``."""
+class Component(NamedTuple):
+    """Density of a sampled mixture, with its number of draws and the name of their stream."""
 
-    source: PushforwardDensity
+    density: PushforwardDensity
     n: int
     purpose: str
 
@@ -106,11 +115,15 @@ class ScoredDraws(NamedTuple):
 
 
 def sample_size(n: int, density: PushforwardDensity) -> int:
-    """Sample size for ``n`` evaluations of a member, as each of R evaluates each sample; of at most
-    :data:`MOST_NUMBERS` numbers.
+    """Number of samples for ``n`` evaluations of each member of a density.
+
+    Each of R members evaluates each sample. The coordinates of all samples are at most
+    :data:`MOST_NUMBERS`.
     """
     n = min(n, MOST_NUMBERS // density.dim)
-    return n if density.members == 1 else max(n // density.members, min(n, LEAST_SAMPLES))
+    if density.members == 1:
+        return n
+    return max(n // density.members, min(n, LEAST_SAMPLES))
 
 
 def score(
@@ -133,31 +146,35 @@ def score(
     variate if nothing is missed; else by a search.
     """
     x, draws = sample_of(density, target, units, seed, n)
-    weights, alone = Weights(draws), Weights(draws.alone)
+    weights = Weights(draws)
+    q_weights = Weights(draws.without_wide)
     draws = draws._replace(log_mix=draws.log_q)  # frees memory: only weights are by the mixture
-    of_p = coverage(density, target, seed)
+    missed_scores = coverage(density, target, seed)
     if target.sample is None:
-        missed = missed_mass(density, target, alone.log_z, alone.largest, seed, starts)
-        place = None if missed.place is None else units.outside(missed.place[None])[0].tolist()
-        of_p |= {
+        missed = missed_mass(density, target, q_weights.log_z, q_weights.largest, seed, starts)
+        mode = None
+        if missed.place is not None:
+            mode = dict(zip(names, units.outside(missed.place[None])[0].tolist()))
+        missed_scores |= {
             "missed_share": missed.share,
             "missed_share_standard_error": missed.standard_error,
-            "missed_mode": None if place is None else dict(zip(names, place)),
+            "missed_mode": mode,
         }
-    covered = target.log_z is not None and of_p["uncovered_share"] == 0
-    each, errors, ks = moments(x, weights)
-    errors = np.where(ks < ROUGH, errors, np.nan)
-    is_known = weights.k < ROUGH
+    covered = target.log_z is not None and missed_scores["uncovered_share"] == 0
+    pairs, errors, ks = moments(x, weights)
+    moment_errors = None
+    if weights.k < ROUGH:
+        moment_errors = dict(zip(names, np.where(ks < ROUGH, errors, np.nan).tolist()))
     scores = {
         **_energies(draws, weights, target.log_z, covered),
-        **_log_zs(draws, weights, alone, target.log_z or 0.0),
-        **of_p,
+        **_log_zs(draws, weights, q_weights, target.log_z or 0.0),
+        **missed_scores,
         **rounding(density, target, seed),
         "log_z": target.log_z,
         "log_z_source": target.log_z_source,
-        "n_lost": int(np.sum(~np.isfinite(draws.log_p[draws.own]))),
-        "moments": dict(zip(names, each.tolist())),
-        "moments_standard_error": dict(zip(names, errors.tolist())) if is_known else None,
+        "n_lost": int(np.sum(~np.isfinite(draws.log_p[draws.is_of_q]))),
+        "moments": dict(zip(names, pairs.tolist())),
+        "moments_standard_error": moment_errors,
         "moments_pareto_k": dict(zip(names, ks.tolist())),
     }
     return ScoredDraws(scores, x, weights)
@@ -165,48 +182,60 @@ def score(
 
 def _energies(draws: Draws, weights: Weights, log_z: float | None, covered: bool) -> dict[str, Any]:
     """Free energy, ESS and KL; where log Z is unknown, by its estimate."""
-    log_q, _, log_p, _ = draws.alone
-    known = None if log_z is None else 0.0
-    scores = judge(log_q, log_p, log_z=known, covered=covered)
-    gaps = np.where(np.isfinite(log_p), log_q - log_p, scores["free_energy"])
-    terms = weights.within(_among(draws, gaps / len(gaps)))
-    of_energy = scores["kl_standard_error"] if covered else float(norm(terms))
-    kl, error = scores["kl"], of_energy
+    log_q = draws.without_wide.log_q
+    log_p = draws.without_wide.log_p
+    target_log_z = None if log_z is None else 0.0
+    scores = judge(log_q, log_p, log_z=target_log_z, covered=covered)
+    energies = np.where(np.isfinite(log_p), log_q - log_p, scores["free_energy"])
+    terms = weights.within(_at_draws_of_q(draws, energies / len(energies)))
+    energy_error = float(norm(terms))
+    if covered:
+        energy_error = scores["kl_standard_error"]
+    kl = scores["kl"]
+    kl_error = energy_error
     if log_z is None:
         kl = scores["free_energy"] + weights.log_z
-        of_z = math.hypot(norm(terms + weights.terms()), weights.unseen)
-        error = of_z if weights.k < ROUGH else None
+        kl_error = _standard_error(terms + weights.terms(), weights.unseen, weights.k)
     return {
         "kl": kl,
-        "kl_standard_error": error,
+        "kl_standard_error": kl_error,
         "free_energy": scores["free_energy"] - (log_z or 0.0),
-        "free_energy_standard_error": of_energy,
+        "free_energy_standard_error": energy_error,
         "ess": scores["ess"],
     }
 
 
-def _log_zs(draws: Draws, weights: Weights, alone: Weights, shift: float) -> dict[str, Any]:
+def _log_zs(draws: Draws, weights: Weights, q_weights: Weights, shift: float) -> dict[str, Any]:
     """Log Z, also by the draws of ``q`` alone, and the difference, if there are others."""
-    terms, of_q = weights.terms(), weights.within(_among(draws, alone.plain))
-    k, k_of_q = weights.k, alone.k
+    terms = weights.terms()
     scores = {
         "estimated_log_z": weights.log_z + shift,
-        "log_z_standard_error": math.hypot(norm(terms), weights.unseen) if k < ROUGH else None,
-        "pareto_k": k,
+        "log_z_standard_error": _standard_error(terms, weights.unseen, weights.k),
+        "pareto_k": weights.k,
     }
-    if draws.own.all():  # p fails at those of the wide neighbour
+    if draws.is_of_q.all():  # p fails at those of the wide neighbour
         return scores | dict.fromkeys(BY_Q)
-    lacks = math.hypot(weights.unseen, alone.unseen)
-    error_away = math.hypot(norm(terms - of_q), lacks) if max(k, k_of_q) < ROUGH else None
-    away = weights.log_z - alone.log_z, error_away
-    error = math.hypot(norm(of_q), alone.unseen) if k_of_q < ROUGH else None
-    return scores | dict(zip(BY_Q, (alone.log_z + shift, error, k_of_q, *away)))
+    q_terms = weights.within(_at_draws_of_q(draws, q_weights.plain))
+    unseen = math.hypot(weights.unseen, q_weights.unseen)
+    by_q = (
+        q_weights.log_z + shift,
+        _standard_error(q_terms, q_weights.unseen, q_weights.k),
+        q_weights.k,
+        weights.log_z - q_weights.log_z,
+        _standard_error(terms - q_terms, unseen, max(weights.k, q_weights.k)),
+    )
+    return scores | dict(zip(BY_Q, by_q))
 
 
-def _among(draws: Draws, of_q: np.ndarray) -> np.ndarray:
-    """Terms ``(m,)`` of the draws of ``q`` among all ``(n,)``."""
+def _standard_error(terms: np.ndarray, unseen: float, k: float) -> float | None:
+    """Standard error of log Z by its terms ``(n,)`` and its unseen part; ``None`` if poor."""
+    return math.hypot(norm(terms), unseen) if k < ROUGH else None
+
+
+def _at_draws_of_q(draws: Draws, q_terms: np.ndarray) -> np.ndarray:
+    """Terms ``(m,)`` of the draws of ``q``, and 0 at all others: ``(n,)``."""
     terms = np.zeros(len(draws.strata))
-    terms[draws.own] = of_q
+    terms[draws.is_of_q] = q_terms
     return terms
 
 
@@ -214,8 +243,8 @@ def search_missed_modes(
     density: PushforwardDensity, target: Target, seed: int, n: int, starts: np.ndarray | None = None
 ) -> Missed:
     """Modes that a fit misses, by a search from ``n`` draws; see :func:`missed_mass`."""
-    part = Part(density, sample_size(n, density), "missed-modes")
-    _, draws = _sample([part], target, IDENTITY, seed, even=False)
+    component = Component(density, sample_size(n, density), "missed-modes")
+    _, draws = _sample([component], target, IDENTITY, seed, even=False)
     weights = Weights(draws)
     return missed_mass(density, target, weights.log_z, weights.largest, seed, starts)
 
@@ -227,18 +256,18 @@ def mixture_weights(density: PushforwardDensity, target: Target, seed: int, n: i
     expectations by Pareto-smoothed importance weights of draws, as many of each member.
     """
     count = density.members
-    each = sample_size(n, density) // count
-    z0 = density.base.sample(stream(seed, "mixture"), (count, each, density.dim))
+    per_member = sample_size(n, density) // count
+    z0 = density.base.sample(stream(seed, "mixture"), (count, per_member, density.dim))
     x = ops.convert_to_numpy(density.push(ops.convert_to_tensor(z0))[0]).reshape(-1, density.dim)
     log_q = density.member_log_probs(x).astype(np.float64)
     with np.errstate(all="ignore"):  # of a user's function, far away
         log_p = values_at(target.log_prob, x).astype(np.float64)
     log_weights = log_ratio(log_p, np.logaddexp.reduce(log_q))
     w, _ = scaled(smoothed(log_weights).log_weights)
-    relative = np.exp(log_q - log_q.max(axis=0))
+    q = np.exp(log_q - log_q.max(axis=0))
     shares = np.full(count, 1 / count)
     for _ in range(EM_STEPS):
-        joint = shares[:, None] * relative
+        joint = shares[:, None] * q
         shares = np.maximum(joint / joint.sum(axis=0) @ w / w.sum(), LEAST_WEIGHT)
         shares /= shares.sum()
     return shares
@@ -250,80 +279,95 @@ def sample_of(
     """``n`` samples of ``q`` and, unless ``p`` fails there, those of its wide neighbours; of a
     bounded base there are none, as log Z is that of the region where ``q`` is not 0.
     """
-    parts = [Part(density, n, "evaluation")]
+    components = [Component(density, n, "evaluation")]
     if not density.base.bounded:
-        parts += _neighbours(density, seed, n // PER_WIDE // 2)
-    return _sample(parts, target, units, seed)
+        components += _neighbours(density, seed, n // PER_WIDE // 2)
+    return _sample(components, target, units, seed)
 
 
-def _neighbours(density: PushforwardDensity, seed: int, n: int) -> Iterator[Part]:
+def _neighbours(density: PushforwardDensity, seed: int, n: int) -> Iterator[Component]:
     """Heavy tails through the flows, along each of their latents; and of the moments of ``q``, in
     all directions: either is light where the other is heavy.
     """
-    yield Part(PushforwardDensity(Cauchy(), density.flow), n, "widened")
-    rng, gaussian = stream(seed, "moments"), FlowStack(["planar"], 0, affine="full")
+    yield Component(PushforwardDensity(Cauchy(), density.flow), n, "widened")
+    rng = stream(seed, "moments")
     x = next(density.draw(MOMENTS, lambda _: rng)).x.astype(np.float64)
+    gaussian = FlowStack(["planar"], 0, affine="full")
     with suppress(np.linalg.LinAlgError, ConfigError):  # not finite, or in a plane
         gaussian.adapt(x.mean(axis=0), np.linalg.cholesky(np.atleast_2d(np.cov(x.T))))
-        yield Part(PushforwardDensity(CauchyRadius(), gaussian), n, "around")
+        yield Component(PushforwardDensity(CauchyRadius(), gaussian), n, "around")
 
 
 def _sample(
-    parts: Sequence[Part], target: Target, units: ColumnUnits, seed: int, even: bool = True
+    components: Sequence[Component],
+    target: Target,
+    units: ColumnUnits,
+    seed: int,
+    even: bool = True,
 ) -> Sample:
-    """Samples of all parts, or of the first if ``p`` fails at the others."""
-    counts = np.array([part.n for part in parts])
+    """Samples of ``q``, the first component, and of the others unless ``p`` fails at theirs."""
+    counts = np.array([component.n for component in components])
     log_shares = np.log(counts / counts.sum())
 
-    def drawn(number: int) -> Iterator[tuple[np.ndarray, ...]]:
-        rng = stream(seed, parts[number].purpose)
-        for points in parts[number].source.draw(parts[number].n, lambda _: rng, even=even):
+    def blocks_of(number: int) -> Iterator[tuple[np.ndarray, ...]]:
+        density, n, purpose = components[number]
+        rng = stream(seed, purpose)
+        for points in density.draw(n, lambda _: rng, even=even):
             with np.errstate(all="ignore"):  # of a user's function, far away
                 log_p = values_at(target.log_prob, points.x).astype(np.float64)
-                heights = np.stack(_log_densities(parts, number, points), -1, dtype=float)
-            log_mix = np.logaddexp.reduce(log_shares + heights, axis=1)
-            strata = points.member if number == 0 else np.full(len(log_p), -number)
-            x, log_q = units.outside(points.x), heights[:, 0].copy()
-            yield x, log_q, log_mix, log_p, strata.astype(np.int16)
+                columns = _log_densities(components, number, points)
+                log_densities = np.stack(columns, axis=-1, dtype=float)
+            log_mix = np.logaddexp.reduce(log_shares + log_densities, axis=1)
+            strata = points.member
+            if number > 0:
+                strata = np.full(len(log_p), -number)
+            log_q = log_densities[:, 0].copy()
+            yield units.outside(points.x), log_q, log_mix, log_p, strata.astype(np.int16)
 
-    blocks = [*drawn(0)]
+    blocks = list(blocks_of(0))
     with suppress(TargetError):
-        blocks += [block for number in range(1, len(parts)) for block in drawn(number)]
+        blocks += [block for number in range(1, len(components)) for block in blocks_of(number)]
     x, log_q, log_mix, log_p, strata = _joined(blocks)
-    is_mixed = len(log_p) > parts[0].n
-    return Sample(x, Draws(log_q, log_mix if is_mixed else log_q, log_p, strata))
+    if len(log_p) == components[0].n:  # of q alone
+        log_mix = log_q
+    return Sample(x, Draws(log_q, log_mix, log_p, strata))
 
 
 def _joined(blocks: list[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
     """Arrays of all blocks, which are freed one after the other: draws may fill the memory."""
-    parts = [[*arrays] for arrays in zip(*blocks)]
+    columns = [list(arrays) for arrays in zip(*blocks)]
     blocks.clear()
-    arrays = []
-    while parts:
-        arrays.append(np.concatenate(parts.pop(0)))
-    return arrays
+    joined = []
+    while columns:
+        joined.append(np.concatenate(columns.pop(0)))
+    return joined
 
 
-def _log_densities(parts: Sequence[Part], number: int, points: Draw) -> list[np.ndarray]:
-    """Log-densities ``(m,)`` of all parts at points of one; through the flows by their latents."""
-    density, x = parts[0].source, points.x
-    if len(parts) == 1:
-        return [density.log_prob(x) if points.log_q is None else points.log_q]
-    if density.base.bounded:  # whose ratio to another base has no end
-        return [part.source.log_prob(x) for part in parts]
+def _log_densities(components: Sequence[Component], number: int, points: Draw) -> list[np.ndarray]:
+    """Log-densities ``(m,)`` in nats of each component at points of that of a ``number``.
 
-    def more(z0: np.ndarray) -> np.ndarray:  # by the other base
-        flat = z0.reshape(-1, density.dim)
-        base, wide = (values_at(part.source.base.log_prob, flat) for part in parts[:2])
-        return (wide - base).reshape(z0.shape[:-1])
+    ``q`` and its first neighbour share the flows: they differ by their bases at the latents.
+    """
+    q = components[0].density
+    if len(components) == 1:
+        log_q = q.log_prob(points.x) if points.log_q is None else points.log_q
+        return [log_q]
+
+    def log_base_ratios(z0: np.ndarray) -> np.ndarray:
+        flat = z0.reshape(-1, q.dim)
+        log_base = values_at(q.base.log_prob, flat)
+        log_wide = values_at(components[1].density.base.log_prob, flat)
+        return (log_wide - log_base).reshape(z0.shape[:-1])
 
     if points.log_q is None or number > 1:
-        log_q, gain = density.member_log_probs(x), more(density.member_latents(x))
+        log_q = q.member_log_probs(points.x)
+        log_ratios = log_base_ratios(q.member_latents(points.x))
     else:
-        gain = more(points.z0[None])
-        log_q = points.log_q - gain if number else points.log_q[None]
-    found = [mixture(each, density.member_weights) for each in (log_q, log_q + gain)]
-    return found + [part.source.log_prob(x) for part in parts[2:]]
+        log_ratios = log_base_ratios(points.z0[None])
+        log_q = points.log_q - log_ratios if number else points.log_q[None]
+    weights = q.member_weights
+    log_densities = [mixture(log_q, weights), mixture(log_q + log_ratios, weights)]
+    return log_densities + [c.density.log_prob(points.x) for c in components[2:]]
 
 
 def shown_samples(density: PushforwardDensity, units: ColumnUnits, seed: int) -> np.ndarray:
@@ -339,21 +383,23 @@ def moments(x: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray, np
     With shares ``s``: ``m = Σ s x`` and ``sd² = Σ s (x - m)²``, with errors by the delta method:
     those of sums of ``w (x - m)`` and ``w ((x - m)² - sd²) / 2 sd``.
     """
-    some, pairs, errors = weights.shares > 0, [], []
+    has_weight = weights.shares > 0
+    pairs = []
+    errors_and_ks = []
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for column in x.T:
-            mean = weights.shares[some] @ column[some]
-            off = column - mean
-            off[~some] = 0.0
-            spread = np.sqrt(weights.shares @ np.square(off))
-            pairs.append((mean, spread))
-            errors.append(weights.error(off))
-            np.square(off, out=off)
-            off -= spread**2
-            off /= 2 * spread
-            errors.append(weights.error(off))
-    error, k = np.reshape(errors, (-1, 2, 2)).transpose(2, 0, 1)
-    return np.array(pairs), error, k
+            mean = weights.shares[has_weight] @ column[has_weight]
+            values = column - mean
+            values[~has_weight] = 0.0
+            deviation = np.sqrt(weights.shares @ np.square(values))
+            pairs.append((mean, deviation))
+            errors_and_ks.append(weights.error(values))
+            np.square(values, out=values)
+            values -= deviation**2
+            values /= 2 * deviation
+            errors_and_ks.append(weights.error(values))
+    errors, ks = np.reshape(errors_and_ks, (-1, 2, 2)).transpose(2, 0, 1)
+    return np.array(pairs), errors, ks
 
 
 def resampled(
@@ -369,10 +415,11 @@ def resampled(
 
 def resample(x: np.ndarray, weights: Weights, seed: int, n: int) -> np.ndarray:
     """Sampling-importance resampling: ``n`` of the points ``(m, D)``, in random order."""
-    places = (np.arange(n) + stream(seed, "resampling").random(n)) / n
-    total = np.cumsum(weights.shares)
-    chosen = np.minimum(np.searchsorted(total, places * total[-1]), len(total) - 1)
-    return x[stream(seed, "order").permutation(chosen)]
+    levels = (np.arange(n) + stream(seed, "resampling").random(n)) / n
+    cumulative = np.cumsum(weights.shares)
+    numbers = np.searchsorted(cumulative, levels * cumulative[-1])
+    numbers = np.minimum(numbers, len(cumulative) - 1)
+    return x[stream(seed, "order").permutation(numbers)]
 
 
 def arrays_of(
@@ -397,7 +444,7 @@ def effective_share(weights: np.ndarray) -> float:
     return float(1 / (weights @ weights) / len(weights))
 
 
-def base_energy(base: Base, target: Target, seed: int, n: int) -> dict[str, Any]:
+def base_energy(base: Base, target: Target, seed: int, n: int) -> dict[str, float | None]:
     """Free energy of the base alone, by the ``n`` samples of it that give those of a fit."""
     z0 = base.sample(stream(seed, "evaluation"), (n, target.dim))
     blocks = np.array_split(z0, max(n // BLOCK, 1))
@@ -421,12 +468,12 @@ def coverage(density: PushforwardDensity, target: Target, seed: int) -> dict[str
     if target.sample is None:
         return dict.fromkeys(keys)
     x = target.sample(stream(seed, "missed"), EXACT_DRAWS)
-    excess = values_at(target.log_prob, x) - density.log_prob(x).astype(np.float64)
-    uncovered = float(np.mean(~(excess < math.log(UNCOVERED_RATIO))))
+    log_ratios = values_at(target.log_prob, x) - density.log_prob(x).astype(np.float64)
+    uncovered = float(np.mean(~(log_ratios < math.log(UNCOVERED_RATIO))))
     if density.base.bounded:
-        excess[np.isposinf(excess)] = -np.inf
+        log_ratios[np.isposinf(log_ratios)] = -np.inf
     with np.errstate(over="ignore"):
-        missed = Moments.of(np.maximum(1 - MISSED_RATIO * np.exp(-excess), 0))
+        missed = Moments.of(np.maximum(1 - MISSED_RATIO * np.exp(-log_ratios), 0))
     return dict(zip(keys, (missed.mean, missed.standard_error, uncovered, None)))
 
 
@@ -438,14 +485,14 @@ def step_of(values: np.ndarray) -> float:
     """
     if not np.isfinite(values).all():
         return math.nan
-    step = float(np.median(np.spacing(np.abs(values))))
-    different = np.unique(values.astype(np.float64))
-    if len(different) == 1:  # the step is unknown
-        return step
-    mantissas, exponents = np.frexp(different[different != 0])
-    whole = (mantissas * 2.0**BITS).astype(np.int64)
-    common = np.ldexp((whole & -whole).astype(np.float64), exponents - BITS)
-    return max(step, float(common.min()))
+    spacing = float(np.median(np.spacing(np.abs(values))))
+    distinct = np.unique(values.astype(np.float64))
+    if len(distinct) == 1:  # the step is unknown
+        return spacing
+    mantissas, exponents = np.frexp(distinct[distinct != 0])
+    integers = (mantissas * 2.0**BITS).astype(np.int64)
+    divisors = np.ldexp((integers & -integers).astype(np.float64), exponents - BITS)
+    return max(spacing, float(divisors.min()))
 
 
 def own_values(target: Target) -> Callable[[Any], Any]:
@@ -455,7 +502,7 @@ def own_values(target: Target) -> Callable[[Any], Any]:
     return target.log_prob
 
 
-def rounding(density: PushforwardDensity, target: Target, seed: int) -> dict[str, Any]:
+def rounding(density: PushforwardDensity, target: Target, seed: int) -> dict[str, float]:
     """Rounding error of ``log p`` at samples of ``q``; NaN if not finite.
 
     ``log_density_step`` in nats (:func:`step_of`); ``rounding_error``, the standard deviation in
@@ -466,7 +513,8 @@ def rounding(density: PushforwardDensity, target: Target, seed: int) -> dict[str
     z = next(density.draw(POINTS, lambda _: rng)).x
     moved = z + np.spacing(z) * rng.choice(np.array([-1, 1], z.dtype), z.shape)
     with np.errstate(all="ignore"):  # of a user's function
-        here, there = (values_at(target.log_prob, points) for points in (z, moved))
+        log_p = values_at(target.log_prob, z)
+        moved_log_p = values_at(target.log_prob, moved).astype(np.float64)
         step = step_of(values_at(own_values(target), z))
-        noise = float(np.mean((there.astype(np.float64) - here) ** 2))
-    return {"log_density_step": step, "rounding_error": float(np.sqrt((step**2 + noise) / 12))}
+        variance = float(np.mean((moved_log_p - log_p) ** 2))
+    return {"log_density_step": step, "rounding_error": float(np.sqrt((step**2 + variance) / 12))}

@@ -1,8 +1,8 @@
 """Scores of rows, and their sums, from which a table's scores follow; those of parts add up."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -10,13 +10,19 @@ from nflow_cli.config.strict import Count, Error, Figure, Strict
 from nflow_cli.evaluation.ranks import Counts, summed
 from nflow_cli.evaluation.warnings import LEAST_ROWS
 
-LOG_Q, BASELINE, GAIN = "log_q", "baseline", "gain"  # means in a tally
+# Means in a tally.
+LOG_Q = "log_q"
+BASELINE = "baseline"
+GAIN = "gain"
+Value = TypeVar("Value")
 
 
 def effective(weights: np.ndarray) -> float:
     """Effective sample size ``(Σw)²/Σw²``; 0 without rows."""
-    scaled = weights / weights.max() if len(weights) else weights
-    return float(scaled.sum() ** 2 / (scaled**2).sum()) if len(weights) else 0.0
+    if not len(weights):
+        return 0.0
+    scaled = weights / weights.max()
+    return float(scaled.sum() ** 2 / (scaled**2).sum())
 
 
 class Moments(NamedTuple):
@@ -43,30 +49,40 @@ class Moments(NamedTuple):
         """Moments of values ``(n,)``, with weights ``(n,)``."""
         values = np.asarray(values, np.float64)
         w = np.ones(len(values)) if weights is None else weights
-        if not (total := float(w.sum())) > 0:
+        total = float(w.sum())
+        if not total > 0:
             return cls(len(values), 0.0, math.nan, 0.0, 0.0, 0.0)
         with np.errstate(invalid="ignore", over="ignore"):  # of infinities, and of their like
             mean = float(np.average(values, weights=w))
-            away, squares = values - mean, np.square(w / total)
-            sums = (squares, squares * away, squares * away**2)
-        return cls(len(values), total, mean, *(float(terms.sum()) for terms in sums))
+            deviations = values - mean
+            squares = np.square(w / total)
+            first = float((squares * deviations).sum())
+            second = float((squares * deviations**2).sum())
+        return cls(len(values), total, mean, float(squares.sum()), first, second)
 
     @classmethod
     def merged(cls, parts: Iterable["Moments"]) -> "Moments":
         """Moments of the rows of all parts."""
-        every = np.array([*parts], np.float64).reshape(-1, len(cls._fields)).T
-        n, some = int(every[0].sum()), every[1] > 0
-        _, weight, means, shares, first, second = every[:, some]
-        if not some.any():
+        columns = np.array(list(parts), np.float64).reshape(-1, len(cls._fields)).T
+        n = int(columns[0].sum())
+        _, weight, means, shares, first, second = columns[:, columns[1] > 0]
+        if not len(weight):
             return cls(n, 0.0, math.nan, 0.0, 0.0, 0.0)
-        total, squares = weight.sum(), np.square(weight / weight.sum())
+        total = weight.sum()
+        squares = np.square(weight / total)
         with np.errstate(invalid="ignore"):
             mean = float(np.average(means, weights=weight))
-            away = means - mean
-            firsts = first + away * shares
-            seconds = second + 2 * away * first + away**2 * shares
-        sums = (float((squares * terms).sum()) for terms in (shares, firsts, seconds))
-        return cls(n, float(total), mean, *sums)
+            shifts = means - mean
+            second = second + 2 * shifts * first + shifts**2 * shares
+            first = first + shifts * shares
+        return cls(
+            n=n,
+            weight=float(total),
+            mean=mean,
+            shares=float((squares * shares).sum()),
+            first=float((squares * first).sum()),
+            second=float((squares * second).sum()),
+        )
 
     @property
     def value(self) -> float | None:
@@ -123,7 +139,10 @@ class Tally(NamedTuple):
         return cls(means, record["counts"], record["least"], record["ranks"])
 
 
-def _merged(parts: Sequence[Mapping[str, Any]], merge: Any) -> dict[str, Any]:
+def _merged(
+    parts: Sequence[Mapping[str, Value]], merge: Callable[[list[Value]], Value]
+) -> dict[str, Value]:
+    """Values of all parts by name, those of each name merged."""
     names = dict.fromkeys(name for part in parts for name in part)
     return {name: merge([part[name] for part in parts if name in part]) for name in names}
 
@@ -167,23 +186,25 @@ def tallied(scores: RowScores, weights: np.ndarray | None = None) -> Tally:
     Unknown cells are left out of a row, and rows without a known cell or weight ``(n,)`` of all.
     """
     w = np.ones(len(scores.log_q)) if weights is None else weights.astype(np.float64)
-    unknown, some = np.isnan(scores.log_q), ~scores.are_unknown & (w > 0)
-    cells, w = np.where(unknown, 0.0, scores.log_q)[some], w[some]
-    possible = (cells > -math.inf).all(axis=1)
-    means = {LOG_Q: Moments.of(cells[possible].sum(axis=1), w[possible])}
-    if (others := scores.baseline) is not None:
-        if others.shape != unknown.shape or (np.isnan(others) != unknown).any():
+    unknown = np.isnan(scores.log_q)
+    counted = ~scores.are_unknown & (w > 0)
+    w = w[counted]
+    log_q = np.where(unknown, 0.0, scores.log_q)[counted]
+    possible = (log_q > -math.inf).all(axis=1)
+    means = {LOG_Q: Moments.of(log_q[possible].sum(axis=1), w[possible])}
+    if scores.baseline is not None:
+        if not np.array_equal(np.isnan(scores.baseline), unknown):
             raise ValueError("baseline: expected the cells of q to be known, and no others")
-        others = np.where(unknown, 0.0, others)[some]
-        known = (others > -math.inf).all(axis=1)
-        means[BASELINE] = Moments.of(others[known].sum(axis=1), w[known])
-        both = possible & known
-        gains = cells[both] - others[both]
-        means[GAIN] = Moments.of(gains.sum(axis=1), w[both])
-        of_columns = zip(scores.columns, gains.T)
-        means |= {f"{GAIN}: {name}": Moments.of(values, w[both]) for name, values in of_columns}
+        baseline = np.where(unknown, 0.0, scores.baseline)[counted]
+        has_baseline = (baseline > -math.inf).all(axis=1)
+        means[BASELINE] = Moments.of(baseline[has_baseline].sum(axis=1), w[has_baseline])
+        paired = possible & has_baseline
+        gains = log_q[paired] - baseline[paired]
+        means[GAIN] = Moments.of(gains.sum(axis=1), w[paired])
+        for name, column_gains in zip(scores.columns, gains.T):
+            means[f"{GAIN}: {name}"] = Moments.of(column_gains, w[paired])
     counts = {
-        "n": len(cells),
+        "n": len(log_q),
         "n_impossible": int((~possible).sum()),
         "n_unknown": int(unknown.sum()),
         "n_new_levels": scores.n_new_levels,
@@ -235,24 +256,28 @@ def likelihood(tally: Tally, computed: Sequence[str] = ()) -> Likelihood:
     Means are ``Σ w v / Σw`` and their standard errors ``√(n/(n - 1) Σ w² (v - m)²) / Σw``
     (:class:`Moments`).
     """
-    of_q, gains = tally.means[LOG_Q], dict[str, Mean]()
-    for key, moments in tally.means.items():
-        if key.startswith(f"{GAIN}: "):
-            error = moments.standard_error
-            gains[key.removeprefix(f"{GAIN}: ")] = Mean(mean=moments.mean, standard_error=error)
-    figures: dict[str, Any] = of_q.scores("log_likelihood")
+    log_q = tally.means[LOG_Q]
+    figures: dict[str, Any] = log_q.scores("log_likelihood")
     if BASELINE in tally.means:
         figures |= tally.means[BASELINE].scores("baseline_log_likelihood")
         figures |= tally.means[GAIN].scores("gain")
+    prefix = f"{GAIN}: "
+    gains: dict[str, Mean] = {}
+    for key, moments in tally.means.items():
+        if key.startswith(prefix):
+            gain = Mean(mean=moments.mean, standard_error=moments.standard_error)
+            gains[key.removeprefix(prefix)] = gain
     if gains:
-        of_computed = [gains[name].mean or 0.0 for name in computed]
-        figures["computed_gain"] = sum(of_computed) if of_computed else None
+        computed_gains = [gains[name].mean or 0.0 for name in computed]
+        figures["computed_gain"] = sum(computed_gains) if computed else None
         figures["column_gains"] = gains
     counts = {key: tally.counts[key] for key in ("n", "n_impossible", "n_unknown", "n_new_levels")}
-    return Likelihood(**counts, **figures, n_effective=of_q.n_effective)
+    return Likelihood(**counts, **figures, n_effective=log_q.n_effective)
 
 
-def of_members(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str, Any]:
+def of_members(
+    log_q: np.ndarray, weights: np.ndarray | None = None
+) -> dict[str, float | list[float]]:
     """Mean log-likelihood in nats of each member, by ``log_q`` ``(n, R)``, and the mean standard
     deviation over members; empty for one member.
     """
@@ -265,7 +290,7 @@ def of_members(log_q: np.ndarray, weights: np.ndarray | None = None) -> dict[str
     }
 
 
-def likelihood_of_points(log_q: np.ndarray) -> dict[str, Any]:
+def likelihood_of_points(log_q: np.ndarray) -> dict[str, float | None]:
     """Likelihood scores of new points by their log-density ``(n,)`` in nats.
 
     Returns:
@@ -277,10 +302,13 @@ def likelihood_of_points(log_q: np.ndarray) -> dict[str, Any]:
     known = log_q[~np.isnan(log_q)].astype(np.float64)
     inside = Moments.of(known[known > -math.inf])
     outside = len(known) - inside.n
+    mean = -math.inf if outside else inside.value
     return {
-        "log_likelihood": -math.inf if outside else inside.value,
+        "log_likelihood": mean,
         "log_likelihood_inside": inside.value,
         "log_likelihood_standard_error": inside.standard_error,
         "n_effective": inside.n,
-        **{"n": len(known), "outside": outside, "n_missing": len(log_q) - len(known)},
+        "n": len(known),
+        "outside": outside,
+        "n_missing": len(log_q) - len(known),
     }

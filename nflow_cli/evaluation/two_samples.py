@@ -5,10 +5,10 @@ into the two samples are equally probable.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.polynomial import legendre
+from numpy.typing import ArrayLike
 
 from nflow_cli.arrays import log_ndtr
 from nflow_cli.evaluation.oddness import no_likelier
@@ -16,10 +16,11 @@ from nflow_cli.evaluation.oddness import no_likelier
 ORDERS = 4  # of the polynomials: location, scale, skewness, tails
 LEAST_EXPECTED = 5.0  # rows of an outcome in either sample, below which its test is exact
 SINGULAR = 1e-9  # smallest eigenvalue over the largest
-_TINY, _HUGE = 1e-300, 1e300
+_TINY = 1e-300
+_HUGE = 1e300
 
 
-def tail_of_chi_squared(x: Any, degrees: int) -> np.ndarray:
+def tail_of_chi_squared(x: ArrayLike, degrees: int) -> np.ndarray:
     """``P(X > x)`` of the chi-squared distribution at ``x`` ``(...)``, a finite sum of positive
     terms: to 1e-12 for 1,000 degrees of freedom.
 
@@ -42,16 +43,17 @@ def p_of_levels(held_out: np.ndarray, new: np.ndarray) -> float:
     Pearson's chi-squared test. Outcomes expected in fewer than five rows of a sample are one; if
     that is too, Fisher's exact test judges it, and Pearson's the others.
     """
-    both = np.concatenate([held_out, new])
-    codes = np.unique(both, return_inverse=True)[1]
-    counts = np.array([np.bincount(part, minlength=codes.max() + 1) for part in _parts(codes, new)])
+    codes = np.unique(np.concatenate([held_out, new]), return_inverse=True)[1]
+    size = codes.max() + 1
+    counts = np.array([np.bincount(part, minlength=size) for part in _unpooled(codes, new)])
     totals = counts.sum(axis=0)
     least = least_count(len(held_out), len(new))
     rare = counts[:, totals < least].sum(axis=1)
     counts = counts[:, totals >= least]
     if rare.sum() >= least:
-        counts, rare = np.column_stack([counts, rare]), np.zeros(2, int)
-    return _of_both(_pearson(counts), rare, len(held_out), len(new))
+        counts = np.column_stack([counts, rare])
+        rare = np.zeros(2, int)
+    return _with_fisher(_pearson(counts), rare, len(held_out), len(new))
 
 
 def least_count(m: int, n: int) -> float:
@@ -71,49 +73,63 @@ def p_of_numbers(held_out: np.ndarray, new: np.ndarray) -> float:
 
 def polynomials(held_out: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Legendre polynomials ``(m, 4)`` and ``(n, 4)`` of the pooled ranks of numbers, or NaN."""
-    both = np.concatenate([held_out, new])
-    scores, known = np.full((len(both), ORDERS), np.nan), ~np.isnan(both)
+    pooled = np.concatenate([held_out, new])
+    known = ~np.isnan(pooled)
+    scores = np.full((len(pooled), ORDERS), np.nan)
     if known.any():
-        scores[known] = legendre.legvander(2 * ranks(both[known], both[known]) - 1, ORDERS)[:, 1:]
-    return _parts(scores, new)
+        places = 2 * ranks(pooled[known], pooled[known]) - 1
+        scores[known] = legendre.legvander(places, ORDERS)[:, 1:]
+    return _unpooled(scores, new)
 
 
 def p_of_scores(held_out: np.ndarray, new: np.ndarray) -> float:
     """P-value for a change of the means of scores ``(m, k)`` and ``(n, k)``, or of their NaNs."""
-    gaps = [np.isnan(part.sum(axis=1)) for part in (held_out, new)]
-    rare = np.array([gap.sum() for gap in gaps])
-    if rare.sum() >= least_count(len(held_out), len(new)):
-        held_out, new = (
-            np.column_stack([np.where(gap[:, None], 0.0, part), gap])
-            for part, gap in zip((held_out, new), gaps)
-        )
+    m = len(held_out)
+    n = len(new)
+    is_missing = np.isnan(held_out.sum(axis=1))
+    is_new_missing = np.isnan(new.sum(axis=1))
+    rare = np.array([is_missing.sum(), is_new_missing.sum()])
+    if rare.sum() >= least_count(m, n):
+        held_out = _with_column(held_out, is_missing)
+        new = _with_column(new, is_new_missing)
         rare = np.zeros(2, int)
-    known = [part[~np.isnan(part.sum(axis=1))] for part in (held_out, new)]
-    return _of_both(p_of_means(known[0], known[1]), rare, len(held_out), len(new))
+    else:
+        held_out = held_out[~is_missing]
+        new = new[~is_new_missing]
+    return _with_fisher(p_of_means(held_out, new), rare, m, n)
+
+
+def _with_column(scores: np.ndarray, is_missing: np.ndarray) -> np.ndarray:
+    """Scores ``(n, k)``, 0 in rows that miss some, with a column that says which do."""
+    return np.column_stack([np.where(is_missing[:, None], 0.0, scores), is_missing])
 
 
 def p_of_means(
-    held_out: np.ndarray, new: np.ndarray, given: tuple[np.ndarray, np.ndarray] | None = None
+    held_out: np.ndarray,
+    new: np.ndarray,
+    covariates: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> float:
     """P-value for a change of the means of scores ``(m, k)`` and ``(n, k)``.
 
     ``T = mn/(m + n) d' S⁺ d``, d the difference of means and S the covariance of all rows, is
-    chi-squared with ``rank S`` degrees of freedom in large samples. With covariates ``given``
-    ``(m, l)`` and ``(n, l)``, a change that follows linearly from theirs does not count.
+    chi-squared with ``rank S`` degrees of freedom in large samples. With ``covariates`` ``(m, l)``
+    and ``(n, l)``, a change that follows linearly from theirs does not count.
     """
-    m, n = len(held_out), len(new)
+    m = len(held_out)
+    n = len(new)
     if not (m and n):
         return 1.0
-    both = np.column_stack([np.concatenate([held_out, new]), np.repeat([0.0, 1.0], [m, n])])
-    both -= both.mean(axis=0)
-    if given is not None:
-        covariates = np.concatenate(given)
-        basis = _orthonormal(covariates - covariates.mean(axis=0))
-        both -= basis @ (basis.T @ both)
-    scores, side = both[:, :-1], both[:, -1]
+    side = np.repeat([0.0, 1.0], [m, n])
+    pooled = np.column_stack([np.concatenate([held_out, new]), side])
+    pooled -= pooled.mean(axis=0)
+    if covariates is not None:
+        values = np.concatenate(covariates)
+        basis = _orthonormal(values - values.mean(axis=0))
+        pooled -= basis @ (basis.T @ pooled)
+    side = pooled[:, -1]
     if side @ side <= SINGULAR * (m + n):
         return 1.0
-    basis = _orthonormal(scores)
+    basis = _orthonormal(pooled[:, :-1])
     statistic = (m + n) * float(np.square(side @ basis).sum() / (side @ side))
     return float(tail_of_chi_squared(statistic, basis.shape[1]))
 
@@ -121,22 +137,26 @@ def p_of_means(
 def _orthonormal(x: np.ndarray) -> np.ndarray:
     """Orthonormal basis ``(n, r)`` of the r independent columns of ``(n, k)``."""
     values, vectors = np.linalg.eigh(x.T @ x)
-    some = values > SINGULAR * max(values.max(initial=0.0), 1e-300)
-    return x @ (vectors[:, some] / np.sqrt(values[some]))
+    positive = values > SINGULAR * max(values.max(initial=0.0), 1e-300)
+    return x @ (vectors[:, positive] / np.sqrt(values[positive]))
 
 
 def ranks(values: np.ndarray, among: np.ndarray) -> np.ndarray:
     """``(#{x < v} + #{x = v}/2) / n`` of values ``(k,)`` among n values x."""
     ordered = np.sort(among)
-    both = [np.searchsorted(ordered, values, side) for side in ("left", "right")]
-    return (both[0] + both[1]) / (2 * len(among))
+    below = np.searchsorted(ordered, values, "left")
+    not_above = np.searchsorted(ordered, values, "right")
+    return (below + not_above) / (2 * len(among))
 
 
-def _parts(both: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return both[: len(both) - len(new)], both[len(both) - len(new) :]
+def _unpooled(pooled: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pooled values of the held-out rows, and of the new ones, which are last."""
+    held_out = len(pooled) - len(new)
+    return pooled[:held_out], pooled[held_out:]
 
 
 def _pearson(counts: np.ndarray) -> float:
+    """P-value of Pearson's test of counts ``(2, L)``."""
     expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0) / max(counts.sum(), 1)
     if not expected.all():
         return 1.0
@@ -144,8 +164,11 @@ def _pearson(counts: np.ndarray) -> float:
     return float(tail_of_chi_squared(statistic, max(counts.shape[1] - 1, 0)))
 
 
-def _of_both(p: float, rare: np.ndarray, m: int, n: int) -> float:
-    """Twice the smaller p-value of two tests, at most 1, if there are rare outcomes."""
+def _with_fisher(p: float, rare: np.ndarray, m: int, n: int) -> float:
+    """P-value of a test and of Fisher's of rare rows: twice the smaller, at most 1.
+
+    ``rare`` are their counts ``(2,)`` among m and n rows; without any it is ``p``.
+    """
     if not rare.sum():
         return p
     return min(1.0, 2 * min(p, fisher(int(rare[0]), int(rare[1]), m, n)))
@@ -155,9 +178,9 @@ def fisher(k: int, j: int, m: int, n: int) -> float:
     """P-value of Fisher's exact test for ``k`` of m rows and ``j`` of n rows, two-sided."""
     x = np.arange(max(0, k + j - n), min(k + j, m) + 1)
 
-    def log_choose(total: int, some: np.ndarray) -> np.ndarray:
-        parts = (math.lgamma(i + 1) + math.lgamma(total - i + 1) for i in some)
-        return math.lgamma(total + 1) - np.array([*parts])
+    def log_choose(total: int, counts: np.ndarray) -> np.ndarray:
+        lost = [math.lgamma(i + 1) + math.lgamma(total - i + 1) for i in counts]
+        return math.lgamma(total + 1) - np.array(lost)
 
     log_p = log_choose(m, x) + log_choose(n, k + j - x)
     p = np.exp(log_p - log_p.max())

@@ -108,7 +108,7 @@ def test_log_z_has_the_error_that_its_estimates_have_over_seeds(sd):
 
 def test_the_control_variate_makes_a_good_density_no_worse_by_its_wide_neighbour():
     _, sample = draws(gaussian(0.95))
-    both, alone = Weights(sample), Weights(sample.alone)
+    both, alone = Weights(sample), Weights(sample.without_wide)
     plain = both.within(both.plain)  # without the control variate
     assert np.linalg.norm(both.terms()) < 1.03 * np.linalg.norm(alone.terms())
     assert np.linalg.norm(plain) > 1.5 * np.linalg.norm(alone.terms())
@@ -126,7 +126,7 @@ def test_weights_below_twice_their_mean_have_no_heavy_tail():
     _, sample = draws(lambda z: normal_log_prob(z, (0.1, 0.0)))
     assert Weights(sample).largest < math.log(2) and Weights(sample).k <= 0
     _, wide = draws(gaussian(2.0))
-    assert Weights(wide.alone).k > 0.7
+    assert Weights(wide.without_wide).k > 0.7
 
 
 def test_errors_of_a_rough_tail_allow_for_what_no_draw_shows():

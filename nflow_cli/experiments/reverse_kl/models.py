@@ -6,17 +6,26 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nflow_cli.errors import TargetError
 
+# Objects of NumPyro, JAX, PyMC and PyTensor are Any: none of these packages need be installed.
 Bounds = dict[str, list[float | None]]
+ValuesAndGradients = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 REFUSED = "write its log-density over unconstrained coordinates as a function"
 AT_ONCE = 512  # points of a NumPyro model
 # Bounds by the name of the transform that PyMC chose.
-ENDS = {"log": (0.0, math.inf), "logodds": (0.0, 1.0), "circular": (-math.pi, math.pi)}
+ENDS = {
+    None: (-math.inf, math.inf),
+    "log": (0.0, math.inf),
+    "logodds": (0.0, 1.0),
+    "circular": (-math.pi, math.pi),
+}
 FAR = 1e4  # scales: where a density whose tail is lighter than a power is 0 in float64
 
 
@@ -28,9 +37,9 @@ class Variable(NamedTuple):
 
     name: str
     shape: tuple[int, ...]
-    low: Any = -np.inf
-    high: Any = np.inf
-    scale: Any = np.nan
+    low: np.ndarray | float = -np.inf
+    high: np.ndarray | float = np.inf
+    scale: np.ndarray | float = np.nan
     labels: Sequence[Sequence[str] | None] | None = None
 
 
@@ -42,60 +51,69 @@ class Coordinates(NamedTuple):
 
     def are_of(self, names: Sequence[str], bounds: Bounds) -> bool:
         """Whether they are those of a run, which may have been fitted with other scales."""
-        own, others = (
-            {name: extent[:2] for name, extent in each.items()} for each in (self.bounds, bounds)
-        )
-        return self.names == list(names) and own == others
+        ends = {name: extent[:2] for name, extent in self.bounds.items()}
+        ends_of_run = {name: extent[:2] for name, extent in bounds.items()}
+        return self.names == list(names) and ends == ends_of_run
 
 
 class Model(NamedTuple):
     """Model as a function of points ``(n, D)`` that returns ``log p`` and its gradient."""
 
-    function: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    function: ValuesAndGradients
     coordinates: Coordinates
 
 
 def coordinates_of(variables: Sequence[Variable]) -> Coordinates:
     """Coordinates of variables in order, such as ``mu``, ``theta[0]`` or ``L[0, 1]``."""
-    names, bounds = [], {}
+    names = []
+    bounds: Bounds = {}
     for variable in variables:
-        ends = [np.broadcast_to(end, variable.shape) for end in (variable.low, variable.high)]
+        lows = np.broadcast_to(variable.low, variable.shape)
+        highs = np.broadcast_to(variable.high, variable.shape)
         scales = np.broadcast_to(variable.scale, variable.shape)
-        for place in np.ndindex(variable.shape):
-            names.append(_element(variable, place))
-            low, high = (float(end[place]) if np.isfinite(end[place]) else None for end in ends)
+        for index in np.ndindex(variable.shape):
+            name = _element_name(variable, index)
+            names.append(name)
+            low = float(lows[index]) if np.isfinite(lows[index]) else None
+            high = float(highs[index]) if np.isfinite(highs[index]) else None
             if low is not None or high is not None:
-                bounds[names[-1]] = [low, high]
-            if np.isfinite(scales[place]):
-                bounds[names[-1]].append(float(f"{scales[place]:.6g}"))
+                bounds[name] = [low, high]
+            if np.isfinite(scales[index]):
+                bounds[name].append(float(f"{scales[index]:.6g}"))
     return Coordinates(names, bounds)
 
 
-def tail_scale(log_p: Callable[[Any], Any], low: np.ndarray, high: Any, xp: Any = np) -> Any:
+def tail_scale(
+    log_p: Callable[[Any], Any], low: np.ndarray, high: np.ndarray | float, xp: ModuleType = np
+) -> Any:
     """Scale of the half-Cauchy that has the height of a density at its lower bound; NaN unless that
     is finite and the tail is a power. Both tails of the logarithm are exponential then.
 
-    ``log_p``: of values of the shape of ``low``; ``xp``: NumPy, or PyTensor's ``tensor``.
+    ``log_p``: of values of the shape of ``low``; ``xp``: NumPy, or PyTensor's ``tensor``, whose
+    arrays it takes and returns.
     """
     above = np.maximum(np.nextafter(low, np.inf), low + np.finfo(np.float64).tiny)
     with warnings.catch_warnings(action="ignore"):  # NumPyro's, out of the support
         height = xp.exp(log_p(above))
         scale = 2 / (math.pi * height)
-        near, tail = (xp.exp(log_p(low + away * scale)) for away in (1 / FAR, FAR))
+        near = xp.exp(log_p(low + 1 / FAR * scale))
+        tail = xp.exp(log_p(low + FAR * scale))
     has_height = (near > height / 2) & (near < height * 2)
     return xp.where(has_height & (tail > 0) & (tail < near) & np.isinf(high), scale, math.nan)
 
 
-def _equal(once: Any, again: Any) -> Any:
-    """Scales, NaN where they depend on other variables."""
-    return np.where(once == again, once, math.nan)
+def _constant_scale(scale: np.ndarray | float, redrawn: np.ndarray | float) -> np.ndarray:
+    """Scales, NaN where they differ if the other variables are drawn again."""
+    return np.where(scale == redrawn, scale, math.nan)
 
 
-def _element(variable: Variable, place: tuple[int, ...]) -> str:
-    if not place:
+def _element_name(variable: Variable, index: tuple[int, ...]) -> str:
+    if not index:
         return variable.name
-    labels = variable.labels or [None] * len(place)
-    parts = [str(i) if some is None else str(some[i]) for i, some in zip(place, labels)]
+    labels = variable.labels or [None] * len(index)
+    parts = []
+    for i, axis in zip(index, labels):
+        parts.append(str(i) if axis is None else str(axis[i]))
     return f"{variable.name}[{', '.join(parts)}]"
 
 
@@ -110,25 +128,29 @@ def numpyro_model(value: Any, data: Any = None) -> Model | None:
     """
     if "numpyro" not in sys.modules or not callable(value):
         return None
-    arguments = next((a for a in _choices(data) if _takes(value, a)), None)
+    arguments = next((choice for choice in _argument_choices(data) if _takes(value, choice)), None)
     if arguments is None:
         return None
     with _float64():
-        traces = [_trace(value, arguments, seed) for seed in (0, 1)]
-        if not traces[0]:
+        sites = _free_sites(value, arguments, seed=0)
+        if not sites:
             return None
-        variables = [[_variable(site) for site in trace] for trace in traces]
-    for one, other in zip(*variables):
-        if not (np.array_equal(one.low, other.low) and np.array_equal(one.high, other.high)):
+        drawn = [_variable(site) for site in sites]
+        redrawn = [_variable(site) for site in _free_sites(value, arguments, seed=1)]
+    variables = []
+    for variable, redraw in zip(drawn, redrawn):
+        is_low_constant = np.array_equal(variable.low, redraw.low)
+        if not (is_low_constant and np.array_equal(variable.high, redraw.high)):
             raise TargetError(
-                f"site {one.name}: expected bounds that are constant. Received: bounds that depend "
-                f"on other sites; {REFUSED}"
+                f"site {variable.name}: expected bounds that are constant. Received: bounds that "
+                f"depend on other sites; {REFUSED}"
             )
-    free = [one._replace(scale=_equal(one.scale, other.scale)) for one, other in zip(*variables)]
-    return Model(_numpyro_pair(value, arguments, free), coordinates_of(free))
+        scale = _constant_scale(variable.scale, redraw.scale)
+        variables.append(variable._replace(scale=scale))
+    return Model(_numpyro_function(value, arguments, variables), coordinates_of(variables))
 
 
-def _choices(data: Any) -> list[Mapping[str, Any]]:
+def _argument_choices(data: Any) -> list[Mapping[str, Any]]:
     if not callable(data):
         return [{}]
     arguments = data()
@@ -148,8 +170,10 @@ def _takes(value: Any, arguments: Mapping[str, Any]) -> bool:
     return True
 
 
-def _trace(model: Any, arguments: Mapping[str, Any], seed: int) -> list[Any]:
-    """Unobserved sample sites, in order."""
+def _free_sites(
+    model: Callable[..., Any], arguments: Mapping[str, Any], seed: int
+) -> list[Mapping[str, Any]]:
+    """Unobserved sample sites of a run of a NumPyro model, in order."""
     handlers = sys.modules["numpyro"].handlers
     sites = handlers.trace(handlers.seed(model, seed)).get_trace(**arguments).values()
     for site in sites:
@@ -161,59 +185,63 @@ def _trace(model: Any, arguments: Mapping[str, Any], seed: int) -> list[Any]:
 
 
 def _variable(site: Mapping[str, Any]) -> Variable:
-    real, support = sys.modules["numpyro"].distributions.constraints.real, site["fn"].support
+    """Variable of a sample site, whose support is real numbers or an interval."""
+    distributions = sys.modules["numpyro"].distributions
+    name = site["name"]
+    shape = tuple(np.shape(site["value"]))
+    support = site["fn"].support
     while hasattr(support, "base_constraint"):  # independent in some axes
         support = support.base_constraint
-    ends = [getattr(support, name, None) for name in ("lower_bound", "upper_bound")]
-    is_real = isinstance(support, type(real))
-    if (
-        support.is_discrete
-        or support.event_dim
-        or not (is_real or any(e is not None for e in ends))
-    ):
+    low = getattr(support, "lower_bound", None)
+    high = getattr(support, "upper_bound", None)
+    is_real = isinstance(support, type(distributions.constraints.real))
+    is_interval = low is not None or high is not None
+    if support.is_discrete or support.event_dim or not (is_real or is_interval):
         kind = "discrete" if support.is_discrete else str(support)
         raise TargetError(
-            f"site {site['name']}: expected real values, or values between bounds. Received: "
+            f"site {name}: expected real values, or values between bounds. Received: "
             f"{kind:.60}; {REFUSED}"
         )
-    low, high = (
-        end if given is None else np.asarray(given)
-        for given, end in zip(ends, (-math.inf, math.inf))
-    )
-    shape = tuple(np.shape(site["value"]))
+    low = -math.inf if low is None else np.asarray(low)
+    high = math.inf if high is None else np.asarray(high)
     if not np.isfinite(low).any():
-        return Variable(site["name"], shape, low, high)
-    fn, independent = site["fn"], sys.modules["numpyro"].distributions.Independent
-    while isinstance(fn, independent):  # whose log-density is a sum
-        fn = fn.base_dist
-    start = np.broadcast_to(low, shape)
-    scale = tail_scale(lambda x: np.asarray(fn.log_prob(x), np.float64), start, high)
-    return Variable(site["name"], shape, low, high, scale)
+        return Variable(name, shape, low, high)
+    distribution = site["fn"]
+    while isinstance(distribution, distributions.Independent):  # whose log-density is a sum
+        distribution = distribution.base_dist
+
+    def log_p(x: np.ndarray) -> np.ndarray:
+        return np.asarray(distribution.log_prob(x), np.float64)
+
+    scale = tail_scale(log_p, np.broadcast_to(low, shape), high)
+    return Variable(name, shape, low, high, scale)
 
 
-def _numpyro_pair(
-    model: Any, arguments: Mapping[str, Any], variables: Sequence[Variable]
-) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    jax, log_density = sys.modules["jax"], sys.modules["numpyro"].infer.util.log_density
+def _numpyro_function(
+    model: Callable[..., Any], arguments: Mapping[str, Any], variables: Sequence[Variable]
+) -> ValuesAndGradients:
+    jax = sys.modules["jax"]
+    log_density = sys.modules["numpyro"].infer.util.log_density
     ends = np.cumsum([math.prod(variable.shape) for variable in variables])[:-1]
 
-    def of_one(x: Any) -> Any:
-        parts = zip(variables, jax.numpy.split(x, ends))
-        values = {variable.name: part.reshape(variable.shape) for variable, part in parts}
+    def log_p(point: Any) -> Any:
+        values = {}
+        for variable, part in zip(variables, jax.numpy.split(point, ends)):
+            values[variable.name] = part.reshape(variable.shape)
         return log_density(model, (), dict(arguments), values)[0]
 
-    both = jax.value_and_grad(of_one)
-    compiled = jax.jit(lambda x: jax.lax.map(both, x, batch_size=AT_ONCE))
+    with_gradient = jax.value_and_grad(log_p)
+    compiled = jax.jit(lambda x: jax.lax.map(with_gradient, x, batch_size=AT_ONCE))
 
-    def log_p(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def log_p_and_gradient(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with _float64():
             values, gradients = compiled(x)
             return np.asarray(values), np.asarray(gradients)
 
-    return log_p
+    return log_p_and_gradient
 
 
-def _float64() -> Any:
+def _float64() -> AbstractContextManager[None]:
     """Context in which JAX computes in float64."""
     jax = sys.modules["jax"]
     if hasattr(jax, "enable_x64"):
@@ -234,51 +262,51 @@ def pymc_model(value: Any) -> Model | None:
     ends = [_ends(pymc, value, variable) for variable in value.free_RVs]
     plain = pymc.model.transform.conditioning.remove_value_transforms(value)
     values = [plain.rvs_to_values[plain[variable.name]] for variable in value.free_RVs]
-    shapes = [np.shape(plain.initial_point()[v.name]) for v in values]
-    variables = [
-        Variable(
-            variable.name,
-            shape,
-            low,
-            high,
-            _scale(pymc, variable, np.broadcast_to(low, shape), high),
-            _labels(value, variable.name),
-        )
-        for variable, shape, (low, high) in zip(value.free_RVs, shapes, ends)
-    ]
-    return Model(_pymc_pair(plain, values), coordinates_of(variables))
+    point = plain.initial_point()
+    variables = []
+    for variable, at, (low, high) in zip(value.free_RVs, values, ends):
+        shape = np.shape(point[at.name])
+        scale = _scale(pymc, variable, np.broadcast_to(low, shape), high)
+        labels = _labels(value, variable.name)
+        variables.append(Variable(variable.name, shape, low, high, scale, labels))
+    return Model(_pymc_function(plain, values), coordinates_of(variables))
 
 
-def _ends(pymc: Any, model: Any, variable: Any) -> Sequence[Any]:
+def _ends(pymc: ModuleType, model: Any, variable: Any) -> Sequence[np.ndarray | float]:
+    """Lower and upper bound of a free variable of a PyMC model, infinite without one."""
     transform = model.rvs_to_transforms[variable]
     kind = getattr(transform, "name", None)
-    if "float" not in variable.dtype or (kind not in ENDS and kind not in (None, "interval")):
-        received = "discrete" if "float" not in variable.dtype else kind
+    is_discrete = "float" not in variable.dtype
+    if is_discrete or (kind not in ENDS and kind != "interval"):
+        received = "discrete" if is_discrete else kind
         raise TargetError(
             f"{variable.name}: expected real values, or values between bounds. Received: "
             f"{received}; {REFUSED}"
         )
     if kind != "interval":
-        return ENDS.get(kind or "", (-math.inf, math.inf))
-    found = transform.args_fn(*variable.owner.inputs)
-    return [
-        default if end is None else _constant(pymc, variable.name, end)
-        for end, default in zip(found, (-math.inf, math.inf))
-    ]
+        return ENDS[kind]
+    bounds = zip(transform.args_fn(*variable.owner.inputs), ENDS[None])
+    return [_constant(pymc, variable.name, bound, without) for bound, without in bounds]
 
 
-def _constant(pymc: Any, name: str, end: Any) -> np.ndarray:
-    """Value of a bound, which must not depend on other variables."""
-    once, again = (np.asarray(pymc.draw(end, random_seed=seed)) for seed in (0, 1))
-    if not np.array_equal(once, again):
+def _constant(pymc: ModuleType, name: str, bound: Any, without: float) -> np.ndarray | float:
+    """Value of a PyMC variable's bound, which must not depend on others; ``without`` one."""
+    if bound is None:
+        return without
+    drawn = np.asarray(pymc.draw(bound, random_seed=0))
+    redrawn = np.asarray(pymc.draw(bound, random_seed=1))
+    if not np.array_equal(drawn, redrawn):
         raise TargetError(
             f"{name}: expected bounds that are constant. Received: bounds that depend on other "
             f"variables; {REFUSED}"
         )
-    return once
+    return drawn
 
 
-def _scale(pymc: Any, variable: Any, low: np.ndarray, high: Any) -> Any:
+def _scale(
+    pymc: ModuleType, variable: Any, low: np.ndarray, high: np.ndarray | float
+) -> np.ndarray | float:
+    """:func:`tail_scale` of a PyMC variable; NaN where it depends on others."""
     if not np.isfinite(low).any():
         return math.nan
 
@@ -287,7 +315,7 @@ def _scale(pymc: Any, variable: Any, low: np.ndarray, high: Any) -> Any:
 
     scale = tail_scale(log_p, low, high, sys.modules["pytensor"].tensor)
     with warnings.catch_warnings(action="ignore"):  # NumPy's, of infinities
-        return _equal(*pymc.draw(scale, draws=2, random_seed=0, mode="FAST_COMPILE"))
+        return _constant_scale(*pymc.draw(scale, draws=2, random_seed=0, mode="FAST_COMPILE"))
 
 
 def _labels(model: Any, name: str) -> list[Sequence[str] | None] | None:
@@ -295,14 +323,12 @@ def _labels(model: Any, name: str) -> list[Sequence[str] | None] | None:
     return None if dims is None else [model.coords.get(dim) for dim in dims]
 
 
-def _pymc_pair(
-    model: Any, values: Sequence[Any]
-) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def _pymc_function(model: Any, values: Sequence[Any]) -> ValuesAndGradients:
     function = model.logp_dlogp_function(grad_vars=values, ravel_inputs=True)
     function.set_extra_values({})
 
-    def log_p(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def log_p_and_gradient(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         pairs = [function(row) for row in x]
         return np.array([value for value, _ in pairs]), np.array([slope for _, slope in pairs])
 
-    return log_p
+    return log_p_and_gradient

@@ -1,6 +1,7 @@
 """Summary of a fit by reverse KL: warnings, printed rows, pictures."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -93,7 +94,8 @@ class ReverseKLSummary(UpdatesSummary):
 
 
 NETCDF = ".nc"  # suffix
-MOST_ROWS, MOST_WEIGHTS = 12, 8  # of moments; of a mixture
+MOST_ROWS = 12  # of moments
+MOST_WEIGHTS = 8  # of a mixture
 WORDS = {
     "good": "good: the weights have finite variance",
     "rough": "rough: the weights may have infinite variance; errors include the unseen tail",
@@ -109,15 +111,12 @@ Truth = Mapping[str, tuple[float, float]]
 def rows_of(config: Config, summary: ReverseKLSummary, warnings: Warnings) -> Rows:
     """Rows printed after training."""
     facts = summary.facts
-    return [
-        (config.subject_key, printable(summary.target)),
-        flow_row(facts),
-        *judged_rows(summary, warnings, truth_of(config)),
-        *([mass_row(facts, warnings)] if "mass" in facts else []),
-        *_restarts(summary),
-        *_mixture(summary),
-        ("training", training_text(facts, config.length)),
-    ]
+    rows = [(config.subject_key, printable(summary.target)), flow_row(facts)]
+    rows += judged_rows(summary, warnings, truth_of(config))
+    if "mass" in facts:
+        rows.append(mass_row(facts, warnings))
+    rows += _restarts(summary) + _mixture(summary)
+    return [*rows, ("training", training_text(facts, config.length))]
 
 
 def judged_rows(summary: ReverseKLSummary, warnings: Warnings, truth: Truth) -> Rows:
@@ -128,23 +127,23 @@ def judged_rows(summary: ReverseKLSummary, warnings: Warnings, truth: Truth) -> 
 def verdict_of(summary: ReverseKLSummary, warnings: Warnings) -> Rows:
     """Rows of KL, free energy, k-hat, ESS and log Z, and of the KL of the base without a flow."""
     rows = _estimates(summary, warnings)
-    if (of_base := summary.base_free_energy) is None:
+    if summary.base_free_energy is None:
         return rows
-    kl = of_base + (summary.log_z or 0.0)
+    kl = summary.base_free_energy + (summary.log_z or 0.0)
     text = with_error(kl, summary.base_free_energy_standard_error)
     return [*rows, ("base without a flow", f"{text} nats")]
 
 
 def _estimates(summary: ReverseKLSummary, warnings: Warnings) -> Rows:
-    rows, k = [], summary.pareto_k
+    """Rows of KL, free energy, k-hat, ESS and log Z."""
+    rows = []
+    k = summary.pareto_k
     digits = summary.free_energy_standard_error or 1.0
     if summary.kl is not None:
-        text = f"{or_withheld(summary.kl, summary.kl_standard_error, k, digits)} nats"
-        rows.append(("KL(q || p)", marked(text, warnings, "kl")))
-    if (share := summary.uncovered_share) is not None:
-        seen = f"{round(share * EXACT_DRAWS):,} of {EXACT_DRAWS:,} draws of p have q < p/100"
-        least = f"if q misses less than {3 / EXACT_DRAWS:.0e} of p"
-        rows.append(("", f"{'by the plain mean' if share else least}: {seen}"))
+        kl = or_withheld(summary.kl, summary.kl_standard_error, k, digits)
+        rows.append(("KL(q || p)", marked(f"{kl} nats", warnings, "kl")))
+    if summary.uncovered_share is not None:
+        rows.append(("", _uncovered(summary.uncovered_share)))
     free_energy = with_error(summary.free_energy, summary.free_energy_standard_error)
     log_z = or_withheld(summary.estimated_log_z, summary.log_z_standard_error, k, digits)
     log_z += " nats of the mass that q covers"
@@ -162,40 +161,57 @@ def _estimates(summary: ReverseKLSummary, warnings: Warnings) -> Rows:
     return rows
 
 
+def _uncovered(share: float) -> str:
+    """How the KL was estimated, by the share of exact draws of p that q hardly covers."""
+    count = f"{round(share * EXACT_DRAWS):,} of {EXACT_DRAWS:,} draws of p have q < p/100"
+    if share:
+        return f"by the plain mean: {count}"
+    return f"if q misses less than {3 / EXACT_DRAWS:.0e} of p: {count}"
+
+
 def _by_q(summary: ReverseKLSummary) -> str:
     """Log Z by the draws of q alone, a check."""
     if summary.q_log_z is None:
-        return f"by draws of q alone: {BOUNDED if summary.base == 'uniform-box' else FAILS}"
-    k, away = summary.q_pareto_k, summary.log_z_difference
+        reason = BOUNDED if summary.base == "uniform-box" else FAILS
+        return f"by draws of q alone: {reason}"
+    k = summary.q_pareto_k
     digits = summary.free_energy_standard_error or 1.0
     text = or_withheld(summary.q_log_z, summary.q_log_z_standard_error, k, digits)
     text += f" nats by draws of q alone (k-hat {in_decimals(k, 2)}, {verdict(k)})"
+    difference = summary.log_z_difference
     error = summary.log_z_difference_standard_error
-    if away is None or not error or not abs(away) > JUMP_SIGMAS * error:
+    if difference is None or not error or not abs(difference) > JUMP_SIGMAS * error:
         return text
-    return f"{text}, {abs(away) / error:.1f} errors of the difference away"
+    return f"{text}, {abs(difference) / error:.1f} errors of the difference away"
 
 
 def _reliability(summary: ReverseKLSummary, warnings: Warnings) -> str:
+    """Verdict of k-hat, or the other warnings about log Z."""
     word = verdict(summary.pareto_k)
-    others = words((w for w in warnings if w.word != f"{word} weights"), "estimated_log_z")
-    return f"{word}, but see [{others}]" if others else WORDS[word]
+    others = [warning for warning in warnings if warning.word != f"{word} weights"]
+    doubts = words(others, "estimated_log_z")
+    return f"{word}, but see [{doubts}]" if doubts else WORDS[word]
 
 
 def _moments(summary: ReverseKLSummary, truth: Truth) -> Rows:
-    rows, errors = [], summary.moments_standard_error
-    for name, pair in list(summary.moments.items())[:MOST_ROWS]:
+    """Rows of means and standard deviations, of the first coordinates."""
+    rows = []
+    all_errors = summary.moments_standard_error
+    for name, (mean, deviation) in list(summary.moments.items())[:MOST_ROWS]:
         # Without good weights no moment has an error, else those of poor terms have none.
-        ks = 2 * [summary.pareto_k] if errors is None else summary.moments_pareto_k[name]
-        scale = pair[1] or 1.0
-        mean, spread = (
-            or_withheld(value, error, k, scale)
-            for value, error, k in zip(pair, (errors or {}).get(name, (None, None)), ks)
-        )
-        known = truth.get(name)
-        true = "" if known is None else f" (true: {known[0]:.5g}, sd {known[1]:.5g})"
-        rows.append((printable(name)[:20], f"{mean}, sd {spread}{true}"))
-    if (rest := len(summary.moments) - MOST_ROWS) > 0:
+        errors = (all_errors or {}).get(name, (None, None))
+        ks = summary.moments_pareto_k[name]
+        if all_errors is None:
+            ks = [summary.pareto_k, summary.pareto_k]
+        scale = deviation or 1.0
+        text = or_withheld(mean, errors[0], ks[0], scale)
+        text += f", sd {or_withheld(deviation, errors[1], ks[1], scale)}"
+        if name in truth:
+            true_mean, true_deviation = truth[name]
+            text += f" (true: {true_mean:.5g}, sd {true_deviation:.5g})"
+        rows.append((printable(name)[:20], text))
+    rest = len(summary.moments) - MOST_ROWS
+    if rest > 0:
         rows.append(("", f"{rest:,} more coordinates are in summary.json"))
     return rows
 
@@ -214,9 +230,10 @@ def _mixture(summary: ReverseKLSummary) -> Rows:
     if len(weights) == 1:
         return []
     shown = ", ".join(f"{weight:.3g}" for weight in weights[:MOST_WEIGHTS])
-    more = ", …" if len(weights) > MOST_WEIGHTS else ""
+    if len(weights) > MOST_WEIGHTS:
+        shown += ", …"
     seconds = f"{len(weights) - 1} added in {in_decimals(summary.member_seconds, 1)} s"
-    return [("mixture", f"{len(weights)} flows, weights {shown}{more}; {seconds}")]
+    return [("mixture", f"{len(weights)} flows, weights {shown}; {seconds}")]
 
 
 APART = 0.1  # nats between restarts that disagree
@@ -239,7 +256,8 @@ def _ruined(summary: ReverseKLSummary) -> ScoreWarning | None:
 
 
 def _heavy_tail(summary: ReverseKLSummary) -> ScoreWarning | None:
-    k, figures = summary.pareto_k, ("estimated_log_z", "moments")
+    k = summary.pareto_k
+    figures = ("estimated_log_z", "moments")
     if k is None or k < GOOD:
         return None
     if k < ROUGH:
@@ -251,30 +269,36 @@ def _heavy_tail(summary: ReverseKLSummary) -> ScoreWarning | None:
 
 
 def _missed_mass(summary: ReverseKLSummary) -> ScoreWarning | None:
-    share, error = summary.missed_share, summary.missed_share_standard_error
-    place, remedy = summary.missed_mode, "try --anneal, --restarts or more updates"
+    share = summary.missed_share
+    error = summary.missed_share_standard_error
+    remedy = "try --anneal, --restarts or more updates"
     if share is not None and error is not None and share - STANDARD_ERRORS * error > MISSED:
-        text = f"draws of q miss at least {100 * share:.3g}% ± {100 * error:.1g}% of p"
-        near = f", most of it near {_place(place)}" if place else ""
-        return ScoreWarning("missed mass", FIGURES, f"{text}{near}; {remedy}")
-    more = jump(summary.log_z_difference, summary.log_z_difference_standard_error)
-    if summary.uncovered_share is not None or more is None:  # by exact samples nothing is missed
+        reason = f"draws of q miss at least {100 * share:.3g}% ± {100 * error:.1g}% of p"
+        if summary.missed_mode:
+            reason += f", most of it near {_point_text(summary.missed_mode)}"
+        return ScoreWarning("missed mass", FIGURES, f"{reason}; {remedy}")
+    if summary.uncovered_share is not None:  # by exact samples nothing is missed
         return None
-    reason = f"log Z is {more:.3g} nats larger than by draws of q alone: q misses part of p"
+    nats = jump(summary.log_z_difference, summary.log_z_difference_standard_error)
+    if nats is None:
+        return None
+    reason = f"log Z is {nats:.3g} nats larger than by draws of q alone: q misses part of p"
     figures = ENERGIES if verdict(summary.pareto_k) == "good" else FIGURES
     return ScoreWarning("missed mass", figures, f"{reason}; {remedy}")
 
 
-def _place(place: Mapping[str, float | None]) -> str:
-    shown = [f"{name}={value:.3g}" for name, value in place.items() if value is not None][:4]
-    return ", ".join(shown) + (", …" if len(place) > len(shown) else "")
+def _point_text(point: Mapping[str, float | None]) -> str:
+    """Known coordinates of a point, at most four."""
+    shown = [f"{name}={value:.3g}" for name, value in point.items() if value is not None][:4]
+    text = ", ".join(shown)
+    return f"{text}, …" if len(point) > len(shown) else text
 
 
 def _far(summary: ReverseKLSummary) -> ScoreWarning | None:
-    k, kl = summary.pareto_k, summary.kl
-    energy, log_z = summary.free_energy, summary.estimated_log_z
-    if kl is None and energy is not None and log_z is not None:
-        kl = energy + log_z
+    k = summary.pareto_k
+    kl = summary.kl
+    if kl is None and summary.free_energy is not None and summary.estimated_log_z is not None:
+        kl = summary.free_energy + summary.estimated_log_z
     if k is None or kl is None or not k < ROUGH or not kl > LARGE_KL:
         return None
     reason = (
@@ -285,7 +309,8 @@ def _far(summary: ReverseKLSummary) -> ScoreWarning | None:
 
 
 def _rounding(summary: ReverseKLSummary) -> ScoreWarning | None:
-    error, step = summary.rounding_error, summary.log_density_step
+    error = summary.rounding_error
+    step = summary.log_density_step
     if error is None or step is None or not error > ROUNDED:
         return None
     reason = f"rounding to float32 has an error of {error:.2g} nats in log p: "
@@ -298,16 +323,16 @@ def _rounding(summary: ReverseKLSummary) -> ScoreWarning | None:
 
 def _coarsest(summary: ReverseKLSummary) -> str:
     """Coordinate with the largest float32 step relative to its standard deviation."""
-    steps = {
-        name: (float(np.spacing(np.float32(abs(mean)))), spread, mean)
-        for name, (mean, spread) in summary.moments.items()
-        if mean is not None and spread
-    }
-    if not steps:
-        return ""
-    name = max(steps, key=lambda key: steps[key][0] / steps[key][1])
-    step, spread, mean = steps[name]
-    return f"{name} at {mean:.4g} ± {spread:.2g} has steps of {step:.2g}; "
+    text = ""
+    largest = -math.inf
+    for name, (mean, deviation) in summary.moments.items():
+        if mean is None or not deviation:
+            continue
+        step = float(np.spacing(np.float32(abs(mean))))
+        if step / deviation > largest:
+            largest = step / deviation
+            text = f"{name} at {mean:.4g} ± {deviation:.2g} has steps of {step:.2g}; "
+    return text
 
 
 def _lost(summary: ReverseKLSummary) -> ScoreWarning | None:
@@ -318,8 +343,8 @@ def _lost(summary: ReverseKLSummary) -> ScoreWarning | None:
 
 
 def _disagreement(summary: ReverseKLSummary) -> ScoreWarning | None:
-    is_told = summary.uncovered_share is not None  # missed mass, by exact samples
-    if is_told or len(summary.member_weights) > 1:  # of which the best says little
+    has_exact_draws = summary.uncovered_share is not None  # which show missed mass
+    if has_exact_draws or len(summary.member_weights) > 1:  # of which the best says little
         return None
     finite = [kl for kl in summary.restarts.kl if kl is not None]
     if len(finite) < 2 or max(finite) - min(finite) <= APART:
@@ -346,10 +371,12 @@ MEASURES = (
 )
 COURSE = Course("kl", "KL (nats)", otherwise="free energy (nats)")
 CURVES = ("update", "loss", "kl", "beta")
-FORMATS, BESIDE, SAMPLES = (".csv", ".npy", NETCDF), (), (100, 10**7)
+FORMATS = (".csv", ".npy", NETCDF)
+BESIDE = ()
+SAMPLES = (100, 10**7)
 
 
-def labels_of(config: Config) -> dict[str, Any]:
+def labels_of(config: Config) -> dict[str, str | list[str]]:
     """Density, base and coordinates."""
     return {"target": config.subject, "base": config.base_name, "columns": config.columns}
 
@@ -367,7 +394,8 @@ def warnings_of(config: Config, summary: ReverseKLSummary) -> list[ScoreWarning]
 def compared_of(config: Config, summary: ReverseKLSummary) -> tuple[str, dict[str, str]]:
     """Name of the density, and checksum of the code of a user's."""
     sha256 = (config.recorded_density or {}).get("sha256")
-    return config.subject, {} if sha256 is None else {"density.sha256": sha256[:12]}
+    checksums = {} if sha256 is None else {"density.sha256": sha256[:12]}
+    return config.subject, checksums
 
 
 def shapes_of(config: Config) -> Shapes:
@@ -376,21 +404,30 @@ def shapes_of(config: Config) -> Shapes:
     """
     if config.evaluate.grid is not None:
         return {**FIT, "samples": ("s", 2), **STRIP}
-    plane = {**FIT, **STRIP} if config.dim == 2 else {}
-    return {
-        **{"rows": ("n", config.dim), "samples": ("s", config.dim)},
-        **{"columns_shown": "c", "tail": "b", "smooth_tail": "b"},
-        **{name: ("?", *axes) for name, axes in plane.items()},
+    shapes: dict[str, Sequence[str | int]] = {
+        "rows": ("n", config.dim),
+        "samples": ("s", config.dim),
+        "columns_shown": "c",
+        "tail": "b",
+        "smooth_tail": "b",
     }
+    if config.dim == 2:
+        shapes |= {name: ("?", *axes) for name, axes in {**FIT, **STRIP}.items()}
+    return shapes
 
 
-def inconsistency_of(config: Config, arrays: Mapping[str, Any], summary: ReverseKLSummary) -> str:
+def inconsistency_of(
+    config: Config, arrays: Mapping[str, np.ndarray], summary: ReverseKLSummary
+) -> str:
     """Other columns than those of the config."""
     return inconsistency_with_columns(arrays, summary.facts, config.columns)
 
 
 def figures_of(
-    config: Config, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
+    config: Config,
+    arrays: Mapping[str, np.ndarray],
+    metrics: Mapping[str, np.ndarray],
+    summary: Summary,
 ) -> dict[str, Any]:
     """In the plane density, difference and deformation; without a grid corner and weights; and
     training.

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -26,7 +26,11 @@ from nflow_cli.training.trainer import ChunkTrainer, best_restart, inverse_tempe
 START_SAMPLES = 1_000  # for comparing a mode with the base
 WHERE_IT_ENDS = "give its support by --bounds, or map R^D to it"
 NO_COMPILE = "--no-compile is slower, without compilation"
-AHEAD, WIDEST = 10_000, 3.0  # draws in search of a divergence, and their widest, times q's
+AHEAD = 10_000  # draws in search of a divergence
+WIDEST = 3.0  # of these draws, times q's
+Terms = dict[str, tf.Tensor]  # of the objective, one per restart
+Chunk = tuple[np.ndarray, tuple[int]]  # base samples of its updates, and their number
+Differentiated = TypeVar("Differentiated")
 
 
 class ReverseKL(ChunkTrainer):
@@ -50,12 +54,15 @@ class ReverseKL(ChunkTrainer):
         is_first: bool = False,
     ):
         super().__init__()
-        self.density, self.target, self.annealing = density, target, annealing
+        self.density = density
+        self.target = target
+        self.annealing = annealing
         self.flow = density.flow  # Keras finds the weights here
-        self.restarts, self.is_first = restarts, is_first
+        self.restarts = restarts
+        self.is_first = is_first
         self.built = True
 
-    def objective(self, batch: Any, update: Any) -> dict[str, Any]:
+    def objective(self, batch: tf.Tensor, update: tf.Tensor) -> Terms:
         """Annealed free energy and the KL of base samples ``(D, [R,] batch_size)``.
 
         ``KL(q || p) = E[log q(z) - log p(z)]`` where ``p`` is normalised, else the free energy
@@ -63,11 +70,11 @@ class ReverseKL(ChunkTrainer):
         """
         beta = self.beta(update)
         z, log_q = self.density.push(ops.swapaxes(batch, -1, -2))
-        log_p, kept = self.target.log_prob(z), self.log_q_to_train(z, log_q)
-        loss, kl = ops.mean(kept - beta * log_p, axis=-1), ops.mean(log_q - log_p, axis=-1)
-        return {"loss": loss, "kl": kl, "beta": beta}
+        log_p = self.target.log_prob(z)
+        loss = ops.mean(self.log_q_to_train(z, log_q) - beta * log_p, axis=-1)
+        return {"loss": loss, "kl": ops.mean(log_q - log_p, axis=-1), "beta": beta}
 
-    def log_q_to_train(self, z: Any, log_q: Any) -> Any:
+    def log_q_to_train(self, z: tf.Tensor, log_q: tf.Tensor) -> tf.Tensor:
         """``log q`` at samples ``z`` ``(..., D)``, with the gradient used for training.
 
         ``d log q(z(θ); θ)/dθ`` is a path term, ``∇_z log q · dz/dθ``, plus the score at fixed
@@ -76,31 +83,32 @@ class ReverseKL(ChunkTrainer):
         """
         return self.density.held_log_prob(z) if self._by_path else log_q
 
-    def differentiate(self, batch: Any) -> tuple[dict[str, Any], list[Any]]:
+    def differentiate(self, batch: tf.Tensor) -> tuple[Terms, list[Any]]:
         """Terms of the next update and the gradient of its loss."""
         return self.early_or_late(lambda: super(ReverseKL, self).differentiate(batch))
 
-    def early_or_late(self, differentiated: Callable[[], Any]) -> Any:
-        """``differentiated()``, from ``path_from`` on with the path gradient: unstable far from
+    def early_or_late(self, differentiate: Callable[[], Differentiated]) -> Differentiated:
+        """``differentiate()``, from ``path_from`` on with the path gradient: unstable far from
         ``p``, of less variance near it.
         """
         if self.path_from is None:
-            return differentiated()
+            return differentiate()
 
-        def by_path(choice: bool) -> Any:
+        def by_path(choice: bool) -> Differentiated:
             self._by_path = choice
             try:
-                return differentiated()
+                return differentiate()
             finally:
                 self._by_path = False
 
         is_late = ops.convert_to_tensor(self.optimizer.iterations) >= self.path_from
         return ops.cond(is_late, lambda: by_path(True), lambda: by_path(False))
 
-    def beta(self, update: Any) -> Any:
+    def beta(self, update: tf.Tensor) -> tf.Tensor:
         """Inverse temperature of the target at an update."""
-        made = 0 * update if self.is_first else update
-        return inverse_temperature(made, self.annealing.updates, self.annealing.start)
+        if self.is_first:
+            update = 0 * update
+        return inverse_temperature(update, self.annealing.updates, self.annealing.start)
 
     def start_over(self, seeds: Sequence[int]) -> None:
         """Restart with other seeds, one for each stack."""
@@ -114,14 +122,15 @@ class ReverseKL(ChunkTrainer):
         A hierarchical model can have a peak without mass: a funnel's neck.
         """
 
-        def height(points: np.ndarray) -> float:
-            values = values_at(self.target.log_prob, points).astype(np.float64)
-            return float(values.mean()) if np.isfinite(values).all() else -math.inf
+        def mean_log_p(points: np.ndarray) -> float:
+            log_p = values_at(self.target.log_prob, points).astype(np.float64)
+            return float(log_p.mean()) if np.isfinite(log_p).all() else -math.inf
 
         shape = (START_SAMPLES, modes.shape[-1])
         noise = self.density.base.sample(stream(0, "starts"), shape)
-        there = np.stack([height(noise + mode) for mode in modes])
-        return np.where((there > height(noise))[:, None], modes, 0.0).astype(modes.dtype)
+        heights = np.stack([mean_log_p(noise + mode) for mode in modes])
+        is_higher = heights > mean_log_p(noise)
+        return np.where(is_higher[:, None], modes, 0.0).astype(modes.dtype)
 
     def with_flow(self, flow: FlowStack, restarts: int) -> "ReverseKL":
         """Same fit with another flow of ``restarts`` stacks."""
@@ -140,32 +149,35 @@ class ReverseKL(ChunkTrainer):
     def _like(
         self, flow: FlowStack, restarts: tuple[int, ...], is_first: bool = False
     ) -> "ReverseKL":
+        """Same fit with another flow."""
         flow.build((None, self.density.dim))
         density = PushforwardDensity(self.density.base, flow)
         fit = type(self)(density, self.target, self.annealing, restarts, is_first)
-        fit.xla, fit.start_width = self.xla, self.start_width
+        fit.xla = self.xla
+        fit.start_width = self.start_width
         fit.path_from = None if is_first else self.path_from
         return fit
 
-    def cause(self, weights: list[Any]) -> str:
+    def cause(self, weights: list[np.ndarray]) -> str:
         """A point where the log-density is not finite: of draws, the farther the wider."""
         if not isinstance(self.target, LogDensity):
             return ""
         self.set_weights(weights)
         shape = (*self.restarts, AHEAD, self.target.dim)
         noise = self.density.base.sample(stream(0, "divergence"), shape)
-        wider = noise * np.linspace(1, WIDEST, AHEAD, dtype=noise.dtype)[:, None]
-        z = ops.convert_to_numpy(self.density.push(ops.convert_to_tensor(wider))[0])
+        noise = noise * np.linspace(1, WIDEST, AHEAD, dtype=noise.dtype)[:, None]
+        z = ops.convert_to_numpy(self.density.push(ops.convert_to_tensor(noise))[0])
         z = z.reshape(-1, self.target.dim)
         try:
-            log_p, x = values_at(self.target.log_prob, z), self.target.units.outside(z)
+            log_p = values_at(self.target.log_prob, z)
         except TargetError:  # fails far away: the error is divergence
             return ""
+        x = self.target.units.outside(z)
         wrong = np.flatnonzero(np.isfinite(x).all(axis=-1) & ~np.isfinite(log_p))
         if not len(wrong):
             return ""
-        place = point_text(x[wrong[0]], self.target.names)
-        return f"the log-density of the target at {place} is {log_p[wrong[0]]}; {WHERE_IT_ENDS}"
+        point = point_text(x[wrong[0]], self.target.names)
+        return f"the log-density of the target at {point} is {log_p[wrong[0]]}; {WHERE_IT_ENDS}"
 
 
 class ReverseKLOnArrays(ReverseKL):
@@ -179,74 +191,94 @@ class ReverseKLOnArrays(ReverseKL):
 
     target: ArrayDensity
 
-    def chunk_program(self) -> Callable[[Any], dict[str, Any]]:
+    def chunk_program(self) -> Callable[[Chunk], Terms]:
         """:meth:`run_chunk`, which is not one program."""
         return self.run_chunk
 
-    def run_chunk(self, data: Any) -> dict[str, Any]:
+    def run_chunk(self, data: Chunk) -> Terms:
         """Run ``count`` updates on ``data = (chunk, (count,))``, as :meth:`train_step` does."""
-        chunk, count = data[0], int(data[1][0])
+        batches = data[0]
+        count = int(data[1][0])
         sums = np.zeros((len(self.terms), *self.restarts))
         norms = np.zeros(self.restarts)
-        batch = ops.convert_to_tensor(chunk[0])
+        batch = ops.convert_to_tensor(batches[0])
         points = self._points(batch)
         for i in range(count):
-            held = self.target.at(ops.convert_to_numpy(points))
-            following = ops.convert_to_tensor(chunk[min(i + 1, count - 1)])
-            terms, norms, points = self._update(batch, *held, following)
-            sums, batch = sums + ops.convert_to_numpy(terms), following
+            log_p, gradients = self.target.at(ops.convert_to_numpy(points))
+            next_batch = ops.convert_to_tensor(batches[min(i + 1, count - 1)])
+            terms, norms, points = self._update(batch, log_p, gradients, next_batch)
+            sums = sums + ops.convert_to_numpy(terms)
+            batch = next_batch
         means = dict(zip(self.terms, sums / max(count, 1)))
         logs = best_restart({**means, "gradient_norm": ops.convert_to_numpy(norms)})
         return {**logs, "learning_rate": self.optimizer.learning_rate}
 
-    def differentiate(self, batch: Any) -> tuple[dict[str, Any], list[Any]]:
+    def differentiate(self, batch: tf.Tensor) -> tuple[Terms, list[Any]]:
         """Terms and gradients."""
-        points = ops.convert_to_numpy(self.points_of(batch))
-        return self._differentiated(batch, *map(ops.convert_to_tensor, self.target.at(points)))
+        log_p, gradients = self.target.at(ops.convert_to_numpy(self.points_of(batch)))
+        return self._differentiated(
+            batch, ops.convert_to_tensor(log_p), ops.convert_to_tensor(gradients)
+        )
 
-    def points_of(self, batch: Any) -> Any:
+    def points_of(self, batch: tf.Tensor) -> tf.Tensor:
         """Points ``x`` of base samples ``(D, [R,] batch_size)``."""
         z, _ = self.density.push(ops.swapaxes(batch, -1, -2))
         return self.target.outside(z)[0]
 
     @cached_property
-    def _points(self) -> Callable[[Any], Any]:
+    def _points(self) -> Callable[[tf.Tensor], tf.Tensor]:
         return compiled(self.points_of, self.xla)
 
     @cached_property
-    def _update(self) -> Callable[..., Any]:
-        def update(batch: Any, values: Any, gradients: Any, following: Any) -> tuple[Any, ...]:
-            terms, slopes = self._differentiated(batch, values, gradients)
+    def _update(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+        """Program of an update: means of the terms, gradient norms, and points of the next batch.
+
+        Its arguments are a batch, ``log p`` and its gradients at the batch's points, and the next
+        batch.
+        """
+
+        def update(
+            batch: tf.Tensor, log_p: tf.Tensor, gradients: tf.Tensor, next_batch: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            terms, slopes = self._differentiated(batch, log_p, gradients)
             norms = self.norms(slopes)
             self.optimizer.apply(self.clipped(slopes, norms), self.trainable_variables)
             shape = ops.shape(norms)
-            means = ops.stack([ops.broadcast_to(terms[t], shape) for t in self.terms])
-            return means, norms, self.points_of(following)
+            means = ops.stack([ops.broadcast_to(terms[name], shape) for name in self.terms])
+            return means, norms, self.points_of(next_batch)
 
         return compiled(update, self.xla)
 
-    def _differentiated(self, batch: Any, values: Any, gradients: Any) -> Any:
-        return self.early_or_late(lambda: self._differentiated_so(batch, values, gradients))
+    def _differentiated(
+        self, batch: tf.Tensor, log_p: tf.Tensor, gradients: tf.Tensor
+    ) -> tuple[Terms, list[Any]]:
+        """Terms and gradients of the weights, by ``log p`` and its gradients at the points."""
+        return self.early_or_late(lambda: self._by_surrogate(batch, log_p, gradients))
 
-    def _differentiated_so(self, batch: Any, values: Any, gradients: Any) -> Any:
+    def _by_surrogate(
+        self, batch: tf.Tensor, log_p_of_x: tf.Tensor, gradients: tf.Tensor
+    ) -> tuple[Terms, list[Any]]:
         beta = self.beta(self.optimizer.iterations)
         with tf.GradientTape() as tape:
             z, log_q = self.density.push(ops.swapaxes(batch, -1, -2))
             x, log_det = self.target.outside(z)
-            held = ops.sum(x * gradients, axis=-1) + log_det
-            surrogate = ops.mean(self.log_q_to_train(z, log_q) - beta * held, axis=-1)
+            linear = ops.sum(x * gradients, axis=-1) + log_det
+            surrogate = ops.mean(self.log_q_to_train(z, log_q) - beta * linear, axis=-1)
         # In float64: of a large log-density float32 would keep no decimals.
-        log_q, log_det, beta = (ops.cast(part, "float64") for part in (log_q, log_det, beta))
-        log_p = values + log_det
-        loss, kl = ops.mean(log_q - beta * log_p, axis=-1), ops.mean(log_q - log_p, axis=-1)
-        weights = [v.value for v in self.trainable_variables]
-        return {"loss": loss, "kl": kl, "beta": beta}, tape.gradient(surrogate, weights)
+        log_q = ops.cast(log_q, "float64")
+        log_p = log_p_of_x + ops.cast(log_det, "float64")
+        beta = ops.cast(beta, "float64")
+        loss = ops.mean(log_q - beta * log_p, axis=-1)
+        terms = {"loss": loss, "kl": ops.mean(log_q - log_p, axis=-1), "beta": beta}
+        weights = [variable.value for variable in self.trainable_variables]
+        return terms, tape.gradient(surrogate, weights)
 
 
 def point_text(x: np.ndarray, names: Sequence[str]) -> str:
     """Coordinates of a point ``(D,)`` by name, at most four."""
-    shown = ", ".join(f"{name}={value:.4g}" for name, value in list(zip(names, x))[:4])
-    return shown + (", …" if len(names) > 4 else "")
+    coordinates = [f"{name}={value:.4g}" for name, value in zip(names, x)]
+    text = ", ".join(coordinates[:4])
+    return f"{text}, …" if len(names) > 4 else text
 
 
 @contextmanager
@@ -257,8 +289,11 @@ def compiling(compiles: bool) -> Iterator[None]:
     except tf.errors.ResourceExhaustedError:
         raise
     except tf.errors.OpError as error:
-        text = one_line(error)
-        lacking = re.search(r"unsupported operations.*?: (\w+)", text)
-        what = f"the operation {lacking[1]}" if lacking else textwrap.shorten(text, MOST_LETTERS)
-        way = f"; {NO_COMPILE}" if compiles else ""
-        raise TargetError(f"the function cannot be compiled: {what}{way}") from None
+        cause = one_line(error)
+        operation = re.search(r"unsupported operations.*?: (\w+)", cause)
+        if operation:
+            cause = f"the operation {operation[1]}"
+        else:
+            cause = textwrap.shorten(cause, MOST_LETTERS)
+        mend = f"; {NO_COMPILE}" if compiles else ""
+        raise TargetError(f"the function cannot be compiled: {cause}{mend}") from None
