@@ -173,7 +173,7 @@ def fit(
     seed: int | None = None,
 ) -> TrainedCells | TrainedTable: ...
 def infer(
-    log_density: str | Callable[..., Any] | PyMCModel,
+    log_density: str | Callable[[Any], Any] | Callable[[], Any] | PyMCModel,
     *,
     preset: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,

@@ -38,6 +38,7 @@ def normal(x: Floats) -> tuple[Floats, Floats]:
 
 posterior = nflow_cli.infer(normal, dim=2, base="student-t")
 assert_type(posterior, TrainedDensity)
+assert_type(nflow_cli.infer(lambda x: -(x[:, 0] ** 2), dim=1), TrainedDensity)
 assert_type(posterior.sample(10), NDArray[np.floating[Any]])
 
 for entry in scandir("outputs"):
