@@ -106,10 +106,9 @@ def by_nflow(rows: Halves, train: Any, target: str | None) -> Predicted:
     import nflow_cli
 
     name = rows.task.target
-    roles = {"target": target} if target else {}
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        q = nflow_cli.fit(train, output=f"{folder}/run", **roles)
+        q = nflow_cli.fit(train, output=f"{folder}/run", target=target)
         fitted = time.perf_counter()
         held = rows.test[list(train)].drop(columns=[name] if target else [])
         found = q.predict(held, name, quantiles=QUANTILES)

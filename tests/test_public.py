@@ -3,13 +3,18 @@
 import importlib
 import inspect
 import re
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
+from typing import get_overloads
 
 import pytest
 from short_runs import KINDS
 
 import nflow_cli
 
+ROOT = Path(__file__).parents[1]
+STUB = ROOT / "nflow_cli" / "__init__.pyi"
 PUBLIC = {
     "nflow_cli": [
         *("TrainedCells", "TrainedDensity", "TrainedTable", "TrainedVAE"),
@@ -49,7 +54,29 @@ def test_the_public_names_are_those_that_a_module_lists():
         assert all(hasattr(imported, name) for name in names)
     for name, methods in OF_A_LAYER.items():
         assert all(hasattr(getattr(nflow_cli.flows, name), method) for method in methods)
-    assert (Path(nflow_cli.__file__).parent / "py.typed").is_file()
+    assert (ROOT / "nflow_cli" / "py.typed").is_file()
+
+
+def test_the_stub_has_the_names_and_signatures_of_the_package():
+    stub = runpy.run_path(str(STUB), run_name="stub")
+    assert stub["__all__"] == nflow_cli.__all__
+    for name in nflow_cli.__all__:
+        public = getattr(nflow_cli, name)
+        if not inspect.isfunction(public):
+            assert stub[name] is public
+            continue
+        overloads = get_overloads(SimpleNamespace(__module__="stub", __qualname__=name))
+        for signature in map(inspect.signature, overloads or [stub[name]]):
+            expected = inspect.signature(public).parameters
+            assert [*signature.parameters] == [*expected]
+            for parameter, code in zip(signature.parameters.values(), expected.values()):
+                assert parameter.kind == code.kind
+                assert parameter.default in (code.default, parameter.empty)  # one is required
+
+
+def test_the_stub_is_what_the_schemas_make_it():
+    written = runpy.run_path(str(ROOT / ".ci" / "schema"))["stub"]()
+    assert STUB.read_text(encoding="utf-8") == written, "to be written anew: .ci/schema"
 
 
 def test_the_help_of_a_function_describes_each_argument():
@@ -65,5 +92,5 @@ def test_a_loaded_run_has_its_public_names(short_run, kind):
     names = [name for name in dir(trained) if not name.startswith("_")]
     assert sorted(names) == sorted(OF_A_RUN[kind] + OF_ANY_RUN)
     assert all(hasattr(trained, name) for name in names)
-    documented = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
+    documented = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     assert [n for n in names if not re.search(rf"`(q\.)?{n}\b|q\.{n}\b", documented)] == []

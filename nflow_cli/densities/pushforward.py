@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from nflow_cli.arguments import room_for, whole_number
 from nflow_cli.arrays import Tensor
@@ -70,10 +70,10 @@ class PushforwardDensity:
         units: ColumnUnits = IDENTITY,
         given_units: ColumnUnits | None = None,
     ):
-        self.base = base
-        self.flow = flow
-        self.units = units
-        self.given_units = given_units or ColumnUnits([])
+        self.base: Base = base
+        self.flow: FlowStack = flow
+        self.units: ColumnUnits = units
+        self.given_units: ColumnUnits = given_units or ColumnUnits([])
 
     @property
     def dim(self) -> int:
@@ -223,7 +223,9 @@ class PushforwardDensity:
             log_q = self.log_prob(draw.x) if draw.log_q is None else draw.log_q
             yield draw.start, draw.x, log_q
 
-    def sample(self, n: int, seed: int = 0, given: np.ndarray | None = None) -> np.ndarray:
+    def sample(
+        self, n: int, seed: int = 0, given: np.ndarray | None = None
+    ) -> NDArray[np.floating[Any]]:
         """Draw ``n`` points ``(n, D)``, of ``dtype``; a smaller ``n`` gives the first of these.
 
         With m conditions ``given`` ``(m, G)``: rows ``(m n, G + D)``, n at each. Beyond the memory
@@ -235,7 +237,7 @@ class PushforwardDensity:
             points[draw.start : draw.start + len(draw.x)] = draw.x
         return points
 
-    def log_prob(self, x: ArrayLike) -> np.ndarray:
+    def log_prob(self, x: ArrayLike) -> NDArray[np.floating[Any]]:
         """Exact ``log q(x)`` in nats of points ``(..., D)``, or rows ``(..., G + D)``, given
         columns first.
 
@@ -265,7 +267,7 @@ class PushforwardDensity:
         values = in_parts(pull, rows, self.members, len(self.flow.members))
         return values if self.flow.members else values[None]
 
-    def latent(self, x: ArrayLike) -> np.ndarray:
+    def latent(self, x: ArrayLike) -> NDArray[np.floating[Any]]:
         """``f^-1(u(x))`` of points ``x`` ``(..., D)``, the inverse of :meth:`from_latent`.
 
         NaN on or outside a bound; a ``DataError`` if ``q`` is a mixture.
@@ -281,7 +283,7 @@ class PushforwardDensity:
         z0[:, ~(log_det > -np.inf).ravel()] = np.nan
         return z0.reshape(self.members, *points.shape[:-1], self.dim)
 
-    def from_latent(self, z0: ArrayLike) -> np.ndarray:
+    def from_latent(self, z0: ArrayLike) -> NDArray[np.floating[Any]]:
         """``u^-1(f(z0))`` of latents ``(..., D)``: samples of ``q`` from samples of the base.
 
         Given columns come first, in ``z0`` and in the result. A ``DataError`` if ``q`` is a

@@ -1,5 +1,6 @@
 """Base of loaded runs: scores and warnings."""
 
+from pathlib import Path
 from typing import Any
 
 from nflow_cli.evaluation.warnings import ScoreWarning
@@ -21,7 +22,7 @@ class TrainedRun:
     """Loaded run, of directory ``path``; its ``repr`` is the table that the command prints."""
 
     def __init__(self, run: Run):
-        self.path = run.path
+        self.path: Path = run.path
         self.config: Any = run.config
 
     def __dir__(self) -> list[str]:

@@ -5,6 +5,7 @@ Each kind is a folder here, whose modules have fixed names and functions, its pa
 
 import importlib
 import math
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -59,9 +60,10 @@ class Run:
             self.config = config
 
     @classmethod
-    def open(cls, path: str | Path) -> "Run":
+    def open(cls, path: str | os.PathLike[str]) -> "Run":
         """Open an existing run; a ``RunDirectoryError`` if it is none."""
-        return cls(RunDirectory.open(str(path)))
+        name = os.fspath(path) if isinstance(path, os.PathLike) else str(path)
+        return cls(RunDirectory.open(name))
 
     @property
     def path(self) -> Path:
@@ -172,7 +174,7 @@ class Run:
         raise RunDirectoryError(f"{self.path}: {how} {far}, so it has no model yet; {way_on}")
 
 
-def load(path: str | Path) -> Any:
+def load(path: str | os.PathLike[str]) -> Any:
     """Load the trained density or VAE of a run directory.
 
     Raises:

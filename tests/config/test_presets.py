@@ -426,9 +426,7 @@ def test_the_schema_for_editors_takes_every_shipped_preset_and_says_what_nflow_s
 
 def test_the_file_beside_the_presets_is_the_schema_of_now_in_one_line_and_describes_every_key():
     text = (presets_folder() / "nflow.schema.json").read_text(encoding="utf-8")
-    assert text == json.dumps(json_schema()) + "\n", (
-        "to be written anew: nflow presets --schema > s.json && mv s.json presets/nflow.schema.json"
-    )
+    assert text == json.dumps(json_schema()) + "\n", "to be written anew: .ci/schema"
     for name, model in json.loads(text)["$defs"].items():
         for key, field in model.get("properties", {}).items():
             # By itself, or as the mapping that it is.

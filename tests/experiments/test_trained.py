@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import shutil
 import zipfile
@@ -83,6 +84,9 @@ def test_what_is_loaded_says_what_it_is(mixed, vae):
     assert (q.path, q.flow.k, q.config.target.name) == (mixed, 5, "multimodal")
     assert isinstance(q.target, Multimodal)
     assert nflow_cli.load(vae).model.latent_dim == 2
+    with os.scandir(mixed.parent) as entries:
+        (entry,) = [entry for entry in entries if entry.name == mixed.name]
+    assert nflow_cli.load(entry).path == mixed
 
 
 class Cells(HTMLParser):

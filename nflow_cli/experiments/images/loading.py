@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 from keras import ops
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from nflow_cli import plotting
 from nflow_cli.arguments import room_for, whole_number
@@ -33,9 +34,9 @@ class TrainedVAE(TrainedRun):
 
     def __init__(self, run: Run, model: FlowVAE):
         super().__init__(run)
-        self.model = model
+        self.model: FlowVAE = model
 
-    def sample(self, n: int, seed: int = 0) -> np.ndarray:
+    def sample(self, n: int, seed: int = 0) -> NDArray[np.float32]:
         """Decode ``n`` draws from the prior: means of pixels ``(n, 28, 28)`` in [0, 1], float32."""
         images = room_for(n, (28, 28), np.float32)
         for start, part in self.batches(n, seed):
@@ -50,7 +51,7 @@ class TrainedVAE(TrainedRun):
             latents = self.model.prior_latents(noise)
             yield start, ops.convert_to_numpy(self.model.decode(latents))
 
-    def log_prob(self, x: Any) -> np.ndarray:
+    def log_prob(self, x: Any) -> NoReturn:
         """Refuse: a VAE's likelihood has no closed form."""
         raise NflowError(
             "a VAE has no exact log_prob: `nflow evaluate RUN` estimates it by importance sampling"

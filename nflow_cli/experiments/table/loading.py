@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nflow_cli.config.kinds import row_names
+from nflow_cli.data.python_tables import Frame, NamedTable, Table
 from nflow_cli.data.table_files import opened
 from nflow_cli.data.writing import arrow_table, batch_of, frame_like
 from nflow_cli.densities.cells.columns import CellColumn
@@ -28,6 +30,9 @@ from nflow_cli.runs.directory import WEIGHTS
 from nflow_cli.runs.weights_file import load_weights
 from nflow_cli.terminal.progress import shown
 
+if TYPE_CHECKING:
+    from nflow_cli.data.python_tables import PyArrowTable
+
 
 class TrainedCells(CellsRun):
     """Trained density ``q`` of a table's rows, of a finished run of ``nflow fit``.
@@ -37,9 +42,31 @@ class TrainedCells(CellsRun):
     """
 
     @cached_property
-    def largest_surprises(self) -> np.ndarray:
+    def largest_surprises(self) -> NDArray[np.float64]:
         """Largest surprise ``(m,)`` of a cell in each of some held-out rows, in nats."""
         return largest_of_held_out(self)
+
+    @overload
+    def predict(
+        self,
+        table: Frame,
+        target: str | Sequence[str] | None = None,
+        quantiles: Sequence[float] = ...,
+        coverage: float | None = None,
+        by: str | None = None,
+        verbose: bool | None = None,
+    ) -> Frame: ...
+
+    @overload
+    def predict(
+        self,
+        table: Table,
+        target: str | Sequence[str] | None = None,
+        quantiles: Sequence[float] = ...,
+        coverage: float | None = None,
+        by: str | None = None,
+        verbose: bool | None = None,
+    ) -> "PyArrowTable": ...
 
     @python_words()
     def predict(
@@ -82,6 +109,12 @@ class TrainedCells(CellsRun):
             self.note_new_levels(self.new_levels(opened_table, self.columns, found.rows.cells))
         return _like(table, found.columns)
 
+    @overload
+    def explain(self, table: Frame, verbose: bool | None = None) -> Frame: ...
+
+    @overload
+    def explain(self, table: Table, verbose: bool | None = None) -> "PyArrowTable": ...
+
     def explain(self, table: Any, verbose: bool | None = None) -> Any:
         """Oddness of rows and surprise of each cell, as :meth:`predict` returns a table.
 
@@ -102,6 +135,20 @@ class TrainedCells(CellsRun):
             log_q = self.density.cell_log_probs(rows)
             return _like(table, explained(self.density, rows, log_q, *others).columns)
 
+    @overload
+    def impute(
+        self, table: Frame, draws: int | None = None, seed: int = 0, verbose: bool | None = None
+    ) -> Frame: ...
+
+    @overload
+    def impute(
+        self,
+        table: NamedTable,
+        draws: int | None = None,
+        seed: int = 0,
+        verbose: bool | None = None,
+    ) -> "PyArrowTable": ...
+
     def impute(
         self, table: Any, draws: int | None = None, seed: int = 0, verbose: bool | None = None
     ) -> Any:
@@ -121,7 +168,7 @@ class TrainedCells(CellsRun):
             names, batches, _ = answer(self, opened_table, draws, seed)
             return frame_like(table, arrow_table(names, batches))
 
-    def drift(self, table: Any) -> Drift:
+    def drift(self, table: Table) -> Drift:
         """Changes of new rows against the held-out rows of the run, as ``nflow drift`` has them.
 
         Args:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nflow_cli.arguments import room_for, whole_number
 from nflow_cli.config.kinds import ColumnKind, row_names
@@ -17,6 +18,7 @@ from nflow_cli.data.array_tables import columns_table
 from nflow_cli.data.columns import read_columns
 from nflow_cli.data.dataset import NEW, level_texts, rows_of
 from nflow_cli.data.points import checksum
+from nflow_cli.data.python_tables import Given, Table
 from nflow_cli.data.reader import texts_in
 from nflow_cli.data.table_files import STDIN, is_table, open_table, opened, table_of
 from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
@@ -33,6 +35,9 @@ from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
 from nflow_cli.terminal.output import tell
 from nflow_cli.text import printable
+
+if TYPE_CHECKING:
+    from nflow_cli.data.python_tables import PyArrowTable
 
 BATCH = 20_000  # draws at a time
 SPREAD = "log_q_spread"
@@ -73,7 +78,7 @@ class TableRun(TrainedRun):
         """Names of the G given columns."""
         return row_names(self.config.data.kinds or {}, self.config.data.given).given
 
-    def rows(self, table: Any) -> np.ndarray:
+    def rows(self, table: Table) -> NDArray[np.float64]:
         """Table, the path of one, or an array of rows as rows ``(n, C)``."""
         if (found := opened(table)) is not None:
             return self.rows_of(found)
@@ -90,7 +95,7 @@ class TableRun(TrainedRun):
         """Rows ``(n, C)`` of a table, or some of their columns."""
         return rows_of(table, self.kinds, names or self.columns, self.config.data)
 
-    def sample(self, n: int, seed: int = 0, given: Any = None) -> np.ndarray:
+    def sample(self, n: int, seed: int = 0, given: Given | None = None) -> NDArray[np.float64]:
         """Draw ``n`` rows at each of m conditions: ``(m n, C)``, as ``log_prob`` takes them.
 
         ``given`` maps the given columns to values, or is a table that has them.
@@ -101,7 +106,7 @@ class TableRun(TrainedRun):
             rows[start : start + len(part)] = part
         return rows
 
-    def sample_table(self, n: int, seed: int = 0, given: Any = None) -> Any:
+    def sample_table(self, n: int, seed: int = 0, given: Given | None = None) -> "PyArrowTable":
         """Draw as :meth:`sample`, into an Arrow table with ``log_q``."""
         at = self.conditions(given)
         room_for(n, (len(self.columns) + 1,), np.float64, times=len(at))
@@ -274,7 +279,7 @@ class CellsRun(TableRun):
             return run.shown_arrays["rows"].astype(float)
         return run.data.test
 
-    def rows(self, table: Any) -> np.ndarray:
+    def rows(self, table: Table) -> NDArray[np.float64]:
         """Table or an array of rows as rows ``(n, C)``."""
         rows = super().rows(table)
         if not is_table(table):
@@ -282,11 +287,11 @@ class CellsRun(TableRun):
                 _expect_cells(column, values[~np.isnan(values)])
         return rows
 
-    def log_prob(self, rows: Any) -> np.ndarray:
+    def log_prob(self, rows: Table) -> NDArray[np.float64]:
         """``log q`` ``(n,)`` in nats of a table, or of rows ``(n, C)``."""
         return self.density.log_prob(self.rows(rows))
 
-    def cell_log_probs(self, rows: Any) -> np.ndarray:
+    def cell_log_probs(self, rows: Table) -> NDArray[np.float64]:
         """Log-probability ``(n, D + K)`` in nats of each cell given those before, of a table, or of
         rows ``(n, C)``; computed cells last. Those of a row sum to its log-density.
         """
