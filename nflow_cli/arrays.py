@@ -8,6 +8,7 @@ is a float32 on torch: ``where`` is used instead.)
 
 import math
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -40,14 +41,16 @@ _POWERS = {
 }
 
 
-def dtype_of(x: Any) -> np.dtype:
+def dtype_of(x: Tensor) -> np.dtype:
     """NumPy dtype of an array or a tensor of any backend."""
     if isinstance(x.dtype, np.dtype):
         return x.dtype
     return np.dtype(getattr(x.dtype, "name", str(x.dtype).removeprefix("torch.")))
 
 
-def with_gradient(function: Callable[..., tuple[Any, Any]], xp: Any, *inputs: Any) -> Any:
+def with_gradient(
+    function: Callable[..., tuple[Tensor, Tensor]], xp: ModuleType, *inputs: Tensor
+) -> Tensor:
     """Elementwise function of inputs of one shape, with a custom gradient.
 
     Args:
@@ -59,10 +62,10 @@ def with_gradient(function: Callable[..., tuple[Any, Any]], xp: Any, *inputs: An
     if xp is np:
         return function(*inputs)[0]
 
-    def run(*at: Any) -> tuple[Any, Any]:
+    def run(*at: Tensor) -> tuple[Tensor, Tensor]:
         value, of_value = function(*at)
 
-        def gradient(*arguments: Any, upstream: Any = None) -> tuple[Any, ...]:
+        def gradient(*arguments: Tensor, upstream: Tensor | None = None) -> tuple[Tensor, ...]:
             if upstream is None:
                 return of_value(*arguments)
             # On torch: a second derivative needs the gradient of a fresh computation.
@@ -75,20 +78,20 @@ def with_gradient(function: Callable[..., tuple[Any, Any]], xp: Any, *inputs: An
 
 
 @np.errstate(divide="ignore", under="ignore")
-def logsumexp(x: Any, axis: int, xp: Any) -> Any:
+def logsumexp(x: Tensor, axis: int, xp: ModuleType) -> Tensor:
     """``log Σ exp(x)`` along an axis; ``-inf`` where all of ``x`` are."""
     peak = _peak(x, axis, xp)
     return xp.squeeze(peak, axis) + xp.log(xp.sum(xp.exp(x - peak), axis=axis))
 
 
 @np.errstate(under="ignore")
-def log_softmax(x: Any, axis: int, xp: Any) -> Any:
+def log_softmax(x: Tensor, axis: int, xp: ModuleType) -> Tensor:
     """``x - log Σ exp(x)``, the sum along an axis."""
     moved = x - _peak(x, axis, xp)
     return moved - xp.log(xp.sum(xp.exp(moved), axis=axis, keepdims=True))
 
 
-def _peak(x: Any, axis: int, xp: Any) -> Any:
+def _peak(x: Tensor, axis: int, xp: ModuleType) -> Tensor:
     """Maximum, 0 if it is -inf, without a gradient."""
     peak = xp.max(x, axis=axis, keepdims=True)
     peak = xp.where(peak == -math.inf, 0.0, peak)
@@ -96,7 +99,7 @@ def _peak(x: Any, axis: int, xp: Any) -> Any:
 
 
 @np.errstate(over="ignore", under="ignore")
-def silu(x: Any, xp: Any) -> Any:
+def silu(x: Tensor, xp: ModuleType) -> Tensor:
     """``x / (1 + exp(-x))``."""
     if xp is np:  # without a gradient, which an overflow makes NaN
         return x / (1 + xp.exp(-x))
@@ -105,14 +108,14 @@ def silu(x: Any, xp: Any) -> Any:
 
 
 @np.errstate(divide="ignore", under="ignore")
-def log1mexp(x: Any, xp: Any) -> Any:
+def log1mexp(x: Tensor, xp: ModuleType) -> Tensor:
     """``log(1 - exp(x))`` of ``x < 0``; ``-inf`` at 0."""
     small = x > -LOG_2  # expm1 is accurate on this side, log1p on the other
     near, far = xp.where(small, x, -LOG_2), xp.where(small, -LOG_2, x)
     return xp.where(small, xp.log(-xp.expm1(near)), xp.log1p(-xp.exp(far)))
 
 
-def scaled_tail(x: Any) -> Any:
+def scaled_tail(x: Tensor) -> Tensor:
     """``Φ(-x) exp(x²/2)`` for ``x >= 0``, of any array, by arithmetic alone.
 
     Φ is the standard normal distribution function. The relative error is 7e-16 in float64 and 3e-7
@@ -129,17 +132,17 @@ def scaled_tail(x: Any) -> Any:
 
 
 @np.errstate(divide="ignore", under="ignore")
-def log_ndtr(x: Any, xp: Any) -> Any:
+def log_ndtr(x: Tensor, xp: ModuleType) -> Tensor:
     """``log Φ(x)``, Φ the standard normal distribution function.
 
     Accurate to rounding in both tails; its derivative is ``φ(x) / Φ(x)``.
     """
 
-    def run(x: Any) -> tuple[Any, Any]:
+    def run(x: Tensor) -> tuple[Tensor, Tensor]:
         near, far, log_tail, _ = _tails(x, xp)
         value = xp.where(x > 0, far, near)
 
-        def gradient(upstream: Any) -> tuple[Any, ...]:
+        def gradient(upstream: Tensor) -> tuple[Tensor, ...]:
             log_ratio = xp.where(x > 0, -x * x / 2 - far, -log_tail) - LOG_SQRT_2PI
             return (upstream * xp.exp(log_ratio),)
 
@@ -149,13 +152,13 @@ def log_ndtr(x: Any, xp: Any) -> Any:
 
 
 @np.errstate(divide="ignore", under="ignore")
-def log_tails(x: Any, xp: Any) -> tuple[Any, Any, Any, Any]:
+def log_tails(x: Tensor, xp: ModuleType) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """``log Φ(x)``, ``log Φ(-x)``, and the logarithms of their slopes.
 
     The slopes are ``φ(x) / Φ(x)`` and ``φ(x) / Φ(-x)``: inverse Mills ratios.
     """
 
-    def run(x: Any) -> tuple[Any, Any]:
+    def run(x: Tensor) -> tuple[Tensor, Tensor]:
         near, far, log_tail, half_square = _tails(x, xp)
         of_near, of_far = -log_tail - LOG_SQRT_2PI, -half_square - far - LOG_SQRT_2PI
         above = x > 0
@@ -164,7 +167,7 @@ def log_tails(x: Any, xp: Any) -> tuple[Any, Any, Any, Any]:
             *(xp.where(above, of_far, of_near), xp.where(above, of_near, of_far)),
         ]
 
-        def gradient(upstream: Any) -> tuple[Any]:
+        def gradient(upstream: Tensor) -> tuple[Tensor]:
             below, beyond = xp.exp(results[2]), xp.exp(results[3])
             of_values = upstream[0] * below - upstream[1] * beyond
             return (of_values - upstream[2] * (x + below) + upstream[3] * (beyond - x),)
@@ -175,7 +178,7 @@ def log_tails(x: Any, xp: Any) -> tuple[Any, Any, Any, Any]:
     return together[0], together[1], together[2], together[3]
 
 
-def _tails(x: Any, xp: Any) -> tuple[Any, ...]:
+def _tails(x: Tensor, xp: ModuleType) -> tuple[Tensor, ...]:
     """``log Φ(-|x|)``, ``log Φ(|x|)``, the logarithm of the scaled tail, and ``x²/2``."""
     tail, half_square = scaled_tail(xp.abs(x)), x * x / 2
     log_tail, far = xp.log(tail), xp.log1p(-tail * xp.exp(-half_square))
@@ -183,13 +186,13 @@ def _tails(x: Any, xp: Any) -> tuple[Any, ...]:
 
 
 @np.errstate(under="ignore")
-def ndtri_exp(log_p: Any, xp: Any) -> Any:
+def ndtri_exp(log_p: Tensor, xp: ModuleType) -> Tensor:
     """``Φ⁻¹(exp(log_p))`` for ``log_p <= 0``: the inverse of :func:`log_ndtr`.
 
     ``log_p`` near 0 has few digits of ``1 - p``: above the median use ``-ndtri_exp(log(1 - p))``.
     """
 
-    def run(log_p: Any) -> tuple[Any, Any]:
+    def run(log_p: Tensor) -> tuple[Tensor, Tensor]:
         low = log_p < -LOG_2
         x = _upper_quantile(xp.where(low, log_p, log1mexp(xp.where(low, -LOG_2, log_p), xp)), xp)
 
@@ -200,7 +203,7 @@ def ndtri_exp(log_p: Any, xp: Any) -> Any:
 
 
 @np.errstate(divide="ignore", under="ignore")
-def ndtri(p: Any, xp: Any) -> Any:
+def ndtri(p: Tensor, xp: ModuleType) -> Tensor:
     """``Φ⁻¹(p)`` of ``0 <= p <= 1``: infinite at both ends."""
     low = p < 0.5
     log_tail = xp.where(low, xp.log(xp.where(low, p, 0.5)), xp.log1p(-xp.where(low, 0.5, p)))
@@ -209,7 +212,7 @@ def ndtri(p: Any, xp: Any) -> Any:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def _upper_quantile(log_q: Any, xp: Any) -> Any:
+def _upper_quantile(log_q: Tensor, xp: ModuleType) -> Tensor:
     """``x >= 0`` with ``log Φ(-x) = log_q <= log 1/2``.
 
     A rational approximation (Abramowitz & Stegun, *Handbook*, 1964, 26.2.23) of error 4.5e-4, then

@@ -7,12 +7,14 @@ last. Logarithms are in nats.
 """
 
 import math
-from typing import Any
+from collections.abc import Callable
+from types import ModuleType
 
 import numpy as np
 
 from nflow_cli.arrays import (
     SQRT_2PI,
+    Tensor,
     dtype_of,
     log_ndtr,
     log_softmax,
@@ -27,20 +29,26 @@ from nflow_cli.arrays import (
 _NARROW = 1 / 16  # half width times the slope of the log-density: error of the series 1e-13
 
 
-def log_density(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1) -> Any:
+def log_density(
+    x: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor, xp: ModuleType, axis: int = -1
+) -> Tensor:
     """``log f(x)``."""
     z = (xp.expand_dims(x, axis) - means) / scales
     return logsumexp(log_weights - xp.log(SQRT_2PI * scales) - z * z / 2, axis, xp)
 
 
-def log_cdf(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1) -> Any:
+def log_cdf(
+    x: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor, xp: ModuleType, axis: int = -1
+) -> Tensor:
     """``log F(x)``, the log-mass below ``x``, accurate to rounding in the lower tail."""
     return logsumexp(
         log_weights + log_ndtr((xp.expand_dims(x, axis) - means) / scales, xp), axis, xp
     )
 
 
-def log_sf(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1) -> Any:
+def log_sf(
+    x: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor, xp: ModuleType, axis: int = -1
+) -> Tensor:
     """``log(1 - F(x))``, the log-mass above, accurate to rounding in the upper tail."""
     return logsumexp(
         log_weights + log_ndtr((means - xp.expand_dims(x, axis)) / scales, xp), axis, xp
@@ -48,15 +56,15 @@ def log_sf(x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int
 
 
 def log_mass(
-    centre: Any,
-    half: Any,
-    log_weights: Any,
-    means: Any,
-    scales: Any,
+    centre: Tensor,
+    half: Tensor,
+    log_weights: Tensor,
+    means: Tensor,
+    scales: Tensor,
     *,
-    xp: Any,
+    xp: ModuleType,
     has_ends: bool,
-) -> Any:
+) -> Tensor:
     """Log-mass ``(…, n)`` in nats of intervals by mixtures ``(…, M, n)``.
 
     With ``has_ends``, ``half`` may be ``inf``: all above ``centre``, or ``-inf``: all below.
@@ -70,7 +78,7 @@ def log_mass(
     return logsumexp(log_weights + log_normal_mass(c, h, xp, side), -2, xp)
 
 
-def log_normal_mass(c: Any, h: Any, xp: Any, side: Any = None) -> Any:
+def log_normal_mass(c: Tensor, h: Tensor, xp: ModuleType, side: Tensor | None = None) -> Tensor:
     r"""``log(Φ(c + h) - Φ(c - h))`` for ``h > 0``, arrays of one shape.
 
     Where ``side`` is 1 it is ``log(1 - Φ(c))``, the mass above ``c``, and where it is -1
@@ -86,7 +94,7 @@ def log_normal_mass(c: Any, h: Any, xp: Any, side: Any = None) -> Any:
     The error is at most 1e-12 (1 + |log P|) in float64, 1e-5 (1 + |log P|) in float32.
     """
 
-    def run(c: Any, h: Any, side: Any = None) -> tuple[Any, Any]:
+    def run(c: Tensor, h: Tensor, side: Tensor | None = None) -> tuple[Tensor, Tensor]:
         away, sign = xp.abs(c), xp.sign(c)
         near, far = away - h, away + h
         narrow = (away * h < _NARROW) & (h < _NARROW)
@@ -105,7 +113,7 @@ def log_normal_mass(c: Any, h: Any, xp: Any, side: Any = None) -> Any:
         start = xp.where(narrow, c * c / 2, xp.where(beside, half_square, 0.0))
         value = xp.log(scaled) - start
 
-        def gradient(upstream: Any) -> tuple[Any, ...]:
+        def gradient(upstream: Tensor) -> tuple[Tensor, ...]:
             """``φ(a) - φ(b)``, signed, and ``φ(a) + φ(b)``, over the mass."""
             bend = shift - clipped * clipped / 2
             at_near = upstream * xp.where(narrow, xp.exp(bend), peak) / (SQRT_2PI * scaled)
@@ -118,7 +126,9 @@ def log_normal_mass(c: Any, h: Any, xp: Any, side: Any = None) -> Any:
     return _by_parts(run, *inputs) if xp is np else with_gradient(run, xp, *inputs)
 
 
-def _by_parts(run: Any, c: np.ndarray, h: np.ndarray, *side: np.ndarray) -> np.ndarray:
+def _by_parts(
+    run: Callable[..., tuple[Tensor, Tensor]], c: np.ndarray, h: np.ndarray, *side: np.ndarray
+) -> np.ndarray:
     """``run``, in a third of the time where intervals are narrow."""
     shift = np.abs(c) * h
     narrow = (shift < _NARROW) & (h < _NARROW)
@@ -132,12 +142,12 @@ def _by_parts(run: Any, c: np.ndarray, h: np.ndarray, *side: np.ndarray) -> np.n
     return value
 
 
-def _narrow(h: Any, shift: Any) -> Any:
+def _narrow(h: Tensor, shift: Tensor) -> Tensor:
     """Mass of ``c ± h`` over ``exp(-c²/2)``, of a narrow interval; ``shift = |c| h``."""
     return h * _mean_of_cosh(shift * shift, h * h) * (2 / SQRT_2PI)
 
 
-def _mean_of_cosh(w: Any, v: Any) -> Any:
+def _mean_of_cosh(w: Tensor, v: Tensor) -> Tensor:
     """Mean of ``cosh(√w t) exp(-v t²/2)`` over ``0 < t < 1``, to third order."""
     no_v = 1 + w * (1 / 6 + w * (1 / 120 + w / 5040))
     one_v = -1 / 6 + w * (-1 / 20 - w / 336)
@@ -145,8 +155,8 @@ def _mean_of_cosh(w: Any, v: Any) -> Any:
 
 
 def normal_score(
-    x: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1
-) -> tuple[Any, Any]:
+    x: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor, xp: ModuleType, axis: int = -1
+) -> tuple[Tensor, Tensor]:
     """``z = Φ⁻¹(F(x))`` and ``log dz/dx``, accurate to rounding in both tails.
 
     If ``x`` is drawn from the mixture, ``z`` is N(0, 1).
@@ -164,8 +174,8 @@ def normal_score(
 
 @np.errstate(over="ignore", under="ignore", invalid="ignore")
 def from_normal_score(
-    z: Any, log_weights: Any, means: Any, scales: Any, xp: Any, axis: int = -1
-) -> Any:
+    z: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor, xp: ModuleType, axis: int = -1
+) -> Tensor:
     """``x = F⁻¹(Φ(z))``, the inverse of :func:`normal_score`, without a gradient.
 
     Newton's method, with bisection where a step leaves the bracket of the root or is slow.
@@ -175,10 +185,12 @@ def from_normal_score(
     ends = means + scales * xp.expand_dims(score, axis)  # the quantiles of the components
     eps = float(np.finfo(dtype_of(z)).eps)
 
-    def going(low: Any, high: Any, x: Any, last: Any, goes_on: Any) -> Any:
+    def going(low: Tensor, high: Tensor, x: Tensor, last: Tensor, goes_on: Tensor) -> Tensor:
         return xp.any(goes_on)
 
-    def step(low: Any, high: Any, x: Any, last: Any, goes_on: Any) -> tuple[Any, ...]:
+    def step(
+        low: Tensor, high: Tensor, x: Tensor, last: Tensor, goes_on: Tensor
+    ) -> tuple[Tensor, ...]:
         at, log_slope = normal_score(x, log_weights, means, scales, xp, axis)
         gap = at - score
         low, high = xp.where(gap < 0, x, low), xp.where(gap < 0, high, x)
@@ -200,6 +212,6 @@ def from_normal_score(
     return xp.where(known, state[2], z)
 
 
-def quantile(p: Any, log_weights: Any, means: Any, scales: Any) -> Any:
+def quantile(p: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -> Tensor:
     """``F⁻¹(p)`` of NumPy arrays, ``0 <= p <= 1``: infinite at both ends."""
     return from_normal_score(ndtri(p, np), log_weights, means, scales, np)

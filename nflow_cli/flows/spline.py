@@ -1,13 +1,15 @@
 """Rational-quadratic splines: map, inverse, and the gradient of both."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
+from nflow_cli.arrays import Tensor
 from nflow_cli.flows.elementwise import Elementwise
 from nflow_cli.flows.numerics import softplus
 
@@ -22,13 +24,13 @@ class Bin(NamedTuple):
         raw_slopes: At both ends.
     """
 
-    lengths: Any
-    index: Any
-    left: Any
-    bottom: Any
-    width: Any
-    height: Any
-    raw_slopes: tuple[Any, Any]
+    lengths: Tensor
+    index: Tensor
+    left: Tensor
+    bottom: Tensor
+    width: Tensor
+    height: Tensor
+    raw_slopes: tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -72,30 +74,34 @@ class Spline(Elementwise):
     def _shift(self) -> float:
         return math.log(math.expm1(1 - self.least))
 
-    def _slope(self, raw: Any) -> Any:
+    def _slope(self, raw: Tensor) -> Tensor:
         return self.least + softplus(raw + self._shift)
 
-    def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
+    def forward(self, parameters: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         return self._run(parameters, z, inverse=False)
 
-    def inverse(self, parameters: Any, x: Any) -> tuple[Any, Any]:
+    def inverse(self, parameters: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         return self._run(parameters, x, inverse=True)
 
-    def _run(self, parameters: Any, points: Any, inverse: bool) -> tuple[Any, Any]:
+    def _run(self, parameters: Tensor, points: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         outside = ops.abs(points) > self.bound  # False for NaN
         inside = ops.where(outside, 0.0, points)
         moved, log_slope = self._inside(parameters, inside, inverse)
         return ops.where(outside, points, moved), ops.where(outside, 0.0, log_slope)
 
-    def _inside(self, parameters: Any, points: Any, inverse: bool) -> tuple[Any, Any]:
+    def _inside(self, parameters: Tensor, points: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         """Own gradient, exact, in few passes: by the chain rule the slope would be a difference,
         and each selection a pass.
         """
 
-        def run(raw: Any, at: Any) -> Any:
+        def run(
+            raw: Tensor, at: Tensor
+        ) -> tuple[tuple[Tensor, Tensor], Callable[..., tuple[Tensor, Tensor]]]:
             here, spot = self._spot(raw, at, inverse)
 
-            def gradient(*arguments: Any, upstream: Any = None) -> tuple[Any, Any]:
+            def gradient(
+                *arguments: Tensor, upstream: Tensor | None = None
+            ) -> tuple[Tensor, Tensor]:
                 changes = arguments if len(arguments) == 2 else arguments[0]
                 return self._gradient(raw, at, inverse, *changes)
 
@@ -107,7 +113,7 @@ class Spline(Elementwise):
             return run(parameters, points)[0]
         return ops.custom_gradient(run)(parameters, points)
 
-    def _bin(self, raw: Any, at: Any, inverse: bool) -> Bin:
+    def _bin(self, raw: Tensor, at: Tensor, inverse: bool) -> Bin:
         bins, least = self.bins, 2 * self.bound * self.least
         shape = (*raw.shape[:-3], 2, bins, *raw.shape[-2:])
         sizes = ops.reshape(raw[..., : 2 * bins, :, :], shape)
@@ -134,17 +140,17 @@ class Spline(Elementwise):
         width, height = here[..., 0, :, :], here[..., 1, :, :]
         return Bin(lengths, index, left, bottom, width, height, (start, end))
 
-    def _masks(self, index: Any) -> tuple[Any, Any]:
+    def _masks(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The point's bin, and those below it, ``(*lead, bins, N, batch)``."""
         numbers = ops.cast(np.arange(self.bins)[:, None, None], index.dtype)
         return numbers == index, numbers < index
 
-    def _masks_of_ends(self, index: Any) -> tuple[Any, Any]:
+    def _masks_of_ends(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Inner knots at the ends of the point's bin."""
         numbers = ops.cast(np.arange(self.bins - 1)[:, None, None], index.dtype)
         return numbers + 1 == index, numbers == index
 
-    def _spot(self, raw: Any, at: Any, inverse: bool) -> tuple[Bin, "Spot"]:
+    def _spot(self, raw: Tensor, at: Tensor, inverse: bool) -> tuple[Bin, "Spot"]:
         here = self._bin(raw, at, inverse)
         start, end = map(self._slope, here.raw_slopes)
         s = here.height / here.width
@@ -153,8 +159,8 @@ class Spline(Elementwise):
         return here, Spot(_root(s, start, end, part) if inverse else part, s, start, end)
 
     def _gradient(
-        self, raw: Any, at: Any, inverse: bool, of_moved: Any, of_log_slope: Any
-    ) -> tuple[Any, Any]:
+        self, raw: Tensor, at: Tensor, inverse: bool, of_moved: Tensor, of_log_slope: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Gradient by parameters and points.
 
         The inverse moves ``x`` to ``z`` with ``f(z; θ) = x``, so ``dz = (dx - f_θ dθ) / f'``, and
@@ -176,7 +182,13 @@ class Spline(Elementwise):
         of_raw = self._handed_out(here, (of_left, of_moved), (of_width, of_height), of_slopes)
         return of_raw, of_points
 
-    def _handed_out(self, here: Bin, of_starts: Any, of_lengths: Any, of_slopes: Any) -> Any:
+    def _handed_out(
+        self,
+        here: Bin,
+        of_starts: tuple[Tensor, Tensor],
+        of_lengths: tuple[Tensor, Tensor],
+        of_slopes: Sequence[Tensor],
+    ) -> Tensor:
         is_here, is_below = (mask[..., None, :, :, :] for mask in self._masks(here.index))
         of_starts, of_lengths = (
             ops.expand_dims(ops.stack(pair, axis=-3), -3) for pair in (of_starts, of_lengths)
@@ -210,48 +222,50 @@ class Splined:
 class Spot(NamedTuple):
     """Position of a point in its bin: ``ξ``, height over width, the slopes ``d_0`` and ``d_1``."""
 
-    part: Any
-    s: Any
-    start: Any
-    end: Any
+    part: Tensor
+    s: Tensor
+    start: Tensor
+    end: Tensor
 
     @property
-    def rest(self) -> Any:
+    def rest(self) -> Tensor:
         """``1 - ξ``."""
         return 1 - self.part
 
-    def _sides(self) -> tuple[Any, Any]:
+    def _sides(self) -> tuple[Tensor, Tensor]:
         """``N`` and ``M``."""
         part, rest = self.part, self.rest
         return part * (self.s * part + self.start * rest), rest * (self.s * rest + self.end * part)
 
-    def _steepness(self) -> Any:
+    def _steepness(self) -> Tensor:
         """``d_0 (1-ξ)² + d_1 ξ² + 2 s ξ (1-ξ)``."""
         part, rest = self.part, self.rest
         return self.start * rest * rest + self.end * part * part + 2 * self.s * part * rest
 
-    def part_of_height(self) -> Any:
+    def part_of_height(self) -> Tensor:
         """``η = N / (N + M)``."""
         n, m = self._sides()
         return n / (n + m)
 
-    def slope(self) -> Any:
+    def slope(self) -> Tensor:
         """``f'``."""
         ratio = self.s / sum(self._sides())
         return ratio * ratio * self._steepness()
 
-    def log_slope(self) -> Any:
+    def log_slope(self) -> Tensor:
         """``log f'``."""
         return ops.log(self.slope())
 
-    def bend(self) -> Any:
+    def bend(self) -> Tensor:
         """Derivative of ``log f'`` by ``ξ``."""
         part, rest, s = self.part, self.rest, self.s
         of_steepness = 2 * (self.end * part - self.start * rest + s * (rest - part))
         of_whole = (rest - part) * (self.start + self.end - 2 * s)
         return of_steepness / self._steepness() - 2 * of_whole / sum(self._sides())
 
-    def gradient(self, of_part_of_height: Any, of_log_slope: Any) -> tuple[Any, Any, Any]:
+    def gradient(
+        self, of_part_of_height: Tensor, of_log_slope: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Gradient by ``s``, ``d_0`` and ``d_1`` at constant ``ξ``."""
         part, rest, (n, m) = self.part, self.rest, self._sides()
         both, whole = part * rest, n + m
@@ -264,7 +278,7 @@ class Spot(NamedTuple):
         return of_s, of_start, of_whole * both + of_steepness * part * part - share * n
 
 
-def _root(s: Any, start: Any, end: Any, part: Any) -> Any:
+def _root(s: Tensor, start: Tensor, end: Tensor, part: Tensor) -> Tensor:
     """Part of the bin's width below the part ``η`` of its height.
 
     With ``e = d_0 (1-η) - d_1 η`` and ``r = √(e² + 4 s² η (1-η))`` the quadratic's root is
