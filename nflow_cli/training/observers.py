@@ -146,7 +146,7 @@ class Clock(Saved, Observer):
         warm_updates = 0
         counts = [end - start for start, end in itertools.pairwise(self.updates)]  # of each chunk
         for first, end in itertools.pairwise([*self.cold, len(self.seconds)]):
-            if end == first:
+            if end <= first:
                 continue
             warm = slice(first + 1, end)
             paces = [seconds / n for seconds, n in zip(self.seconds[warm], counts[warm])]
