@@ -2,11 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from keras import ops
 
+from nflow_cli.arrays import Tensor
 from nflow_cli.flows.map import Map, Memo, Shapes
 
 
@@ -57,21 +57,25 @@ class Affine(Map):
         """``t`` times the weights: the diagonal of ``L`` becomes ``exp(t s)``."""
         return {name: t * value for name, value in raw.items()}
 
-    def constrain(self, shift: Any, log_scale: Any, *lower: Any) -> tuple[Any, ...]:
+    def constrain(self, shift: Tensor, log_scale: Tensor, *lower: Tensor) -> tuple[Tensor, ...]:
         """``m``, the log-determinant, and ``L`` or its diagonal."""
         scale, log_det = ops.exp(log_scale), ops.sum(log_scale, axis=-2)
         return shift, log_det, triangle(scale, *lower) if self.full else scale
 
-    def forward(self, memo: Memo, z: Any, shift: Any, log_det: Any, scale: Any) -> tuple[Any, Any]:
+    def forward(
+        self, memo: Memo, z: Tensor, shift: Tensor, log_det: Tensor, scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
         moved = memo.dense(scale, z) if self.full else scale * z
         return shift + moved, log_det + ops.zeros_like(z[..., 0, :])
 
-    def inverse(self, memo: Memo, x: Any, shift: Any, log_det: Any, scale: Any) -> tuple[Any, Any]:
+    def inverse(
+        self, memo: Memo, x: Tensor, shift: Tensor, log_det: Tensor, scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
         moved = _solved(scale, x - shift) if self.full else (x - shift) / scale
         return moved, ops.zeros_like(x[..., 0, :]) - log_det
 
 
-def triangle(scale: Any, lower: Any = None) -> Any:
+def triangle(scale: Tensor, lower: Tensor | None = None) -> Tensor:
     """Lower triangles ``(..., D, D, batch)`` from diagonals and entries below."""
     dim = scale.shape[-2]
     diagonal = ops.expand_dims(scale, -3) * ops.cast(np.eye(dim)[..., None], scale.dtype)
@@ -84,7 +88,7 @@ def triangle(scale: Any, lower: Any = None) -> Any:
     return diagonal + below * ops.cast(np.tril(np.ones((dim, dim)), -1)[..., None], scale.dtype)
 
 
-def _solved(triangle: Any, points: Any) -> Any:
+def _solved(triangle: Tensor, points: Tensor) -> Tensor:
     """``L^-1 y`` of triangles ``(..., D, D, batch or 1)``."""
     if triangle.shape[-1] == 1:
         matrix = triangle[..., 0] + ops.zeros_like(points[..., :1])  # the solver does not broadcast

@@ -3,14 +3,14 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from keras import ops
 
+from nflow_cli.arrays import Tensor
 from nflow_cli.config.flows import masked_widths
 from nflow_cli.flows.conditioned import Conditioned, by_coordinate, network
-from nflow_cli.flows.elementwise import Scaling
+from nflow_cli.flows.elementwise import Move, Scaling
 from nflow_cli.flows.map import Memo, product
 from nflow_cli.flows.mixture import Mixed
 from nflow_cli.flows.numerics import repeated
@@ -52,7 +52,7 @@ class Autoregressive(Conditioned):
     def orders(self, places: Sequence[int], dim: int) -> dict[str, np.ndarray]:
         return {"order": np.array([alternating(place, dim) for place in places]).reshape(-1, dim)}
 
-    def constrain(self, order: Any, *layers: Any) -> tuple[Any, ...]:
+    def constrain(self, order: Tensor, *layers: Tensor) -> tuple[Tensor, ...]:
         """The order as permutation matrices, both ways, and the masked layers."""
         dim, masked = order.shape[-2], []
         masks = self._masks(dim)
@@ -62,10 +62,10 @@ class Autoregressive(Conditioned):
             masked.append(layer)
         return super().constrain(order, *masked)
 
-    def forward(self, memo: Memo, z: Any, *weights: Any) -> tuple[Any, Any]:
+    def forward(self, memo: Memo, z: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
         return self._in_turn(memo, z, weights, self.scalar_maps.forward)
 
-    def inverse(self, memo: Memo, x: Any, *weights: Any) -> tuple[Any, Any]:
+    def inverse(self, memo: Memo, x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
         return self._at_once(memo, x, weights, self.scalar_maps.inverse)
 
     def _masks(self, dim: int) -> dict[str, np.ndarray]:
@@ -86,14 +86,18 @@ class Autoregressive(Conditioned):
             if len(inputs)
         }
 
-    def _at_once(self, memo: Memo, points: Any, weights: Any, move: Any) -> tuple[Any, Any]:
+    def _at_once(
+        self, memo: Memo, points: Tensor, weights: Sequence[Tensor], move: Move
+    ) -> tuple[Tensor, Tensor]:
         there, back, *layers = weights
         points = memo.dense(there, points)
         parameters = network(memo, layers, points[..., :-1, :], ops.zeros_like(points[..., :1, :]))
         moved, log_slopes = move(by_coordinate(parameters, self.scalar_maps.size), points)
         return memo.dense(back, moved), ops.sum(log_slopes, axis=-2)
 
-    def _in_turn(self, memo: Memo, points: Any, weights: Any, move: Any) -> tuple[Any, Any]:
+    def _in_turn(
+        self, memo: Memo, points: Tensor, weights: Sequence[Tensor], move: Move
+    ) -> tuple[Tensor, Tensor]:
         """A pass runs the hidden layers, and the last one for its coordinate only."""
         there, back, *hidden, kernel, bias = weights
         points = memo.dense(there, points)
@@ -104,7 +108,7 @@ class Autoregressive(Conditioned):
         rows = ops.moveaxis(points, -2, 0)
         places = ops.convert_to_tensor(np.eye(dim, dtype=bool)[..., None])
 
-        def step(i: Any, state: Any) -> Any:
+        def step(i: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             moved, log_det = state
             units = network(Memo(), hidden, moved[..., :-1, :], ops.zeros_like(moved[..., :1, :]))
             parameters = product(kernels[i], ops.relu(units)) + biases[i]
@@ -140,8 +144,8 @@ class InverseAutoregressive(AffineAutoregressive):
         with Inverse Autoregressive Flow*, 2016, arXiv 1606.04934, eqs. 9-11.
     """
 
-    def forward(self, memo: Memo, z: Any, *weights: Any) -> tuple[Any, Any]:
+    def forward(self, memo: Memo, z: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
         return self._at_once(memo, z, weights, self.scalar_maps.forward)
 
-    def inverse(self, memo: Memo, x: Any, *weights: Any) -> tuple[Any, Any]:
+    def inverse(self, memo: Memo, x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
         return self._in_turn(memo, x, weights, self.scalar_maps.inverse)

@@ -3,15 +3,17 @@
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeAlias
 
 import keras
 import numpy as np
 from keras import ops
 
+from nflow_cli.arrays import Tensor
 from nflow_cli.flows.map import Map, Memo
 
-Weights = Mapping[str, Any]
+Weights: TypeAlias = Mapping[str, Tensor]
+State: TypeAlias = tuple[Tensor, Tensor]  # points, and log-determinants so far
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Step:
     map: Map
     weights: Weights
 
-    def run(self, points: Any, inverse: bool = False) -> tuple[Any, Any]:
+    def run(self, points: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
         """Images of points ``(..., D)``, and log-determinants ``(...)`` in nats."""
         return run_maps([self.map], [self.weights], 1, points, inverse)
 
@@ -67,7 +69,7 @@ class Composition:
     def __len__(self) -> int:
         return self.k + (self.last is not None)
 
-    def map_weights(self, turn: Callable[[Any], Any]) -> "Composition":
+    def map_weights(self, turn: Callable[[Tensor], Tensor]) -> "Composition":
         """The same maps with ``turn(weight)`` for each weight."""
         weights = [{name: turn(value) for name, value in here.items()} for here in self.weights]
         last = self.last and (self.last[0], {n: turn(v) for n, v in self.last[1].items()})
@@ -79,7 +81,7 @@ class Composition:
         if self.last is not None:
             yield "affine", self.last[0], self.last[1]
 
-    def run(self, points: Any, inverse: bool = False) -> tuple[Any, Any]:
+    def run(self, points: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
         parts = [(self.maps, self.weights, self.k)]
         if self.last is not None:
             parts.append(([self.last[0]], [self.last[1]], 1))
@@ -103,8 +105,8 @@ class Composition:
 
 
 def run_maps(
-    maps: Sequence[Map], weights: Sequence[Weights], k: int, points: Any, inverse: bool = False
-) -> tuple[Any, Any]:
+    maps: Sequence[Map], weights: Sequence[Weights], k: int, points: Tensor, inverse: bool = False
+) -> tuple[Tensor, Tensor]:
     """Apply ``k`` maps that cycle through ``maps``, or with ``inverse`` undo them.
 
     Args:
@@ -148,7 +150,7 @@ def run_maps(
     return ops.swapaxes(points, -1, -2), log_det
 
 
-def _broadcast(points: Any, raw: Sequence[Sequence[tuple[tuple[int, ...], Any]]]) -> Any:
+def _broadcast(points: Tensor, raw: Sequence[Sequence[tuple[tuple[int, ...], Tensor]]]) -> Tensor:
     """A loop needs the final shape at its start."""
     wider = {}
     for shape, array in itertools.chain(*raw):
@@ -161,7 +163,9 @@ def _broadcast(points: Any, raw: Sequence[Sequence[tuple[tuple[int, ...], Any]]]
     return points
 
 
-def _forward(maps: Sequence[Map], memo: Memo, state: Any, sets: Sequence[Any]) -> Any:
+def _forward(
+    maps: Sequence[Map], memo: Memo, state: State, sets: Sequence[Sequence[Tensor]]
+) -> State:
     points, log_det = state
     for flow, weights in zip(maps, sets):
         points, change = flow.forward(memo, points, *weights)
@@ -169,7 +173,9 @@ def _forward(maps: Sequence[Map], memo: Memo, state: Any, sets: Sequence[Any]) -
     return points, log_det
 
 
-def _backward(maps: Sequence[Map], memo: Memo, state: Any, sets: Sequence[Any]) -> Any:
+def _backward(
+    maps: Sequence[Map], memo: Memo, state: State, sets: Sequence[Sequence[Tensor]]
+) -> State:
     points, log_det = state
     for flow, weights in reversed(list(zip(maps, sets))):
         points, change = flow.inverse(memo, points, *weights)
@@ -177,7 +183,9 @@ def _backward(maps: Sequence[Map], memo: Memo, state: Any, sets: Sequence[Any]) 
     return points, log_det
 
 
-def _fold(step: Callable[..., Any], state: Any, sets: Any, count: int) -> Any:
+def _fold(
+    step: Callable[..., State], state: State, sets: Sequence[Sequence[Tensor]], count: int
+) -> State:
     """Fold ``state = step(memo, state, weights)`` over the leading axis of all in ``sets``.
 
     Compiled once for any ``count``: under XLA TensorFlow differentiates a ``while_loop`` with a
@@ -201,5 +209,5 @@ def _fold(step: Callable[..., Any], state: Any, sets: Any, count: int) -> Any:
     return state
 
 
-def _first(count: int, array: Any) -> Any:
+def _first(count: int, array: Tensor) -> Tensor:
     return array if array.shape[0] == count else array[:count]

@@ -3,11 +3,12 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from keras import ops
 
+from nflow_cli.arrays import Tensor
 from nflow_cli.flows.elementwise import Elementwise
 from nflow_cli.flows.map import Map, Memo, Shapes
 from nflow_cli.flows.orders import as_matrices, counts
@@ -68,7 +69,7 @@ class Conditioned(Map):
         outputs = (f"kernel_{last}", f"bias_{last}")
         return {name: t * value if name in outputs else value for name, value in raw.items()}
 
-    def constrain(self, order: Any, *layers: Any) -> tuple[Any, ...]:
+    def constrain(self, order: Tensor, *layers: Tensor) -> tuple[Tensor, ...]:
         """The order as permutation matrices, both ways, and the layers."""
         return (*as_matrices(order), *layers)
 
@@ -76,7 +77,7 @@ class Conditioned(Map):
         return counts(order)
 
 
-def network(memo: Memo, layers: Sequence[Any], inputs: Any, zero: Any) -> Any:
+def network(memo: Memo, layers: Sequence[Tensor], inputs: Tensor, zero: Tensor) -> Tensor:
     """Outputs of a ReLU network: kernels and biases in turn; the first kernel may be missing."""
     layers = list(layers)
     if len(layers) % 2:
@@ -88,7 +89,7 @@ def network(memo: Memo, layers: Sequence[Any], inputs: Any, zero: Any) -> Any:
     return hidden
 
 
-def by_coordinate(parameters: Any, size: int) -> Any:
+def by_coordinate(parameters: Tensor, size: int) -> Tensor:
     """Reshape outputs ``(*lead, size * N, batch)`` to parameters ``(*lead, size, N, batch)``."""
     lead, batch = parameters.shape[:-2], parameters.shape[-1]
     return ops.reshape(parameters, (*lead, size, parameters.shape[-2] // size, batch))

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from keras import ops
 
+from nflow_cli.arrays import Tensor
 from nflow_cli.config.flows import coupling_widths
 from nflow_cli.flows.conditioned import Conditioned, by_coordinate, network
-from nflow_cli.flows.elementwise import Scaling
+from nflow_cli.flows.elementwise import Move, Scaling
 from nflow_cli.flows.map import Memo
 from nflow_cli.flows.mixture import Mixed
 from nflow_cli.flows.orders import parting
@@ -38,13 +38,15 @@ class Coupling(Conditioned):
     def orders(self, places: Sequence[int], dim: int) -> dict[str, np.ndarray]:
         return {"order": np.array([parting(place, dim) for place in places]).reshape(-1, dim)}
 
-    def forward(self, memo: Memo, z: Any, *weights: Any) -> tuple[Any, Any]:
+    def forward(self, memo: Memo, z: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
         return self._run(memo, z, weights, self.scalar_maps.forward)
 
-    def inverse(self, memo: Memo, x: Any, *weights: Any) -> tuple[Any, Any]:
+    def inverse(self, memo: Memo, x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
         return self._run(memo, x, weights, self.scalar_maps.inverse)
 
-    def _run(self, memo: Memo, points: Any, weights: Any, move: Any) -> tuple[Any, Any]:
+    def _run(
+        self, memo: Memo, points: Tensor, weights: Sequence[Tensor], move: Move
+    ) -> tuple[Tensor, Tensor]:
         there, back, *layers = weights
         points = memo.dense(there, points)
         dim = points.shape[-2]

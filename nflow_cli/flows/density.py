@@ -6,8 +6,9 @@ import keras
 from keras import ops
 
 from nflow_cli.arguments import MAX_SEED, whole_number
+from nflow_cli.arrays import Tensor
 from nflow_cli.errors import ConfigError
-from nflow_cli.flows.layer import Flow, build_for, in_own_type, of_a_built_layer
+from nflow_cli.flows.layer import Flow, Shape, build_for, in_own_type, of_a_built_layer
 from nflow_cli.registry import BASES, DEFAULT_BASE, INFER_BASES, nearest, resolve
 
 
@@ -46,22 +47,22 @@ class FlowDensity(keras.layers.Layer):
         self.seed = None if seed is None else whole_number("seed", seed, MAX_SEED)
         self.generator = keras.random.SeedGenerator(self.seed)
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         build_for(self.flow, x_shape, *([] if context_shape is None else [context_shape]))
 
-    def call(self, x: Any, context: Any = None) -> Any:
+    def call(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return self.log_prob(x, context)
 
     @in_own_type
     @of_a_built_layer
-    def log_prob(self, x: Any, context: Any = None) -> Any:
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """``log q(x)`` ``(...)`` in nats of points ``(..., D)``, given contexts ``(batch, H)`` if
         the flow takes one; points are then ``(..., batch, D)``.
         """
         z, log_det = self.flow.inverse_and_log_det(x, context)
         return self.q0.log_prob(z) + log_det
 
-    def sample(self, n: int, context: Any = None) -> Any:
+    def sample(self, n: int, context: Tensor | None = None) -> Tensor:
         """Draw ``n`` points ``(n, D)``, or ``n`` at each context ``(batch, H)``: ``(n, batch, D)``.
 
         Each call draws others, with a gradient to weights and context. Raises ``ConfigError`` if
@@ -74,7 +75,7 @@ class FlowDensity(keras.layers.Layer):
         z = self.q0.draw(shape, self.variable_dtype, self.generator)
         return self.flow.forward_and_log_det(z, context)[0]
 
-    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> tuple[Any, ...]:
+    def compute_output_shape(self, x_shape: Shape, context_shape: Shape | None = None) -> Shape:
         return tuple(x_shape)[:-1]
 
     def get_config(self) -> dict[str, Any]:

@@ -1,10 +1,15 @@
 """Elementwise maps: one scalar map per coordinate."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import TypeAlias
 
 from keras import ops
 
+from nflow_cli.arrays import Tensor
 from nflow_cli.flows.numerics import tanh
+
+# Moved points and log-slopes, by parameters and points: a direction of an elementwise map.
+Move: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 MOST_LOG_SCALE = 3.0  # bound of the affine map's |s|
 
@@ -21,11 +26,11 @@ class Elementwise:
         """Parameters per coordinate."""
         raise NotImplementedError
 
-    def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
+    def forward(self, parameters: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """``f(z)`` and ``log f'(z)``."""
         raise NotImplementedError
 
-    def inverse(self, parameters: Any, x: Any) -> tuple[Any, Any]:
+    def inverse(self, parameters: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """``f^-1(x)`` and the log of its slope."""
         raise NotImplementedError
 
@@ -37,12 +42,12 @@ class ScaleAndShift(Elementwise):
     def size(self) -> int:
         return 2
 
-    def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
+    def forward(self, parameters: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """``e^s z + m`` and ``s``."""
         shift, log_scale = _bounded(parameters)
         return ops.exp(log_scale) * z + shift, log_scale + ops.zeros_like(z)
 
-    def inverse(self, parameters: Any, x: Any) -> tuple[Any, Any]:
+    def inverse(self, parameters: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """``e^-s (x - m)`` and ``-s``."""
         shift, log_scale = _bounded(parameters)
         return ops.exp(-log_scale) * (x - shift), ops.zeros_like(x) - log_scale
@@ -56,6 +61,6 @@ class Scaling:
         return ScaleAndShift()
 
 
-def _bounded(parameters: Any) -> tuple[Any, Any]:
+def _bounded(parameters: Tensor) -> tuple[Tensor, Tensor]:
     shift, log_scale = parameters[..., 0, :, :], parameters[..., 1, :, :]
     return shift, MOST_LOG_SCALE * tanh(log_scale / MOST_LOG_SCALE)

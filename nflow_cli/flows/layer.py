@@ -3,21 +3,24 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 from keras import ops
 
+from nflow_cli.arrays import Tensor
 from nflow_cli.errors import ConfigError
 
+Shape: TypeAlias = tuple[int | None, ...]  # of tensors; ``None``: any number of points
 
-def in_own_type(method: Callable[..., Any]) -> Callable[..., Any]:
+
+def in_own_type(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Method of a layer that converts its arguments to the type of the layer's variables."""
     signature = inspect.signature(method)
 
     @functools.wraps(method)
-    def converted(*args: Any, **kwargs: Any) -> Any:
+    def converted(*args: Tensor, **kwargs: Tensor) -> Tensor:
         layer, *values = signature.bind(*args, **kwargs).arguments.values()
         given = (value for value in values if value is not None)
         return method(layer, *(ops.cast(value, layer.variable_dtype) for value in given))
@@ -25,18 +28,18 @@ def in_own_type(method: Callable[..., Any]) -> Callable[..., Any]:
     return converted
 
 
-def of_a_built_layer(method: Callable[..., Any]) -> Callable[..., Any]:
+def of_a_built_layer(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Method of a layer, which is built if needed for the tensors that it is called on."""
 
     @functools.wraps(method)
-    def built(layer: keras.layers.Layer, *tensors: Any) -> Any:
+    def built(layer: keras.layers.Layer, *tensors: Tensor) -> Tensor:
         build_for(layer, *(tuple(tensor.shape) for tensor in tensors))
         return method(layer, *tensors)
 
     return built
 
 
-def build_for(layer: keras.layers.Layer, *shapes: Any) -> None:
+def build_for(layer: keras.layers.Layer, *shapes: Shape | None) -> None:
     """Build a layer if needed for the shapes of points and context, of which ``build`` may take
     but the first.
     """
@@ -74,22 +77,28 @@ class Flow(keras.layers.Layer):
             if name in vars(cls):
                 setattr(cls, name, in_own_type(of_a_built_layer(vars(cls)[name])))
 
-    def add_weight(self, *args: Any, autocast: bool = False, **kwargs: Any) -> Any:
+    def add_weight(self, *args: Any, autocast: bool = False, **kwargs: Any) -> Tensor:
         """Add a weight that is read in its own type within a layer of mixed precision, too."""
         return super().add_weight(*args, autocast=autocast, **kwargs)
 
-    def forward_and_log_det(self, z: Any, context: Any = None) -> tuple[Any, Any]:
+    def forward_and_log_det(
+        self, z: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """``f(z)`` ``(..., D)`` and ``log|det df/dz|`` ``(...)`` in nats."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward_and_log_det")
 
-    def inverse_and_log_det(self, x: Any, context: Any = None) -> tuple[Any, Any]:
+    def inverse_and_log_det(
+        self, x: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """``f^-1(x)`` ``(..., D)`` and ``log|det df^-1/dx|`` ``(...)`` in nats."""
         raise NotImplementedError(f"{type(self).__name__} defines no inverse_and_log_det")
 
-    def call(self, z: Any, context: Any = None) -> tuple[Any, Any]:
+    def call(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.forward_and_log_det(z, context)
 
-    def compute_output_shape(self, z_shape: Any, context_shape: Any = None) -> tuple[Any, Any]:
+    def compute_output_shape(
+        self, z_shape: Shape, context_shape: Shape | None = None
+    ) -> tuple[Shape, Shape]:
         return tuple(z_shape), tuple(z_shape)[:-1]
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from keras import ops
+
+from nflow_cli.arrays import Tensor
 
 # Initial standard deviation of a raw weight over contexts of unit mean square.
 INITIAL_SPREAD = 0.1
@@ -18,10 +20,10 @@ class Memo:
     A loop with its own gradient saves them for the backward pass.
     """
 
-    def dense(self, weights: Any, points: Any) -> Any:
+    def dense(self, weights: Tensor, points: Tensor) -> Tensor:
         return product(weights, points)
 
-    def root(self, solve: Callable[..., Any], *known: Any) -> Any:
+    def root(self, solve: Callable[..., Tensor], *known: Tensor) -> Tensor:
         """``solve(*known)``, without a gradient."""
         return ops.stop_gradient(solve(*map(ops.stop_gradient, known)))
 
@@ -63,18 +65,18 @@ class Map:
         """
         return None if name in self.untrained else INITIAL_SPREAD
 
-    def constrain(self, *raw: Any) -> tuple[Any, ...]:
+    def constrain(self, *raw: Tensor) -> tuple[Tensor, ...]:
         """Map raw weights, in the order of :meth:`shapes`, to constrained ones.
 
         All repeats at once, with one more leading axis.
         """
         return raw
 
-    def forward(self, memo: Memo, z: Any, *weights: Any) -> tuple[Any, Any]:
+    def forward(self, memo: Memo, z: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
         """``f(z)`` and ``log|det df/dz|``."""
         raise NotImplementedError
 
-    def inverse(self, memo: Memo, x: Any, *weights: Any) -> tuple[Any, Any]:
+    def inverse(self, memo: Memo, x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
         """``f^-1(x)`` and ``log|det df^-1/dx|``.
 
         A root without a closed form is found by ``memo.root``, without gradient.
@@ -98,7 +100,7 @@ class Map:
         return None
 
 
-def product(weights: Any, points: Any) -> Any:
+def product(weights: Tensor, points: Tensor) -> Tensor:
     """``W z``: weights ``(*lead, M, D, batch or 1)``, points ``(*lead, D, batch)``.
 
     One matrix product if all points of a batch share the weights.

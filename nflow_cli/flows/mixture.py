@@ -2,12 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from keras import ops
 
-from nflow_cli.arrays import log_softmax
+from nflow_cli.arrays import Tensor, log_softmax
 from nflow_cli.flows.conditioned import Conditioned
 from nflow_cli.flows.elementwise import Elementwise
 from nflow_cli.flows.numerics import tanh
@@ -43,7 +42,7 @@ class Mixture(Elementwise):
     def size(self) -> int:
         return 3 * (self.components - 1)
 
-    def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
+    def forward(self, parameters: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """The terms added to the root are 0; their first and second derivatives are those of
         ``f``.
         """
@@ -56,10 +55,10 @@ class Mixture(Elementwise):
         x = x + (z - normal_score(x, *mixture, ops, AXIS)[0]) * steepness
         return x, -normal_score(x, *mixture, ops, AXIS)[1]
 
-    def inverse(self, parameters: Any, x: Any) -> tuple[Any, Any]:
+    def inverse(self, parameters: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         return normal_score(x, *self._mixture(parameters), ops, AXIS)
 
-    def _mixture(self, parameters: Any) -> tuple[Any, Any, Any]:
+    def _mixture(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         count, most = self.components - 1, math.log(1 / self.least)
         shares, means, scales = (
             parameters[..., i * count : (i + 1) * count, :, :] for i in range(3)

@@ -1,11 +1,12 @@
 """Scalar functions on every backend, in the type of their argument, and a loop."""
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+
+from nflow_cli.arrays import Tensor
 
 # 1e-34 for narrower types.
 SMALLEST = {"float64": 1e-290}
@@ -17,13 +18,13 @@ NEWTON_STEPS = {"float64": 7}
 FLAT = 1e-9  # slope whose square is close to underflow in float32
 
 
-def is_direction(squared_norm: Any) -> Any:
+def is_direction(squared_norm: Tensor) -> Tensor:
     """Whether a squared norm is far enough from underflow for a division."""
     dtype = keras.backend.standardize_dtype(squared_norm.dtype)
     return squared_norm > SMALLEST.get(dtype, 1e-34)
 
 
-def tanh(x: Any) -> Any:
+def tanh(x: Tensor) -> Tensor:
     """``tanh(x)`` in the type of ``x``, unlike ``ops.tanh`` on JAX."""
     if keras.backend.standardize_dtype(x.dtype) == keras.config.floatx():
         return ops.tanh(x)
@@ -31,7 +32,7 @@ def tanh(x: Any) -> Any:
     return -e / (2 + e)
 
 
-def softplus(x: Any) -> Any:
+def softplus(x: Tensor) -> Tensor:
     """``log(1 + exp(x))``; torch's own returns ``x`` from 20 on, 2e-9 too little."""
     return -ops.log_sigmoid(-x)
 
@@ -41,7 +42,7 @@ def inverse_softplus(y: np.ndarray) -> np.ndarray:
     return y + np.log(-np.expm1(-y))
 
 
-def logaddexp(a: Any, b: Any) -> Any:
+def logaddexp(a: Tensor, b: Tensor) -> Tensor:
     """``log(exp(a) + exp(b))`` in the type of ``a``, which must be finite.
 
     ``ops.logaddexp`` returns ``keras.config.floatx()`` on JAX and torch.
@@ -49,7 +50,9 @@ def logaddexp(a: Any, b: Any) -> Any:
     return b + softplus(a - b)
 
 
-def repeated(step: Callable[[Any, Any], Any], state: Any, count: int) -> Any:
+def repeated(
+    step: Callable[..., tuple[Tensor, ...]], state: tuple[Tensor, ...], count: int
+) -> tuple[Tensor, ...]:
     """Iterate ``state = step(i, state)`` for ``i`` from 0 to ``count - 1``.
 
     By ``scan`` on JAX, by a ``while_loop`` with a known bound on TensorFlow: no Keras loop is
@@ -59,19 +62,19 @@ def repeated(step: Callable[[Any, Any], Any], state: Any, count: int) -> Any:
     if backend == "jax":
         return ops.scan(lambda s, i: (step(i, s), None), state, ops.arange(count), count)[0]
     if backend == "tensorflow":
-        _, *state = ops.while_loop(
+        _, *values = ops.while_loop(
             lambda i, *_: i < count,
             lambda i, *s: (i + 1, *step(i, s)),
             (ops.convert_to_tensor(0), *state),
             maximum_iterations=count,
         )
-        return tuple(state)
+        return tuple(values)
     for i in range(count):
         state = step(i, state)
     return state
 
 
-def slope_of(raw: Any) -> tuple[Any, Any]:
+def slope_of(raw: Tensor) -> tuple[Tensor, Tensor]:
     """Slope ``s = softplus(raw)`` and ``rest``, for :func:`log_slope`."""
     lowest = LOG_SMALLEST.get(keras.backend.standardize_dtype(raw.dtype), -87.0)
     floor = ops.exp(lowest + raw - ops.stop_gradient(raw))  # its gradient in raw is that of exp
@@ -79,7 +82,7 @@ def slope_of(raw: Any) -> tuple[Any, Any]:
     return slope, ops.stop_gradient(ops.minimum(raw - lowest, 0.0))
 
 
-def implicit(h: Any, c: Any, slope: Any) -> Any:
+def implicit(h: Tensor, c: Tensor, slope: Tensor) -> Tensor:
     """Attach a gradient to ``h = tanh(v)`` of a root found by :func:`signed_root`.
 
     It is that of the implicit function ``v``: the term added to ``h`` is 0 and has the first and
@@ -96,7 +99,7 @@ def implicit(h: Any, c: Any, slope: Any) -> Any:
     return h + gap * (1 - h * h) / (steep * flat) * (1 - gap * bend)
 
 
-def log_slope(h: Any, slope: Any, rest: Any) -> Any:
+def log_slope(h: Tensor, slope: Tensor, rest: Tensor) -> Tensor:
     """``log(1 + (1 - h^2) (s - 1)) = log(h^2 + (1 - h^2) s)`` in nats, ``h = tanh(v)``.
 
     The second form does not cancel: both terms are positive. ``s`` is kept from underflow for large
@@ -107,7 +110,7 @@ def log_slope(h: Any, slope: Any, rest: Any) -> Any:
     return ops.log(h * h + (1 - h * h) * slope) + ops.where(h == 0, rest, 0.0)
 
 
-def signed_root(c: Any, slope: Any) -> Any:
+def signed_root(c: Tensor, slope: Tensor) -> Tensor:
     """Root ``v`` of ``v + (s - 1) tanh(v) = c``.
 
     By symmetry for ``|c|``, in ``[|c| - |s - 1|, |c| + |s - 1|]``, ``v >= 0``. There the left side
@@ -117,7 +120,7 @@ def signed_root(c: Any, slope: Any) -> Any:
     return ops.sign(c) * _root(ops.abs(c), slope)
 
 
-def _root(c: Any, slope: Any) -> Any:
+def _root(c: Tensor, slope: Tensor) -> Tensor:
     reach = ops.abs(slope - 1)
     low, high = ops.relu(c - reach), c + reach
     linear = c / slope  # tanh(v) <= v
@@ -131,7 +134,7 @@ def _root(c: Any, slope: Any) -> Any:
     return v
 
 
-def _saturated(c: Any, s: Any) -> Any:
+def _saturated(c: Tensor, s: Tensor) -> Tensor:
     """Lower bound of the root for ``s > 0``, close where tanh saturates.
 
     ``v <= u = max(log(2s) / 2, c - s + 1)``: beyond the first ``s (1 - tanh(v)) <= 1``. So
@@ -144,11 +147,11 @@ def _saturated(c: Any, s: Any) -> Any:
     return ops.log((1 + t) / (1 - t)) / 2
 
 
-def _derivative(h: Any, slope: Any) -> Any:
+def _derivative(h: Tensor, slope: Tensor) -> Tensor:
     return ops.clip(h * h + (1 - h * h) * slope, 1e-30, 1e30)
 
 
-def _tanh_and_excess(v: Any) -> tuple[Any, Any]:
+def _tanh_and_excess(v: Tensor) -> tuple[Tensor, Tensor]:
     """``tanh(v)`` and ``v - tanh(v)``, the second without cancellation near 0."""
     h = tanh(v)
     v2 = v * v

@@ -1,9 +1,9 @@
 """Orders of the coordinates, for permutations, couplings and masked maps."""
 
-from typing import Any
-
 import numpy as np
 from keras import ops
+
+from nflow_cli.arrays import Tensor
 
 
 def shuffle(number: int, dim: int) -> np.ndarray:
@@ -56,7 +56,7 @@ def _codes(dim: int, bits: int) -> np.ndarray:
     return np.where(is_low, half, 2**bits - 1 - half)
 
 
-def as_matrices(order: Any) -> tuple[Any, Any]:
+def as_matrices(order: Tensor) -> tuple[Tensor, Tensor]:
     """Orders ``(..., D, batch)`` as permutation matrices ``(..., D, D, batch)``, both ways, without
     gradient.
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from keras import ops
 
+from nflow_cli.arrays import Tensor
 from nflow_cli.flows.map import Map, Memo, Shapes
 from nflow_cli.flows.orders import as_matrices, counts, shuffle
 
@@ -35,13 +36,13 @@ class Permutation(Map):
         places = np.arange(order.shape[-2], dtype=order.dtype)[:, None]
         return {"order": order if t > 0.5 else np.broadcast_to(places, order.shape)}
 
-    def constrain(self, order: Any) -> tuple[Any, ...]:
+    def constrain(self, order: Tensor) -> tuple[Tensor, ...]:
         return as_matrices(order)
 
-    def forward(self, memo: Memo, z: Any, there: Any, back: Any) -> tuple[Any, Any]:
+    def forward(self, memo: Memo, z: Tensor, there: Tensor, back: Tensor) -> tuple[Tensor, Tensor]:
         return memo.dense(there, z), ops.zeros_like(z[..., 0, :])
 
-    def inverse(self, memo: Memo, x: Any, there: Any, back: Any) -> tuple[Any, Any]:
+    def inverse(self, memo: Memo, x: Tensor, there: Tensor, back: Tensor) -> tuple[Tensor, Tensor]:
         return memo.dense(back, x), ops.zeros_like(x[..., 0, :])
 
     def margin(self, order: np.ndarray) -> tuple[str, np.ndarray]:

@@ -1,12 +1,13 @@
 """The planar flow of Rezende & Mohamed (2015), with its exact inverse."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 import numpy as np
 from keras import ops
 
+from nflow_cli.arrays import Tensor
 from nflow_cli.flows.map import Map, Memo, Shapes
 from nflow_cli.flows.numerics import (
     implicit,
@@ -52,7 +53,7 @@ class Planar(Map):
         u = np.log(np.e - 1) / 4 * w + 0.1 * rng.standard_normal((repeats, dim))
         return {"u": u, "w": w, "b": rng.standard_normal(repeats)}
 
-    def constrain(self, u: Any, w: Any, b: Any) -> tuple[Any, ...]:
+    def constrain(self, u: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, ...]:
         """``û``, ``w``, ``b``, and ``1 + w.û`` for :func:`log_slope`."""
         squared_norm = ops.sum(w * w, axis=-2)
         nonzero = is_direction(squared_norm)
@@ -68,15 +69,15 @@ class Planar(Map):
         return u_hat, w, b, slope, rest
 
     def forward(
-        self, memo: Memo, z: Any, u_hat: Any, w: Any, b: Any, *slope: Any
-    ) -> tuple[Any, Any]:
+        self, memo: Memo, z: Tensor, u_hat: Tensor, w: Tensor, b: Tensor, *slope: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """``z + û h`` and the log-determinant, ``h = tanh(w.z + b)``."""
         h = tanh(ops.sum(w * z, axis=-2) + b)
         return z + u_hat * ops.expand_dims(h, -2), log_slope(h, *slope)
 
     def inverse(
-        self, memo: Memo, x: Any, u_hat: Any, w: Any, b: Any, *slope: Any
-    ) -> tuple[Any, Any]:
+        self, memo: Memo, x: Tensor, u_hat: Tensor, w: Tensor, b: Tensor, *slope: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """``x - û tanh(v)`` and the log-determinant, for the root ``v = w.z + b``."""
         c = ops.sum(w * x, axis=-2) + b
         h = implicit(tanh(memo.root(signed_root, c, slope[0])), c, slope[0])

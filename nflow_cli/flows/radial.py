@@ -1,12 +1,13 @@
 """The radial flow of Rezende & Mohamed (2015), with its exact inverse."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 import numpy as np
 from keras import ops
 
+from nflow_cli.arrays import Tensor
 from nflow_cli.flows.map import Map, Memo, Shapes
 from nflow_cli.flows.numerics import inverse_softplus, softplus
 from nflow_cli.flows.stack import MapLayer
@@ -42,18 +43,22 @@ class Radial(Map):
             "beta": alpha + rng.standard_normal(repeats),
         }
 
-    def constrain(self, center: Any, alpha: Any, beta: Any) -> tuple[Any, ...]:
+    def constrain(self, center: Tensor, alpha: Tensor, beta: Tensor) -> tuple[Tensor, ...]:
         """``center``, ``α`` and ``B = α + β̂``, both positive."""
         return center, softplus(alpha), softplus(beta)
 
-    def forward(self, memo: Memo, z: Any, center: Any, alpha: Any, outer: Any) -> tuple[Any, Any]:
+    def forward(
+        self, memo: Memo, z: Tensor, center: Tensor, alpha: Tensor, outer: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """``z + (z - c) β̂ / (r + α)`` and the log-determinant."""
         away = z - center
         r = _norm(away)
         scale = ops.expand_dims((outer - alpha) / (r + alpha), -2)
         return z + away * scale, _log_det(r, alpha, outer, z.shape[-2])
 
-    def inverse(self, memo: Memo, x: Any, center: Any, alpha: Any, outer: Any) -> tuple[Any, Any]:
+    def inverse(
+        self, memo: Memo, x: Tensor, center: Tensor, alpha: Tensor, outer: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """``x - (x - c) β̂ / (r + B)`` and the log-determinant.
 
         ``r`` is the positive root of ``r^2 + (B - g) r - α g = 0``, ``g = |x - c|``.
@@ -98,14 +103,14 @@ class RadialFlow(MapLayer):
     map: ClassVar = Radial()
 
 
-def _log_det(r: Any, alpha: Any, outer: Any, dim: int) -> Any:
+def _log_det(r: Tensor, alpha: Tensor, outer: Tensor, dim: int) -> Tensor:
     """Log-determinant by sums of positive terms, without cancellation."""
     near, far = alpha / (r + alpha), r / (r + alpha)
     stretch = outer / (r + alpha)
     return (dim - 1) * ops.log(far + stretch) + ops.log(far * (far + 2 * near) + near * stretch)
 
 
-def _norm(vector: Any) -> Any:
+def _norm(vector: Tensor) -> Tensor:
     """Euclidean norm over the features, with gradient 0 at 0."""
     squared = ops.sum(vector * vector, axis=-2)
     positive = squared > 0

@@ -1,13 +1,15 @@
 """Rational-quadratic splines: map, inverse, and the gradient of both."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
+from nflow_cli.arrays import Tensor
 from nflow_cli.flows.elementwise import Elementwise
 from nflow_cli.flows.numerics import softplus
 
@@ -22,13 +24,13 @@ class Bin(NamedTuple):
         raw_slopes: At both ends.
     """
 
-    lengths: Any
-    index: Any
-    left: Any
-    bottom: Any
-    width: Any
-    height: Any
-    raw_slopes: tuple[Any, Any]
+    lengths: Tensor
+    index: Tensor
+    left: Tensor
+    bottom: Tensor
+    width: Tensor
+    height: Tensor
+    raw_slopes: tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -72,95 +74,119 @@ class Spline(Elementwise):
     def _shift(self) -> float:
         return math.log(math.expm1(1 - self.least))
 
-    def _slope(self, raw: Any) -> Any:
+    def _slope(self, raw: Tensor) -> Tensor:
+        """Slope at a knot, of its raw parameter."""
         return self.least + softplus(raw + self._shift)
 
-    def forward(self, parameters: Any, z: Any) -> tuple[Any, Any]:
+    def forward(self, parameters: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         return self._run(parameters, z, inverse=False)
 
-    def inverse(self, parameters: Any, x: Any) -> tuple[Any, Any]:
+    def inverse(self, parameters: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         return self._run(parameters, x, inverse=True)
 
-    def _run(self, parameters: Any, points: Any, inverse: bool) -> tuple[Any, Any]:
+    def _run(self, parameters: Tensor, points: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         outside = ops.abs(points) > self.bound  # False for NaN
         inside = ops.where(outside, 0.0, points)
         moved, log_slope = self._inside(parameters, inside, inverse)
         return ops.where(outside, points, moved), ops.where(outside, 0.0, log_slope)
 
-    def _inside(self, parameters: Any, points: Any, inverse: bool) -> tuple[Any, Any]:
+    def _inside(self, parameters: Tensor, points: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         """Own gradient, exact, in few passes: by the chain rule the slope would be a difference,
         and each selection a pass.
         """
 
-        def run(raw: Any, at: Any) -> Any:
-            here, spot = self._spot(raw, at, inverse)
+        def run(
+            raw: Tensor, given: Tensor
+        ) -> tuple[tuple[Tensor, Tensor], Callable[..., tuple[Tensor, Tensor]]]:
+            here, spot = self._spot(raw, given, inverse)
 
-            def gradient(*arguments: Any, upstream: Any = None) -> tuple[Any, Any]:
+            def gradient(
+                *arguments: Tensor, upstream: Tensor | None = None
+            ) -> tuple[Tensor, Tensor]:
                 changes = arguments if len(arguments) == 2 else arguments[0]
-                return self._gradient(raw, at, inverse, *changes)
+                return self._gradient(raw, given, inverse, *changes)
 
             if inverse:
-                return (here.left + here.width * spot.part, -spot.log_slope()), gradient
-            return (here.bottom + here.height * spot.part_of_height(), spot.log_slope()), gradient
+                moved = here.left + here.width * spot.part
+                log_slope = -spot.log_slope()
+            else:
+                moved = here.bottom + here.height * spot.part_of_height()
+                log_slope = spot.log_slope()
+            return (moved, log_slope), gradient
 
         if keras.config.backend() == "torch":  # Keras has no custom gradient of two outputs there
             return run(parameters, points)[0]
         return ops.custom_gradient(run)(parameters, points)
 
-    def _bin(self, raw: Any, at: Any, inverse: bool) -> Bin:
-        bins, least = self.bins, 2 * self.bound * self.least
-        shape = (*raw.shape[:-3], 2, bins, *raw.shape[-2:])
-        sizes = ops.reshape(raw[..., : 2 * bins, :, :], shape)
+    def _bin(self, raw: Tensor, points: Tensor, inverse: bool) -> Bin:
+        """The bin of points, or of their images where ``inverse``."""
+        least = 2 * self.bound * self.least
+        sizes = raw[..., : 2 * self.bins, :, :]
+        sizes = ops.reshape(sizes, (*raw.shape[:-3], 2, self.bins, *raw.shape[-2:]))
         weights = ops.exp(sizes - ops.stop_gradient(ops.max(sizes, axis=-3, keepdims=True)))
         lengths = self._room * weights / ops.sum(weights, axis=-3, keepdims=True)
         cut = lengths[..., int(inverse), :, :, :]
-        knot, index = -self.bound, 0.0
-        for j in range(bins - 1):
+        knot = -self.bound
+        index = 0.0
+        for j in range(self.bins - 1):
             # No product: a compiler may fuse it with the sum in one place and not in another, which
             # puts a point at a knot into different bins.
             knot = knot + (least + cut[..., j, :, :])
-            index = index + ops.cast(at >= knot, at.dtype)
+            index = index + ops.cast(points >= knot, points.dtype)
         index = ops.expand_dims(ops.stop_gradient(index), -3)
         is_here, is_below = self._masks(index)
         here = ops.sum(ops.where(is_here[..., None, :, :, :], lengths, 0.0), axis=-3)
         below = ops.sum(ops.where(is_below[..., None, :, :, :], lengths, 0.0), axis=-3)
         starts = below + least * index - self.bound
         here = here + least
-        slopes = raw[..., 2 * bins :, :, :]
-        start, end = (
-            ops.sum(ops.where(mask, slopes, 0.0), axis=-3) for mask in self._masks_of_ends(index)
+        slopes = raw[..., 2 * self.bins :, :, :]
+        is_start, is_end = self._masks_of_ends(index)
+        start = ops.sum(ops.where(is_start, slopes, 0.0), axis=-3)
+        end = ops.sum(ops.where(is_end, slopes, 0.0), axis=-3)
+        return Bin(
+            lengths=lengths,
+            index=index,
+            left=starts[..., 0, :, :],
+            bottom=starts[..., 1, :, :],
+            width=here[..., 0, :, :],
+            height=here[..., 1, :, :],
+            raw_slopes=(start, end),
         )
-        left, bottom = starts[..., 0, :, :], starts[..., 1, :, :]
-        width, height = here[..., 0, :, :], here[..., 1, :, :]
-        return Bin(lengths, index, left, bottom, width, height, (start, end))
 
-    def _masks(self, index: Any) -> tuple[Any, Any]:
+    def _masks(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The point's bin, and those below it, ``(*lead, bins, N, batch)``."""
         numbers = ops.cast(np.arange(self.bins)[:, None, None], index.dtype)
         return numbers == index, numbers < index
 
-    def _masks_of_ends(self, index: Any) -> tuple[Any, Any]:
+    def _masks_of_ends(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Inner knots at the ends of the point's bin."""
         numbers = ops.cast(np.arange(self.bins - 1)[:, None, None], index.dtype)
         return numbers + 1 == index, numbers == index
 
-    def _spot(self, raw: Any, at: Any, inverse: bool) -> tuple[Bin, "Spot"]:
-        here = self._bin(raw, at, inverse)
-        start, end = map(self._slope, here.raw_slopes)
+    def _spot(self, raw: Tensor, points: Tensor, inverse: bool) -> tuple[Bin, "Spot"]:
+        """The bin of points, or of their images where ``inverse``, and the position in it."""
+        here = self._bin(raw, points, inverse)
+        raw_start, raw_end = here.raw_slopes
+        start = self._slope(raw_start)
+        end = self._slope(raw_end)
         s = here.height / here.width
-        begin, length = (here.bottom, here.height) if inverse else (here.left, here.width)
-        part = ops.clip((at - begin) / length, 0.0, 1.0)  # exceeds only by rounding
-        return here, Spot(_root(s, start, end, part) if inverse else part, s, start, end)
+        # Clipped, as rounding may exceed the bin.
+        if inverse:
+            part_of_height = ops.clip((points - here.bottom) / here.height, 0.0, 1.0)
+            part = _root(s, start, end, part_of_height)
+        else:
+            part = ops.clip((points - here.left) / here.width, 0.0, 1.0)
+        return here, Spot(part, s, start, end)
 
     def _gradient(
-        self, raw: Any, at: Any, inverse: bool, of_moved: Any, of_log_slope: Any
-    ) -> tuple[Any, Any]:
+        self, raw: Tensor, points: Tensor, inverse: bool, of_moved: Tensor, of_log_slope: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Gradient by parameters and points.
 
         The inverse moves ``x`` to ``z`` with ``f(z; θ) = x``, so ``dz = (dx - f_θ dθ) / f'``, and
         its log-slope is ``-log f'(z; θ)``.
         """
-        here, spot = self._spot(raw, at, inverse)
+        here, spot = self._spot(raw, points, inverse)
         if inverse:
             of_log_slope = -of_log_slope
             bend = of_log_slope * spot.bend() / here.width
@@ -170,28 +196,38 @@ class Spline(Elementwise):
             bend = of_log_slope * spot.bend() / here.width
             of_points = of_moved * spot.slope() + bend
         of_left = -(of_moved * spot.slope() + bend)
-        of_s, *of_slopes = spot.gradient(of_moved * here.height, of_log_slope)
+        of_s, of_start, of_end = spot.gradient(of_moved * here.height, of_log_slope)
         of_width = spot.part * of_left - of_s * spot.s / here.width
         of_height = of_moved * spot.part_of_height() + of_s / here.width
-        of_raw = self._handed_out(here, (of_left, of_moved), (of_width, of_height), of_slopes)
+        of_raw = self._raw_gradient(
+            here, (of_left, of_moved), (of_width, of_height), (of_start, of_end)
+        )
         return of_raw, of_points
 
-    def _handed_out(self, here: Bin, of_starts: Any, of_lengths: Any, of_slopes: Any) -> Any:
-        is_here, is_below = (mask[..., None, :, :, :] for mask in self._masks(here.index))
-        of_starts, of_lengths = (
-            ops.expand_dims(ops.stack(pair, axis=-3), -3) for pair in (of_starts, of_lengths)
-        )
-        of_each = ops.where(is_here, of_lengths, ops.where(is_below, of_starts, 0.0))
-        mean = ops.sum(here.lengths * of_each, axis=-3, keepdims=True) / self._room
-        of_sizes = here.lengths * (of_each - mean)
-        is_start, is_end = self._masks_of_ends(here.index)
-        of_start, of_end = (
-            ops.expand_dims(value * ops.sigmoid(raw + self._shift), -3)
-            for value, raw in zip(of_slopes, here.raw_slopes)
-        )
-        of_ends = ops.where(is_start, of_start, ops.where(is_end, of_end, 0.0))
-        shape = (*of_ends.shape[:-3], 2 * self.bins, *of_ends.shape[-2:])
-        return ops.concatenate([ops.reshape(of_sizes, shape), of_ends], axis=-3)
+    def _raw_gradient(
+        self,
+        here: Bin,
+        of_corner: tuple[Tensor, Tensor],
+        of_size: tuple[Tensor, Tensor],
+        of_slopes: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """Gradient by raw parameters, from those by the bin's corner, size and slopes."""
+        is_here, is_below = self._masks(here.index)
+        is_here = is_here[..., None, :, :, :]
+        is_below = is_below[..., None, :, :, :]
+        of_start = ops.expand_dims(ops.stack(of_corner, axis=-3), -3)
+        of_length = ops.expand_dims(ops.stack(of_size, axis=-3), -3)
+        of_lengths = ops.where(is_here, of_length, ops.where(is_below, of_start, 0.0))
+        mean = ops.sum(here.lengths * of_lengths, axis=-3, keepdims=True) / self._room
+        of_sizes = here.lengths * (of_lengths - mean)
+        is_first, is_last = self._masks_of_ends(here.index)
+        of_ends = []
+        for of_slope, raw in zip(of_slopes, here.raw_slopes):
+            of_end = of_slope * ops.sigmoid(raw + self._shift)
+            of_ends.append(ops.expand_dims(of_end, -3))
+        of_knots = ops.where(is_first, of_ends[0], ops.where(is_last, of_ends[1], 0.0))
+        shape = (*of_knots.shape[:-3], 2 * self.bins, *of_knots.shape[-2:])
+        return ops.concatenate([ops.reshape(of_sizes, shape), of_knots], axis=-3)
 
 
 @dataclass(frozen=True)
@@ -210,69 +246,84 @@ class Splined:
 class Spot(NamedTuple):
     """Position of a point in its bin: ``ξ``, height over width, the slopes ``d_0`` and ``d_1``."""
 
-    part: Any
-    s: Any
-    start: Any
-    end: Any
+    part: Tensor
+    s: Tensor
+    start: Tensor
+    end: Tensor
 
     @property
-    def rest(self) -> Any:
+    def rest(self) -> Tensor:
         """``1 - ξ``."""
         return 1 - self.part
 
-    def _sides(self) -> tuple[Any, Any]:
+    def _sides(self) -> tuple[Tensor, Tensor]:
         """``N`` and ``M``."""
-        part, rest = self.part, self.rest
-        return part * (self.s * part + self.start * rest), rest * (self.s * rest + self.end * part)
+        part = self.part
+        rest = self.rest
+        n = part * (self.s * part + self.start * rest)
+        m = rest * (self.s * rest + self.end * part)
+        return n, m
 
-    def _steepness(self) -> Any:
+    def _steepness(self) -> Tensor:
         """``d_0 (1-ξ)² + d_1 ξ² + 2 s ξ (1-ξ)``."""
-        part, rest = self.part, self.rest
+        part = self.part
+        rest = self.rest
         return self.start * rest * rest + self.end * part * part + 2 * self.s * part * rest
 
-    def part_of_height(self) -> Any:
+    def part_of_height(self) -> Tensor:
         """``η = N / (N + M)``."""
         n, m = self._sides()
         return n / (n + m)
 
-    def slope(self) -> Any:
+    def slope(self) -> Tensor:
         """``f'``."""
         ratio = self.s / sum(self._sides())
         return ratio * ratio * self._steepness()
 
-    def log_slope(self) -> Any:
+    def log_slope(self) -> Tensor:
         """``log f'``."""
         return ops.log(self.slope())
 
-    def bend(self) -> Any:
+    def bend(self) -> Tensor:
         """Derivative of ``log f'`` by ``ξ``."""
-        part, rest, s = self.part, self.rest, self.s
+        part = self.part
+        rest = self.rest
+        s = self.s
         of_steepness = 2 * (self.end * part - self.start * rest + s * (rest - part))
-        of_whole = (rest - part) * (self.start + self.end - 2 * s)
-        return of_steepness / self._steepness() - 2 * of_whole / sum(self._sides())
+        of_sum = (rest - part) * (self.start + self.end - 2 * s)
+        return of_steepness / self._steepness() - 2 * of_sum / sum(self._sides())
 
-    def gradient(self, of_part_of_height: Any, of_log_slope: Any) -> tuple[Any, Any, Any]:
+    def gradient(
+        self, of_part_of_height: Tensor, of_log_slope: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Gradient by ``s``, ``d_0`` and ``d_1`` at constant ``ξ``."""
-        part, rest, (n, m) = self.part, self.rest, self._sides()
-        both, whole = part * rest, n + m
-        share = of_part_of_height * both / (whole * whole)
-        of_whole, of_steepness = -2 * of_log_slope / whole, of_log_slope / self._steepness()
-        of_s = share * (self.end * part * part - self.start * rest * rest)
-        of_s = of_s + of_whole * (part * part + rest * rest)
-        of_s = of_s + 2 * (of_log_slope / self.s + of_steepness * both)
-        of_start = share * m + of_whole * both + of_steepness * rest * rest
-        return of_s, of_start, of_whole * both + of_steepness * part * part - share * n
+        part = self.part
+        rest = self.rest
+        n, m = self._sides()
+        product = part * rest
+        total = n + m
+        scaled = of_part_of_height * product / (total * total)
+        of_total = -2 * of_log_slope / total
+        of_steepness = of_log_slope / self._steepness()
+        of_s = scaled * (self.end * part * part - self.start * rest * rest)
+        of_s = of_s + of_total * (part * part + rest * rest)
+        of_s = of_s + 2 * (of_log_slope / self.s + of_steepness * product)
+        of_start = scaled * m + of_total * product + of_steepness * rest * rest
+        of_end = of_total * product + of_steepness * part * part - scaled * n
+        return of_s, of_start, of_end
 
 
-def _root(s: Any, start: Any, end: Any, part: Any) -> Any:
+def _root(s: Tensor, start: Tensor, end: Tensor, part_of_height: Tensor) -> Tensor:
     """Part of the bin's width below the part ``η`` of its height.
 
     With ``e = d_0 (1-η) - d_1 η`` and ``r = √(e² + 4 s² η (1-η))`` the quadratic's root is
     ``2 s η / (e + r + 2 s η)``; for ``e < 0``, ``e + r`` is ``4 s² η (1-η) / (r - e)``.
     """
-    rest = 1 - part
-    before, after = 2 * s * part, 2 * s * rest
-    e = start * rest - end * part
+    rest = 1 - part_of_height
+    before = 2 * s * part_of_height
+    after = 2 * s * rest
+    e = start * rest - end * part_of_height
     far = ops.sqrt(e * e + before * after) + ops.abs(e)
-    falls = e < 0
-    return ops.where(falls, far, before) / (far + ops.where(falls, after, before))
+    is_negative = e < 0
+    numerator = ops.where(is_negative, far, before)
+    return numerator / (far + ops.where(is_negative, after, before))

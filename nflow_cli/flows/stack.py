@@ -10,10 +10,11 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.arguments import MAX_SEED, whole_number
-from nflow_cli.config.flows import checked_pattern, pattern_name
+from nflow_cli.arrays import Tensor
+from nflow_cli.config.flows import Item, checked_pattern, pattern_name
 from nflow_cli.errors import ConfigError
 from nflow_cli.flows.affine import Affine
-from nflow_cli.flows.composition import Composition, run_maps
+from nflow_cli.flows.composition import Composition, Weights, run_maps
 from nflow_cli.flows.layer import Flow
 from nflow_cli.flows.map import Map
 from nflow_cli.registry import FLOWS, resolve
@@ -52,11 +53,11 @@ class FlowStack(Flow):
 
     repeats_axis: ClassVar[int] = 0  # of stored weights
     members: tuple[int, ...] = ()  # leading axis of points, with a stack for each
-    log_weights: Any = None  # of the members of a mixture; ``None``: equal
+    log_weights: Tensor | None = None  # of the members of a mixture; ``None``: equal
 
     def __init__(
         self,
-        pattern: Sequence[Any],
+        pattern: Sequence[Item],
         k: int,
         seed: int | None = None,
         affine: str | None = None,
@@ -81,13 +82,13 @@ class FlowStack(Flow):
     def build(self, z_shape: Any, context_shape: Any = None) -> None:
         self.dim = z_shape[-1]
         self.parameters = self._added(self.initial_values(self.dim))
-        self.last: dict[str, Any] = {}
+        self.last: dict[str, Tensor] = {}
         if self.affine:
             for name, shape in AFFINE[self.affine].shapes(self.dim).items():
                 zeros = np.zeros(self.stored_shape(shape))
                 self.last[name] = add_initialised_weight(self, f"affine_{name}", zeros)
-        self.slopes: list[dict[str, Any]] = []
-        self.last_slopes: dict[str, Any] = {}
+        self.slopes: list[dict[str, Tensor]] = []
+        self.last_slopes: dict[str, Tensor] = {}
         self.takes_context = context_shape is not None
         if self.takes_context:
             self.context_width = context_shape[-1]
@@ -97,7 +98,9 @@ class FlowStack(Flow):
                 slope = add_initialised_weight(self, "affine_shift_slope", zeros)
                 self.last_slopes["shift"] = slope
 
-    def _added(self, values: Sequence[Mapping[str, Any]], tail: str = "") -> list[dict[str, Any]]:
+    def _added(
+        self, values: Sequence[Mapping[str, np.ndarray]], tail: str = ""
+    ) -> list[dict[str, Tensor]]:
         return [
             {
                 name: add_initialised_weight(
@@ -184,13 +187,17 @@ class FlowStack(Flow):
             weight = self.last_slopes["shift"]
             weight.assign(ops.broadcast_to(slope, weight.shape))
 
-    def forward_and_log_det(self, z: Any, context: Any = None) -> tuple[Any, Any]:
+    def forward_and_log_det(
+        self, z: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         return self.composition(context).run(z)
 
-    def inverse_and_log_det(self, x: Any, context: Any = None) -> tuple[Any, Any]:
+    def inverse_and_log_det(
+        self, x: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         return self.composition(context).run(x, inverse=True)
 
-    def composition(self, context: Any = None) -> Composition:
+    def composition(self, context: Tensor | None = None) -> Composition:
         """The maps with their raw weights, for contexts ``(batch, H)`` if any.
 
         All that depends on a context is computed here, before any map is run.
@@ -209,12 +216,12 @@ class FlowStack(Flow):
         names = [pattern_name(item) for item in self.pattern]
         return Composition(names, self.maps, weights, self.k, last)
 
-    def _weights(self, values: Any, slopes: Any, context: Any) -> dict[str, Any]:
+    def _weights(self, values: Weights, slopes: Weights, context: Tensor) -> dict[str, Tensor]:
         if self.takes_context:
             return _of_context(context, values, slopes)
         return {name: self.with_batch_axis(value) for name, value in values.items()}
 
-    def with_batch_axis(self, stored: Any) -> Any:
+    def with_batch_axis(self, stored: Tensor) -> Tensor:
         """Add a batch of 1 to a stored weight ``(repeats, *shape)``."""
         return ops.expand_dims(stored, -1)
 
@@ -223,14 +230,12 @@ class FlowStack(Flow):
         return {**super().get_config(), **arguments}
 
 
-def _map_of(item: Any) -> Map:
+def _map_of(item: str | Mapping[str, Any]) -> Map:
     options = {} if isinstance(item, str) else item[pattern_name(item)]
     return resolve(FLOWS[pattern_name(item)])(**options)
 
 
-def _of_context(
-    context: Any, weights: Mapping[str, Any], slopes: Mapping[str, Any]
-) -> dict[str, Any]:
+def _of_context(context: Tensor, weights: Weights, slopes: Weights) -> dict[str, Tensor]:
     """``θ_0 + A h`` ``(repeats, *shape, batch)`` for contexts ``h`` ``(batch, H)``."""
     turned, values = ops.transpose(context), {}
     for name, weight in weights.items():
@@ -251,7 +256,7 @@ class SideBySide(FlowStack):
 
     repeats_axis = 1
 
-    def __init__(self, pattern: Sequence[Any], k: int, seeds: Sequence[int], **kwargs: Any):
+    def __init__(self, pattern: Sequence[Item], k: int, seeds: Sequence[int], **kwargs: Any):
         super().__init__(pattern, k, seeds[0], **kwargs)
         self.seeds = list(seeds)
 
@@ -277,11 +282,11 @@ class SideBySide(FlowStack):
     def stored_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (len(self.seeds), *shape)
 
-    def with_batch_axis(self, stored: Any) -> Any:
+    def with_batch_axis(self, stored: Tensor) -> Tensor:
         """The repeats of a stored weight ``(R, repeats, *shape)`` first, and a batch of 1."""
         return super().with_batch_axis(ops.swapaxes(stored, 0, 1))
 
-    def _weights(self, values: Any, slopes: Any, context: Any) -> dict[str, Any]:
+    def _weights(self, values: Weights, slopes: Weights, context: Tensor) -> dict[str, Tensor]:
         weights = {name: self.with_batch_axis(value) for name, value in values.items()}
         for name, slope in slopes.items():  # θ_0 + A h
             turned = ops.swapaxes(context, -1, -2)
@@ -317,7 +322,7 @@ def _stacked(values: Sequence[list[dict[str, np.ndarray]]]) -> list[dict[str, np
 
 
 def make_stack(
-    pattern: Sequence[Any], k: int, seed: int, affine: str | None, members: int, **kwargs: Any
+    pattern: Sequence[Item], k: int, seed: int, affine: str | None, members: int, **kwargs: Any
 ) -> FlowStack:
     """A stack, or members side by side with seeds from ``seed`` on."""
     if members == 1:
@@ -351,13 +356,13 @@ class MapLayer(Flow):
             for name in self.map.shapes(self.dim)
         }
 
-    def forward_and_log_det(self, z: Any, context: None = None) -> tuple[Any, Any]:
+    def forward_and_log_det(self, z: Tensor, context: None = None) -> tuple[Tensor, Tensor]:
         return self._run(z, context, inverse=False)
 
-    def inverse_and_log_det(self, x: Any, context: None = None) -> tuple[Any, Any]:
+    def inverse_and_log_det(self, x: Tensor, context: None = None) -> tuple[Tensor, Tensor]:
         return self._run(x, context, inverse=True)
 
-    def _run(self, points: Any, context: None, inverse: bool) -> tuple[Any, Any]:
+    def _run(self, points: Tensor, context: None, inverse: bool) -> tuple[Tensor, Tensor]:
         if context is not None:
             raise ConfigError(f"{type(self).__name__} takes no context; a FlowStack does")
         weights = {name: value[None, ..., None] for name, value in self.parameters.items()}
@@ -374,7 +379,7 @@ def draw_seed(seed: int | None) -> int:
 
 def add_initialised_weight(
     layer: keras.layers.Layer, name: str, value: np.ndarray, trainable: bool = True
-) -> Any:
+) -> Tensor:
     """Add a weight with its initial value."""
     return layer.add_weight(
         shape=value.shape,
@@ -384,7 +389,7 @@ def add_initialised_weight(
     )
 
 
-def assign_all(weights: list[dict[str, Any]], values: list[dict[str, np.ndarray]]) -> None:
+def assign_all(weights: list[dict[str, Tensor]], values: list[dict[str, np.ndarray]]) -> None:
     """Assign the weights at each position of a pattern, by name."""
     for here, values_here in zip(weights, values):
         for name, weight in here.items():

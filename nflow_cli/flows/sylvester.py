@@ -1,13 +1,14 @@
 """The Householder Sylvester flow of van den Berg et al. (2018), with its exact inverse."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from keras import ops
 
+from nflow_cli.arrays import Tensor
 from nflow_cli.config.flows import sylvester_sizes
 from nflow_cli.flows.affine import triangle
 from nflow_cli.flows.map import Map, Memo, Shapes
@@ -75,8 +76,8 @@ class Sylvester(Map):
         return drawn | {name: 10 * noise[name] for name in ("reflections", "bias")}
 
     def constrain(
-        self, reflections: Any, bias: Any, slope: Any, scale: Any, *above: Any
-    ) -> tuple[Any, ...]:
+        self, reflections: Tensor, bias: Tensor, slope: Tensor, scale: Tensor, *above: Tensor
+    ) -> tuple[Tensor, ...]:
         """``Q R``, ``R̃ Qᵀ``, ``R̃ R``, ``b``, and the slopes for ``log_slope``."""
         width, inner_diagonal = slope.shape[-2], softplus(scale)
         outer_diagonal = (softplus(slope) - 1) / inner_diagonal
@@ -91,14 +92,28 @@ class Sylvester(Map):
         return *products, bias, *slope_of(slope)
 
     def forward(
-        self, memo: Memo, z: Any, out: Any, into: Any, between: Any, bias: Any, *slopes: Any
-    ) -> tuple[Any, Any]:
+        self,
+        memo: Memo,
+        z: Tensor,
+        out: Tensor,
+        into: Tensor,
+        between: Tensor,
+        bias: Tensor,
+        *slopes: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         h = tanh(memo.dense(into, z) + bias)
         return z + memo.dense(out, h), ops.sum(log_slope(h, *slopes), axis=-2)
 
     def inverse(
-        self, memo: Memo, x: Any, out: Any, into: Any, between: Any, bias: Any, *slopes: Any
-    ) -> tuple[Any, Any]:
+        self,
+        memo: Memo,
+        x: Tensor,
+        out: Tensor,
+        into: Tensor,
+        between: Tensor,
+        bias: Tensor,
+        *slopes: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         """``x - Q R h`` and the log-determinant.
 
         ``v = R̃ Qᵀ z + b`` solves ``v + R̃ R tanh(v) = R̃ Qᵀ x + b``. ``R̃ R`` is an upper
@@ -121,7 +136,7 @@ class Sylvester(Map):
         return "1 + r r̃", np.logaddexp(0, slope)
 
 
-def _reflected(reflections: Any, width: int) -> Any:
+def _reflected(reflections: Tensor, width: int) -> Tensor:
     """First columns ``(…, D, M, batch)`` of a product of reflections ``(…, H, D, batch)``; a zero
     vector reflects nothing.
     """
@@ -133,25 +148,27 @@ def _reflected(reflections: Any, width: int) -> Any:
     count, dim = reflections.shape[-3:-1]
     start = ops.cast(np.eye(dim, width)[..., None], squared.dtype) + ops.zeros_like(along[0])
 
-    def reflect(i: Any, state: Any) -> Any:
+    def reflect(i: Tensor, state: tuple[Tensor]) -> tuple[Tensor]:
         (columns,), i = state, count - 1 - i
         return (columns - away[i] * ops.sum(along[i] * columns, axis=-3, keepdims=True),)
 
     return repeated(reflect, (start,), count)[0]
 
 
-def _at_root(i: Any, c: Any, slope: Any) -> Any:
+def _at_root(i: Tensor, c: Tensor, slope: Tensor) -> Tensor:
     """``tanh(v)`` at the root ``v`` of ``v + (s - 1) tanh(v) = c``, without a gradient."""
     return tanh(signed_root(c, slope))
 
 
-def _from_the_last(find: Any, c: Any, between: Any, slope: Any) -> Any:
+def _from_the_last(
+    find: Callable[..., Tensor], c: Tensor, between: Tensor, slope: Tensor
+) -> Tensor:
     """``h_i = find(i, c_i - Σ_{j > i} (R̃ R)_ij h_j, s_i)`` for each unit ``i``."""
     width = c.shape[-2]
     places = ops.convert_to_tensor(np.eye(width, dtype=bool)[..., None])
     columns, slopes = ops.moveaxis(between, -2, 0), ops.moveaxis(slope, -2, 0)
 
-    def step(i: Any, state: Any) -> Any:
+    def step(i: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         (c, h), i = state, width - 1 - i
         own = ops.sum(ops.where(places[i], c, 0.0), axis=-2)
         one = ops.expand_dims(find(i, own, slopes[i]), -2)
@@ -160,5 +177,5 @@ def _from_the_last(find: Any, c: Any, between: Any, slope: Any) -> Any:
     return repeated(step, (c, ops.zeros_like(c)), width)[1]
 
 
-def _times(a: Any, b: Any) -> Any:
+def _times(a: Tensor, b: Tensor) -> Tensor:
     return ops.sum(ops.expand_dims(a, -2) * ops.expand_dims(b, -4), axis=-3)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -11,34 +11,44 @@ from nflow_cli.config.vae import VAEConfig
 from nflow_cli.data.images import binarize
 from nflow_cli.random_streams import shifted_lattice, stream
 
+if TYPE_CHECKING:  # which loads Keras
+    from nflow_cli.densities.bases import Base
+
+Chunk: TypeAlias = tuple[Any, np.ndarray]  # arrays, one or a nest, and the count of updates
+
 
 class Chunks:
     """Sequence of chunks ``(arrays, (count,))`` of one shape, with ``count`` updates each.
 
     Attributes:
+        steps: Updates of all chunks.
         ahead: Number of chunks that are drawn ahead of training.
     """
 
+    steps: int
     ahead = 2
 
     def start_at(self, update: int) -> None:
+        """Skip the first ``update`` updates."""
         raise NotImplementedError
 
     def __len__(self) -> int:
         raise NotImplementedError
 
-    def __getitem__(self, index: int) -> tuple[Any, np.ndarray]:
+    def __getitem__(self, index: int) -> Chunk:
         raise NotImplementedError
 
-    def __iter__(self) -> Generator[tuple[Any, np.ndarray]]:
+    def __iter__(self) -> Generator[Chunk]:
         """Chunks drawn in a thread while earlier ones train."""
-        due, pool = [], ThreadPoolExecutor(1)
+        pool = ThreadPoolExecutor(1)
+        waiting = []
         try:
             for index in range(len(self)):
-                due.append(pool.submit(self.__getitem__, index))
+                waiting.append(pool.submit(self.__getitem__, index))
                 if index >= self.ahead:
-                    yield due.pop(0).result()
-            yield from (one.result() for one in due)
+                    yield waiting.pop(0).result()
+            for chunk in waiting:
+                yield chunk.result()
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -52,8 +62,11 @@ class DrawnChunks(Chunks):
     """
 
     def __init__(self, seeds: Sequence[int], steps: int, chunk: int, batch_size: int):
-        self.seeds, self.steps = seeds, steps
-        self.chunk, self.batch_size, self.start = chunk, batch_size, 0
+        self.seeds = seeds
+        self.steps = steps
+        self.chunk = chunk
+        self.batch_size = batch_size
+        self.start = 0
 
     def start_at(self, update: int) -> None:
         self.start = update
@@ -65,11 +78,11 @@ class DrawnChunks(Chunks):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         number = self.start // self.chunk + index
-        made = self.start % self.chunk if index == 0 else 0
-        drawn = [self.drawn(seed, number) for seed in self.seeds]
-        points = drawn[0] if len(drawn) == 1 else np.stack(drawn, axis=1)
-        count = min(self.chunk, self.steps - number * self.chunk) - made
-        return np.roll(points, -made, axis=0), np.array([count], dtype=np.int32)
+        skipped = self.start % self.chunk if index == 0 else 0
+        by_seed = [self.drawn(seed, number) for seed in self.seeds]
+        points = by_seed[0] if len(by_seed) == 1 else np.stack(by_seed, axis=1)
+        count = min(self.chunk, self.steps - number * self.chunk) - skipped
+        return np.roll(points, -skipped, axis=0), np.array([count], dtype=np.int32)
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
         """Draw chunk ``index`` of one seed: ``(chunk, D, batch_size)``, float32."""
@@ -87,7 +100,7 @@ class NoiseChunks(DrawnChunks):
 
     def __init__(
         self,
-        base: Any,
+        base: "Base",
         dim: int,
         seeds: Sequence[int],
         steps: int,
@@ -97,7 +110,10 @@ class NoiseChunks(DrawnChunks):
         even: bool = False,
     ):
         super().__init__(seeds, steps, chunk, batch_size)
-        self.base, self.dim, self.purpose, self.even = base, dim, purpose, even
+        self.base = base
+        self.dim = dim
+        self.purpose = purpose
+        self.even = even
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
         shape = (self.chunk, self.dim, self.batch_size)
@@ -129,17 +145,20 @@ class PointChunks(DrawnChunks):
     ):
         super().__init__(seeds, steps, chunk, batch_size)
         self.points = np.asarray(points.T, np.float32, order="C")
-        self._below = None if weights is None else np.cumsum(weights / weights.sum())
+        self._cumulative = None if weights is None else np.cumsum(weights / weights.sum())
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
         return np.moveaxis(self.points[:, self._rows(seed, index)], 0, 1)
 
     def _rows(self, seed: int, index: int) -> np.ndarray:
-        rng, size = stream(seed, "batches", index), (self.chunk, self.batch_size)
+        """Numbers of the rows of a chunk ``(chunk, batch_size)``."""
+        rng = stream(seed, "batches", index)
+        shape = (self.chunk, self.batch_size)
         n = self.points.shape[1]
-        if self._below is None:
-            return rng.integers(n, size=size)
-        return np.minimum(np.searchsorted(self._below, rng.random(size), side="right"), n - 1)
+        if self._cumulative is None:
+            return rng.integers(n, size=shape)
+        rows = np.searchsorted(self._cumulative, rng.random(shape), side="right")
+        return np.minimum(rows, n - 1)
 
 
 class ImageChunks(Chunks):
@@ -153,17 +172,18 @@ class ImageChunks(Chunks):
 
     def __init__(self, images: np.ndarray, config: VAEConfig):
         train = config.train
-        self.images, self.seed, self.batch_size = images, config.seed, train.batch_size
-        self.mode, self.latent_dim = config.data.binarization, config.model.latent_dim
-        self.epochs, self.first = train.epochs, 0
-        self.batches = len(images) // train.batch_size
+        self.images = images
+        self.seed = config.seed
+        self.mode = config.data.binarization
+        self.latent_dim = config.model.latent_dim
+        self.batch_size = train.batch_size
+        self.epochs = train.epochs
+        self.batches = len(images) // train.batch_size  # of an epoch
+        self.steps = self.epochs * self.batches
         self.chunk = min(train.chunk, self.batches)
-        self.chunks_per_epoch = -(-self.batches // self.chunk)
+        self.chunks_per_epoch = math.ceil(self.batches / self.chunk)
+        self.first = 0  # chunk
         self._epoch: tuple[int, np.ndarray] | None = None
-
-    @property
-    def steps(self) -> int:
-        return self.epochs * self.batches
 
     def start_at(self, update: int) -> None:
         """Skip the first ``update`` updates, which must be whole chunks."""
@@ -174,15 +194,15 @@ class ImageChunks(Chunks):
         return self.epochs * self.chunks_per_epoch - self.first
 
     def __getitem__(self, index: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-        index += self.first
-        epoch, part = divmod(index, self.chunks_per_epoch)
-        start = part * self.chunk
+        number = self.first + index
+        epoch, place = divmod(number, self.chunks_per_epoch)
+        start = place * self.chunk
         count = min(self.chunk, self.batches - start)
         batches = self._shuffled(epoch)[start : start + count]
         pixels = np.zeros((self.chunk, *batches.shape[1:]), batches.dtype)
         pixels[:count] = batches
         shape = (self.chunk, self.batch_size, self.latent_dim)
-        noise = stream(self.seed, "posterior-noise", index).standard_normal(shape, np.float32)
+        noise = stream(self.seed, "posterior-noise", number).standard_normal(shape, np.float32)
         return (pixels, noise), np.array([count], dtype=np.int32)
 
     def _shuffled(self, epoch: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Annotated, Any, NamedTuple, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from nflow_cli.errors import DivergenceError
@@ -18,8 +19,10 @@ Count = Annotated[int, Field(ge=0, strict=True)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Form = TypeVar("Form", bound=BaseModel)
 KEEP_SECONDS = 1.0  # time between copies of the weights, which cost about a millisecond
-CHECK, TRY = "check the target or the data", "try a smaller train.learning_rate or train.clip_norm"
-LEAST_DECIMALS, DECIMALS = 3, 5  # of a score in nats: tables have 5
+CHECK_TARGET = "check the target or the data"
+SMALLER_STEPS = "try a smaller train.learning_rate or train.clip_norm"
+LEAST_DECIMALS = 3  # of a score in nats
+DECIMALS = 5  # at most; tables have 5
 
 
 class Observer:
@@ -50,10 +53,11 @@ class Saved:
     State: type[BaseModel]
 
     def state(self) -> dict[str, Any]:
+        """Values of the fields by name, for a checkpoint."""
         return {name: getattr(self, name) for name in self.State.model_fields}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take back a :meth:`state`, else a ``StateError``."""
+        """Set the fields to those of a :meth:`state`; of another form: a ``StateError``."""
         for name, value in checked(self.State, state):
             setattr(self, name, value)
 
@@ -67,11 +71,12 @@ def checked(form: type[Form], state: Mapping[str, Any]) -> Form:
         return form.model_validate(state)
     except ValidationError as error:
         first = error.errors()[0]
-        where, wrong = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-        raise StateError(f"{where}: {wrong}" if where else wrong) from None
+        key = ".".join(map(str, first["loc"]))
+        message = first["msg"].removeprefix("Value error, ")
+        raise StateError(f"{key}: {message}" if key else message) from None
 
 
-def is_finite(logs: Mapping[str, Any]) -> bool:
+def is_finite(logs: Mapping[str, float]) -> bool:
     """Whether the loss of a chunk and its last gradient are finite."""
     return math.isfinite(logs["loss"]) and math.isfinite(logs["gradient_norm"])
 
@@ -97,7 +102,7 @@ class Clock(Saved, Observer):
         cold: list[Count]
 
         @model_validator(mode="after")
-        def _of_each_chunk(self) -> "Clock.State":
+        def _check_counts(self) -> "Clock.State":
             chunks = len(self.seconds)
             if len(self.updates) != chunks + 1 or max(self.cold, default=0) > chunks:
                 raise ValueError("expected the updates before and after each of its chunks")
@@ -110,7 +115,8 @@ class Clock(Saved, Observer):
         self.cold: list[int] = []
 
     def begin(self) -> None:
-        self.updates = self.updates or [self._number()]
+        if not self.updates:
+            self.updates = [self._number()]
         self.cold.append(len(self.seconds))
 
     def before(self) -> None:
@@ -124,30 +130,35 @@ class Clock(Saved, Observer):
         return self.first + int(self.model.optimizer.iterations)
 
     @property
-    def made(self) -> int:
+    def chunk_updates(self) -> int:
+        """Updates of the last chunk."""
         return self.updates[-1] - self.updates[-2]
 
     @property
     def steps(self) -> int:
+        """Updates so far."""
         return self.updates[-1]
 
     def speed(self) -> Speed:
         """Times of the training; a single chunk, which compiles, has no updates per second."""
-        compile_seconds, done, warm_seconds = 0.0, 0, 0.0
-        made = [end - start for start, end in itertools.pairwise(self.updates)]
+        compile_seconds = 0.0
+        warm_seconds = 0.0
+        warm_updates = 0
+        counts = [end - start for start, end in itertools.pairwise(self.updates)]  # of each chunk
         for first, end in itertools.pairwise([*self.cold, len(self.seconds)]):
+            if end <= first:
+                continue
             warm = slice(first + 1, end)
-            paces = [seconds / n for seconds, n in zip(self.seconds[warm], made[warm])]
-            if end > first:
-                pace = statistics.median(paces) if paces else 0.0
-                # A program that a trial compiled already may have a first chunk of less than that.
-                compile_seconds += max(0.0, self.seconds[first] - made[first] * pace)
-                done += sum(made[warm])
-                warm_seconds += sum(self.seconds[warm])
+            paces = [seconds / n for seconds, n in zip(self.seconds[warm], counts[warm])]
+            pace = statistics.median(paces) if paces else 0.0
+            # A program that a trial compiled already may have a first chunk of less than that.
+            compile_seconds += max(0.0, self.seconds[first] - counts[first] * pace)
+            warm_updates += sum(counts[warm])
+            warm_seconds += sum(self.seconds[warm])
         return Speed(
             compile_seconds=compile_seconds,
             train_seconds=sum(self.seconds),
-            steps_per_second=done / warm_seconds if done else None,
+            steps_per_second=warm_updates / warm_seconds if warm_updates else None,
         )
 
 
@@ -163,29 +174,36 @@ class MetricsLog(Saved, Observer):
         chunks: list[tuple[Count, Seconds, dict[str, float]]]
 
     def __init__(self, clock: Clock, chunks_per_row: int = 1):
-        self.clock, self.chunks_per_row, self.rows = clock, chunks_per_row, 0
-        self.add_row: Callable[[Mapping[str, Any]], None] = lambda row: None
+        self.clock = clock
+        self.chunks_per_row = chunks_per_row
+        self.rows = 0
+        self.add_row: Callable[[Mapping[str, float]], None] = lambda row: None
         self.chunks: list[tuple[int, float, Mapping[str, float]]] = []
 
     def after(self, logs: Mapping[str, float]) -> None:
-        self.chunks.append((self.clock.made, self.clock.seconds[-1], logs))
+        self.chunks.append((self.clock.chunk_updates, self.clock.seconds[-1], logs))
         if not is_finite(logs):  # training stops here
             self.write_row({})
         elif len(self.chunks) == self.chunks_per_row:
             self.end_row()
 
     def end_row(self) -> None:
+        """Write a row whose chunks are complete."""
         self.write_row({})
 
-    def write_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
+    def write_row(self, columns: Mapping[str, float]) -> dict[str, float]:
         """Write one row, with ``columns`` after the trainer's own; return its means."""
-        counts, seconds, terms = zip(*self.chunks)
-        self.chunks, made, last = [], sum(counts), terms[-1]
-        means = {
-            name: sum(n * chunk[name] for n, chunk in zip(counts, terms)) / made for name in last
-        }
-        means |= {name: last[name] for name in ("learning_rate", "gradient_norm")}
-        self.add({**means, **columns}, made / sum(seconds))
+        chunks = self.chunks
+        self.chunks = []
+        updates = sum(count for count, _, _ in chunks)
+        seconds = sum(duration for _, duration, _ in chunks)
+        _, _, last = chunks[-1]
+        means = {}
+        for name in last:
+            means[name] = sum(count * logs[name] for count, _, logs in chunks) / updates
+        for name in ("learning_rate", "gradient_norm"):
+            means[name] = last[name]
+        self.add({**means, **columns}, updates / seconds)
         return means
 
     def add(self, columns: Mapping[str, float], speed: float) -> None:
@@ -205,12 +223,14 @@ class DivergenceStop(Observer):
     """
 
     def __init__(self, is_first: bool = False):
-        self.is_first, self._begun, self._norm = is_first, False, math.nan
-        self._weights: list[Any] = []
+        self.is_first = is_first
+        self._has_learnt = False
+        self._norm = math.nan  # of the last finite gradient
+        self._weights: list[np.ndarray] = []
         self._kept_at = -math.inf
 
     def begin(self) -> None:
-        self._begun = bool(self.model.optimizer.iterations > 0)
+        self._has_learnt = bool(self.model.optimizer.iterations > 0)
 
     def before(self) -> None:
         if time.monotonic() - self._kept_at >= KEEP_SECONDS:
@@ -219,22 +239,26 @@ class DivergenceStop(Observer):
 
     def after(self, logs: Mapping[str, float]) -> None:
         if is_finite(logs):
-            self._begun, self._norm = True, logs["gradient_norm"]
+            self._has_learnt = True
+            self._norm = logs["gradient_norm"]
             return
         facts = [f"loss {logs['loss']:.4g}", f"learning rate {logs['learning_rate']:.4g}"]
         if math.isfinite(self._norm):
             facts.append(f"gradient norm before {self._norm:.4g}")
         cause = self.model.cause(self._weights)
-        # Divergence in the first chunk: the target or the data, as nothing was learnt yet.
-        ways = [CHECK, TRY] if not cause and not self._begun else [TRY]
-        stage = ""
-        if self.is_first:
-            stage, ways = " of the first stage", [CHECK] if not cause else []
+        clauses = [", ".join(facts), cause, ", or ".join(self._remedies(cause))]
+        stage = " of the first stage" if self.is_first else ""
         update = int(self.model.optimizer.iterations)
-        told = [", ".join(facts), cause, ", or ".join(ways)]
         raise DivergenceError(
-            f"training diverged by update {update:,}{stage}: {'; '.join(filter(None, told))}"
+            f"training diverged by update {update:,}{stage}: {'; '.join(filter(None, clauses))}"
         )
+
+    def _remedies(self, cause: str) -> list[str]:
+        """What the user may do, if nothing names the cause also about the target."""
+        if self.is_first:
+            return [] if cause else [CHECK_TARGET]
+        # Divergence in the first chunk: the target or the data, as nothing was learnt yet.
+        return [SMALLER_STEPS] if cause or self._has_learnt else [CHECK_TARGET, SMALLER_STEPS]
 
 
 def nats_text(value: float) -> str:
@@ -255,27 +279,30 @@ class ProgressReport(Observer):
 
     Args:
         steps: Updates in all.
-        clock: :class:`~nflow_cli.training.observers.Clock`, before this observer.
+        clock: Must come before this observer.
         note: Figures of a chunk's logs.
-        more: Text behind them in lines, which have more room than a bar.
+        line_end: Text behind them in lines, which have more room than a bar.
     """
 
     def __init__(
         self,
         steps: int,
-        clock: Any,
-        note: Callable[[Mapping[str, Any]], str],
-        more: Callable[[], str] = str,
+        clock: Clock,
+        note: Callable[[Mapping[str, float]], str],
+        line_end: Callable[[], str] = str,
     ):
-        self.steps, self.clock, self.note, self.more = steps, clock, note, more
+        self.steps = steps
+        self.clock = clock
+        self.note = note
+        self.line_end = line_end
         self.compiling = ExitStack()  # of a phase, until the first chunk
         self._warm: tuple[int, float] | None = None  # the first update of the pace, and when it was
 
     def begin(self) -> None:
         if hasattr(self, "bar"):
             return
-        made = "{task.completed:,.0f}/{task.total:,.0f}"
-        self.bar = progress_bar("{task.fields[note]}", made)
+        counts = "{task.completed:,.0f}/{task.total:,.0f}"
+        self.bar = progress_bar("{task.fields[note]}", counts)
         self.shown: int | None = None  # the tenth that the last line was of
         self.task = self.bar.add_task("", total=self.steps, note="compiling")
         self.bar.start()
@@ -285,26 +312,28 @@ class ProgressReport(Observer):
     def after(self, logs: Mapping[str, float]) -> None:
         """Move the bar, or print a line at every tenth, with the validation of this chunk."""
         self.compiling.close()
-        update, now = self.clock.updates[-1], time.monotonic()
-        self._warm = self._warm or (update, now)
+        update = self.clock.updates[-1]
+        now = time.monotonic()
+        if self._warm is None:
+            self._warm = (update, now)
+        first, start = self._warm
         note = self.note(logs)
         self.bar.update(self.task, completed=update, note=note)
-        tenth, waited = 10 * update // self.steps, now - self._warm[1] >= WAIT_SECONDS
-        if self.bar.disable and (tenth > (self.shown or 0) or (waited and self.shown is None)):
+        tenth = 10 * update // self.steps
+        is_late = self.shown is None and now - start >= WAIT_SECONDS
+        if self.bar.disable and (tenth > (self.shown or 0) or is_late):
             self.shown = tenth
-            left = left_text(self._seconds_left(update, now))
-            tell(f"training: {update:,}/{self.steps:,} updates, {note}{self.more()}{left}")
-
-    def _seconds_left(self, update: int, now: float) -> float:
-        first, begun = self._warm or (update, now)
-        made = update - first
-        return (self.steps - update) * (now - begun) / made if made else math.nan
+            seconds = math.nan
+            if update > first:
+                seconds = (self.steps - update) * (now - start) / (update - first)
+            end = f"{self.line_end()}{left_text(seconds)}"
+            tell(f"training: {update:,}/{self.steps:,} updates, {note}{end}")
 
     def end(self) -> None:
         if self.model.stop_training and not is_silent():
-            made = f"{self.clock.updates[-1]:,}/{self.steps:,} updates"
+            updates = f"{self.clock.updates[-1]:,}/{self.steps:,} updates"
             self.bar.console.print(
-                f"training: stopped early at {made}, by train.early_stopping",
+                f"training: stopped early at {updates}, by train.early_stopping",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,

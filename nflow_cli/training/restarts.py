@@ -11,29 +11,33 @@ import numpy as np
 from keras import ops
 from pydantic import BaseModel, Field
 
-from nflow_cli.config.fit_2d import Fit2DConfig
-from nflow_cli.config.infer import InferConfig
+from nflow_cli.arrays import Tensor
+from nflow_cli.config.fit_2d import Fit2DConfig, Fit2DTrain
+from nflow_cli.config.infer import InferConfig, InferTrain
 from nflow_cli.flows.stack import SideBySide, seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.training.chunks import NoiseChunks
 from nflow_cli.training.modes import climb, value_and_gradient
 from nflow_cli.training.observers import Count, Saved, StateError
 from nflow_cli.training.session import Session
+from nflow_cli.training.trainer import ChunkTrainer
 
 # The worse half goes after so many eighths of the updates. Where the objective is annealed in the
 # first half, the order of the restarts means little before 3/8 and is nearly the final one from
 # there on.
 DROPS = (3, 4, 5, 6, 7)
-JUDGED_SAMPLES = 50_000
+COMPARED_SAMPLES = 50_000
 GAUSSIAN_RATE = 0.05  # of learning, at the start
 
 
 def plan(count: int, steps: int, chunk: int, halving: bool) -> list[tuple[int, int]]:
     """Pairs (restarts, update up to which they are trained), in order."""
+    if not halving:
+        return [(count, steps)]
     chunks = math.ceil(steps / chunk)
     ends = sorted({round(eighths * chunks / 8) for eighths in DROPS} - {0, chunks})
     rungs = []
-    for end in ends if halving else ():
+    for end in ends:
         if count > 1:
             rungs.append((count, end * chunk))
             count = math.ceil(count / 2)
@@ -43,8 +47,8 @@ def plan(count: int, steps: int, chunk: int, halving: bool) -> list[tuple[int, i
 class Restarts(Saved):
     """Restarts of one fit: those still trained, and the last scores of the others.
 
-    ``kl`` and ``updates`` hold each restart's last KL divergence (nats; ``None``: never judged, or
-    not finite) and number of updates.
+    ``kl`` and ``updates`` hold each restart's last KL divergence (nats; ``None``: never evaluated,
+    or not finite) and number of updates.
 
     Args:
         model: Fit that the best restart ends in.
@@ -56,8 +60,9 @@ class Restarts(Saved):
         kl: list[float | None]
         updates: list[Count]
 
-    def __init__(self, model: Any, config: Fit2DConfig | InferConfig):
-        self.model, self.config = model, config
+    def __init__(self, model: ChunkTrainer, config: Fit2DConfig | InferConfig):
+        self.model = model
+        self.config = config
         count = config.train.restarts
         self.seeds = seeds_from(config.seed, count)
         self.alive = list(range(count))
@@ -65,23 +70,23 @@ class Restarts(Saved):
         self.updates = [0] * count
         self.trainer = self._trainer()
 
-    def train(self, session: Session) -> None:
-        """Train all, dropping the worse by :func:`plan`; leave the best in ``model``."""
+    def search(self, session: Session) -> None:
+        """Train the restarts, dropping the worse by :func:`plan`; leave the best in ``model``."""
         settings = self.config.train
         if not session.take_over(self.trainer) and settings.first_stage:
             seeds = [self.seeds[r] for r in self.alive]
             fit_first_stage(self.trainer, seeds, settings, session)
-            session.begin(self.trainer)
+            session.save_start(self.trainer)
         for count, end in plan(len(self.seeds), settings.steps, settings.chunk, settings.halving):
             if session.finished or self.trainer.stop_training:
                 break
             self.narrow(count)
-            self.fit(end, session)
+            self.fit_until(end, session)
         self.narrow(1)
         session.finish(self.model)
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Restore all but the weights, which come later."""
+        """Restore a :meth:`state`; the weights come later."""
         super().restore(state)
         count = len(self.seeds)
         if not len(self.kl) == len(self.updates) == count:
@@ -92,11 +97,17 @@ class Restarts(Saved):
 
     def record(self) -> dict[str, Any]:
         """Outcome by the keys of the summary's ``restarts``."""
-        best, count = self.alive[0], len(self.seeds)
-        kept = {"count": count, "best": best, "seed": self.seeds[best]}
-        return {**kept, "kl": self.kl, "updates": self.updates}
+        best = self.alive[0]
+        return {
+            "count": len(self.seeds),
+            "best": best,
+            "seed": self.seeds[best],
+            "kl": self.kl,
+            "updates": self.updates,
+        }
 
-    def fit(self, steps: int, session: Session) -> None:
+    def fit_until(self, steps: int, session: Session) -> None:
+        """Train the restarts alive up to update ``steps``."""
         session.fit(self.trainer, self.chunks(steps))
         for r in self.alive:
             self.updates[r] = int(self.trainer.optimizer.iterations)
@@ -104,37 +115,46 @@ class Restarts(Saved):
     def chunks(self, steps: int) -> NoiseChunks:
         """Base samples of the restarts alive, up to update ``steps``."""
         settings = self.config.train
-        seeds = [self.seeds[r] for r in self.alive]
-        density, size = self.model.density, (settings.chunk, settings.batch_size)
-        even = settings.draws == "even"
-        return NoiseChunks(density.base, density.dim, seeds, steps, *size, even=even)
+        density = self.model.density
+        return NoiseChunks(
+            density.base,
+            density.dim,
+            [self.seeds[r] for r in self.alive],
+            steps,
+            settings.chunk,
+            settings.batch_size,
+            even=settings.draws == "even",
+        )
 
     def narrow(self, count: int) -> None:
         """Keep the ``count`` restarts of the lowest KL divergence."""
         if count >= len(self.alive):
             return
-        wide, trainer = self.alive, self.trainer
-        scores = self.judge()
-        for r, score in zip(wide, scores.tolist(), strict=True):
+        alive = self.alive
+        trainer = self.trainer
+        scores = self.evaluate()
+        for r, score in zip(alive, scores.tolist(), strict=True):
             self.kl[r] = score if math.isfinite(score) else None
-        keep = sorted(np.argsort(scores)[:count].tolist())  # NaN comes last
-        self.alive = [wide[i] for i in keep]
+        best = sorted(np.argsort(scores)[:count].tolist())  # NaN comes last
+        self.alive = [alive[i] for i in best]
         self.trainer = self._trainer()
-        _hand_over(trainer, self.trainer, keep)
+        _hand_over(trainer, self.trainer, best)
 
-    def judge(self) -> np.ndarray:
+    def evaluate(self) -> np.ndarray:
         """KL (nats) of each restart alive, from common samples; the free energy if log Z is
         unknown.
 
         The samples are neither those of training nor of the final scores.
         """
-        density, target = self.trainer.density, self.trainer.target
-        shape = (JUDGED_SAMPLES, density.dim)
+        density = self.trainer.density
+        shape = (COMPARED_SAMPLES, density.dim)
         z0 = density.base.sample(stream(self.config.seed, "restarts"), shape)
         z, log_q = density.push(ops.broadcast_to(z0, (len(self.alive), *shape)))
-        return ops.convert_to_numpy(ops.mean(ops.subtract(log_q, target.log_prob(z)), axis=-1))
+        log_p = self.trainer.target.log_prob(z)
+        return ops.convert_to_numpy(ops.mean(ops.subtract(log_q, log_p), axis=-1))
 
-    def _trainer(self) -> Any:
+    def _trainer(self) -> ChunkTrainer:
+        """Trainer of the restarts alive: of several side by side, or of the last one the model."""
         seeds = [self.seeds[r] for r in self.alive]
         if len(seeds) == 1:
             self.model.start_over(seeds)
@@ -146,18 +166,24 @@ class Restarts(Saved):
         return trainer
 
 
-def _hand_over(wide: Any, narrow: Any, keep: list[int]) -> None:
-    """Copy weights and Adam's moments of the restarts ``keep`` of ``wide`` to ``narrow``."""
+def _hand_over(wide: ChunkTrainer, narrow: ChunkTrainer, places: list[int]) -> None:
+    """Copy weights and Adam's moments of the restarts at ``places`` of ``wide`` to ``narrow``."""
     pairs = [(wide.trainable_variables, narrow.trainable_variables)]
     pairs += [(wide.optimizer.variables, narrow.optimizer.variables)]
     for sources, targets in pairs:
         for source, target in zip(sources, targets, strict=True):
             value = ops.convert_to_numpy(source.value)
-            shared = value.ndim == 0  # the count of updates
-            target.assign(value if shared else value[keep].reshape(target.shape))
+            if value.ndim > 0:  # not the count of updates
+                value = value[places].reshape(target.shape)
+            target.assign(value)
 
 
-def fit_first_stage(trainer: Any, seeds: Sequence[int], train: Any, session: Session) -> None:
+def fit_first_stage(
+    trainer: ChunkTrainer,
+    seeds: Sequence[int],
+    train: Fit2DTrain | InferTrain,
+    session: Session,
+) -> None:
     """Fit the affine map of each restart of ``trainer`` to its density, in ``first_stage`` updates.
 
     Couplings start as the identity, and splines move nothing outside their box. So a Gaussian is
@@ -170,16 +196,21 @@ def fit_first_stage(trainer: Any, seeds: Sequence[int], train: Any, session: Ses
     or several.
     """
     density = trainer.density
-    starts = [density.base.sample(stream(s, "mode"), (1, density.dim))[0] for s in seeds]
+    starts = [density.base.sample(stream(seed, "mode"), (1, density.dim))[0] for seed in seeds]
     gaussian = trainer.first_stage()
-    slopes = value_and_gradient(trainer.target, trainer.xla)
-    shifts = trainer.starts(climb(slopes, np.stack(starts)))
-    gaussian.flow.last["shift"].assign(shifts.reshape(gaussian.flow.last["shift"].shape))
+    log_p = value_and_gradient(trainer.target, trainer.xla)
+    means = trainer.starts(climb(log_p, np.stack(starts)))
+    shift = gaussian.flow.last["shift"]
+    shift.assign(means.reshape(shift.shape))
     settings = train.model_copy(update={"learning_rate": GAUSSIAN_RATE, "schedule": "cosine"})
     gaussian.prepare(settings, train.first_stage)
     noise = NoiseChunks(
-        *(density.base, density.dim, seeds),
-        *(train.first_stage, train.chunk, train.batch_size),
+        density.base,
+        density.dim,
+        seeds,
+        train.first_stage,
+        train.chunk,
+        train.batch_size,
         purpose="first-stage",
     )
     session.fit_first(gaussian, noise)
@@ -187,9 +218,11 @@ def fit_first_stage(trainer: Any, seeds: Sequence[int], train: Any, session: Ses
         trainer.flow.last[name].assign(weight)
 
 
-def widened(weights: Mapping[str, Any], width: float) -> dict[str, Any]:
+def widened(weights: Mapping[str, Tensor], width: float) -> dict[str, Tensor]:
     """Affine map's weights with its Gaussian ``width`` times as wide."""
-    if width == 1:
-        return dict(weights)
-    wider = {"log_scale": lambda s: s + math.log(width), "lower": lambda below: width * below}
-    return {name: wider.get(name, lambda w: w)(w.value) for name, w in weights.items()}
+    wide = {name: weight.value for name, weight in weights.items()}
+    if width != 1:
+        wide["log_scale"] = wide["log_scale"] + math.log(width)
+        if "lower" in wide:
+            wide["lower"] = width * wide["lower"]
+    return wide

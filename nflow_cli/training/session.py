@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -12,6 +11,7 @@ import keras
 import numpy as np
 from pydantic import BaseModel, Field
 
+from nflow_cli.arrays import Tensor
 from nflow_cli.config.keys import FREE_TO_CHANGE, differing, without
 from nflow_cli.config.presets import validate
 from nflow_cli.config.schema import RUNS, Config
@@ -23,7 +23,7 @@ from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.runs.directory import CHECKPOINTS, CONFIG, RunDirectory
 from nflow_cli.terminal.output import tell
 from nflow_cli.terminal.signals import DeferredSignals
-from nflow_cli.training.chunks import PointChunks
+from nflow_cli.training.chunks import Chunks, PointChunks
 from nflow_cli.training.observers import (
     Clock,
     Count,
@@ -65,20 +65,24 @@ class Session:
         observers: Sequence[Observer] = (),
         parts: Sequence[Saved] = (),
     ):
-        self.directory, self.log, self.progress = directory, log, progress
+        self.directory = directory
+        self.log = log
+        self.progress = progress
         self.observers: list[Observer] = [progress, *observers]
-        self.finished, self.checkpointer, self._saved = False, None, None
+        self.finished = False
+        self.checkpointer: Checkpointer | None = None
+        self._checkpoint: Checkpoint | None = None  # that no model has taken over
         if directory:
-            saved = [log.clock, log, *self.observers, *parts]
-            self.checkpointer = Checkpointer(Checkpoints(directory), config, steps, saved)
+            candidates = [log.clock, log, *self.observers, *parts]
+            self.checkpointer = Checkpointer(Checkpoints(directory), config, steps, candidates)
 
     def __enter__(self) -> "Session":
         with contextlib.ExitStack() as stack:
             stack.callback(_release_freed_memory)
             stack.callback(self.progress.close)
             if self.directory and self.checkpointer:
-                self._saved = self.checkpointer.load()
-                self.finished = self.checkpointer.finished(self._saved)
+                self._checkpoint = self.checkpointer.load()
+                self.finished = self.checkpointer.is_end(self._checkpoint)
                 rows = self.directory.metrics_writer(self.log.rows)
                 self.log.add_row = stack.enter_context(rows)
                 stack.enter_context(self.checkpointer.signals)
@@ -91,28 +95,30 @@ class Session:
 
     def take_over(self, model: ChunkTrainer) -> bool:
         """Restore ``model`` from the checkpoint, if any; return whether there was one."""
-        saved, self._saved = self._saved, None
-        if self.checkpointer and saved:
-            self.checkpointer.assign(model, saved)
-        return saved is not None
+        checkpoint = self._checkpoint
+        self._checkpoint = None
+        if self.checkpointer and checkpoint:
+            self.checkpointer.assign(model, checkpoint)
+        return checkpoint is not None
 
-    def fit(self, model: ChunkTrainer, chunks: Any) -> None:
+    def fit(self, model: ChunkTrainer, chunks: Chunks) -> None:
+        """Train ``model`` on the chunks after its updates so far; a checkpoint is taken over."""
         self.take_over(model)
         chunks.start_at(int(model.optimizer.iterations))
         if self.finished or not len(chunks):
             return
         self.progress.begin()  # the first validation compiles, too
-        first = self.log.clock, self.log, DivergenceStop()
-        model.train_on(chunks, [*first, *self.observers])
+        model.train_on(chunks, [self.log.clock, self.log, DivergenceStop(), *self.observers])
 
-    def fit_first(self, model: ChunkTrainer, chunks: Any) -> None:
+    def fit_first(self, model: ChunkTrainer, chunks: Chunks) -> None:
         """Train ``model`` before update 0: its rows have negative updates.
 
         Without checkpoint: a training stopped here begins again. Prints the last loss.
         """
-        log, last = MetricsLog(Clock(first=-chunks.steps)), {}
+        log = MetricsLog(Clock(first=-chunks.steps))
+        last: dict[str, float] = {}
 
-        def add_row(row: Mapping[str, Any]) -> None:
+        def add_row(row: Mapping[str, float]) -> None:
             self.log.add_row(row)
             last.update(row)
             if self.checkpointer:
@@ -123,8 +129,8 @@ class Session:
         self.log.rows += log.rows
         tell(f"first stage, a Gaussian: {self.progress.note(last)}")
 
-    def begin(self, model: ChunkTrainer) -> None:
-        """Save the start of the training, after a first stage."""
+    def save_start(self, model: ChunkTrainer) -> None:
+        """Save a checkpoint of update 0, after a first stage."""
         self.log.clock.updates = [0]
         self._save(model, finished=False)
 
@@ -135,6 +141,7 @@ class Session:
             self.checkpointer.stop_if_asked()
 
     def finish(self, model: ChunkTrainer) -> None:
+        """Save the end of the training with the weights of ``model``."""
         if not self.finished:
             self._save(model, finished=True)
 
@@ -146,7 +153,7 @@ def _release_freed_memory() -> None:
 
 
 class TrainingState(BaseModel):
-    """Of the training itself; ``steps``: updates of the whole."""
+    """State of the training itself in a checkpoint; ``steps``: its updates at the end."""
 
     finished: Annotated[bool, Field(strict=True)]
     steps: Count
@@ -156,28 +163,37 @@ class Checkpointer(Observer):
     """Saves checkpoints at intervals, at the end, and before training stops at a signal.
 
     A checkpoint holds the weights, the optimizer's variables and, by class name (``ValueError`` for
-    two of one), the state of each of ``parts`` that is ``Saved``: values for JSON, or lists of
-    arrays.
+    two of one), the state of each of the ``candidates`` that is ``Saved``: values for JSON, or
+    lists of arrays.
     """
 
-    def __init__(self, store: Checkpoints, config: Config, steps: int, parts: list[Any]):
-        self.store, self.steps = store, steps
-        self.seconds, self.settings = config.train.checkpoint_seconds, _settings_of(config)
-        self.parts = _by_class([part for part in parts if isinstance(part, Saved)])
+    def __init__(
+        self,
+        store: Checkpoints,
+        config: Config,
+        steps: int,
+        candidates: Sequence[Observer | Saved],
+    ):
+        self.store = store
+        self.steps = steps
+        self.seconds = config.train.checkpoint_seconds
+        self.settings = _settings_of(config)
+        self.parts = _by_class([part for part in candidates if isinstance(part, Saved)])
         self.signals = DeferredSignals()
 
     def begin(self) -> None:
-        self._saved = time.monotonic()
+        self._saved_at = time.monotonic()
 
     def after(self, logs: Mapping[str, float]) -> None:
         if self.model.stop_training:
             return  # what it ends with is saved when every observer is done
-        if self.signals.received or time.monotonic() - self._saved >= self.seconds:
+        if self.signals.received or time.monotonic() - self._saved_at >= self.seconds:
             self.save(finished=False)
-            self._saved = time.monotonic()
+            self._saved_at = time.monotonic()
         self.stop_if_asked()
 
     def stop_if_asked(self) -> None:
+        """Raise :class:`~nflow_cli.errors.Interrupted` if a signal has come."""
         if self.signals.received:
             raise Interrupted(self.signals.received)
 
@@ -189,12 +205,13 @@ class Checkpointer(Observer):
         }
         state = {"finished": finished, "steps": self.steps, "config": self.settings}
         for name, part in self.parts.items():
-            state[name] = {}
+            values = {}
             for key, value in part.state().items():
                 if isinstance(value, list) and any(isinstance(a, np.ndarray) for a in value):
                     arrays |= {f"{name}/{key}/{i}": array for i, array in enumerate(value)}
                 else:
-                    state[name][key] = value
+                    values[key] = value
+            state[name] = values
         self.store.save(int(self.model.optimizer.iterations), Checkpoint(arrays, state))
 
     def load(self) -> Checkpoint | None:
@@ -202,69 +219,78 @@ class Checkpointer(Observer):
 
         If damaged, or of other settings: a ``RunDirectoryError``.
         """
-        saved = self.store.load()
-        if saved is None:
+        checkpoint = self.store.load()
+        if checkpoint is None:
             return None
-        self._expect_settings(saved.state)
-        self._restore(saved)
-        if self._is_extended_after_early_stop(saved.state):
+        self._expect_settings(checkpoint.state)
+        self._restore_parts(checkpoint)
+        if self._is_extended_after_early_stop(checkpoint.state):
             for part in self.parts.values():
                 part.be_patient_again()
-        return saved
+        return checkpoint
 
     def _expect_settings(self, state: Mapping[str, Any]) -> None:
         """Refuse a checkpoint of other settings; a key that it lacks has its default."""
         try:
-            trained = _settings_of(validate(state["config"], "", RUNS))
+            settings = _settings_of(validate(state["config"], "", RUNS))
         except (KeyError, ConfigError, AttributeError):
             raise self.damaged("a checkpoint's config") from None
-        if changed := differing(self.settings, trained):
+        if changed := differing(self.settings, settings):
             raise RunDirectoryError(
                 f"{self.store.directory.path / CONFIG}: differs from the config of its checkpoints "
                 f"({', '.join(changed)}); restore it, or train a new run from this one"
             )
 
-    def _restore(self, saved: Checkpoint) -> None:
+    def _restore_parts(self, checkpoint: Checkpoint) -> None:
         name = "training"
         try:
-            checked(TrainingState, saved.state)
+            checked(TrainingState, checkpoint.state)
             for name, part in self.parts.items():
-                state, groups = saved.state.get(name), grouped(saved.arrays, f"{name}/")
-                part.restore({**state, **groups} if isinstance(state, dict) else {})
+                values = checkpoint.state.get(name)
+                arrays = grouped(checkpoint.arrays, f"{name}/")
+                part.restore({**values, **arrays} if isinstance(values, dict) else {})
         except StateError as error:
             raise self.damaged(f"the state of {name}: {error}") from None
 
-    def damaged(self, wrong: str) -> RunDirectoryError:
-        """Error of checkpoints with something wrong."""
-        return RunDirectoryError(f"{self.store.directory.path / CHECKPOINTS}: damaged: {wrong}")
+    def damaged(self, fault: str) -> RunDirectoryError:
+        """Error of checkpoints with a fault."""
+        return RunDirectoryError(f"{self.store.directory.path / CHECKPOINTS}: damaged: {fault}")
 
     def _is_extended_after_early_stop(self, state: Mapping[str, Any]) -> bool:
-        made = state["Clock"]["updates"][-1]
-        return state["finished"] and state["steps"] != self.steps and made < state["steps"]
+        updates = state["Clock"]["updates"][-1]
+        return state["finished"] and state["steps"] != self.steps and updates < state["steps"]
 
-    def finished(self, saved: Checkpoint | None) -> bool:
-        """Whether ``saved`` is the end of a training of at least these steps."""
-        return saved is not None and saved.state["finished"] and saved.state["steps"] == self.steps
+    def is_end(self, checkpoint: Checkpoint | None) -> bool:
+        """Whether a checkpoint is the end of a training of these steps."""
+        if checkpoint is None:
+            return False
+        return checkpoint.state["finished"] and checkpoint.state["steps"] == self.steps
 
-    def assign(self, model: ChunkTrainer, saved: Checkpoint) -> None:
-        """Restore the variables of ``model`` and its optimizer from ``saved``."""
+    def assign(self, model: ChunkTrainer, checkpoint: Checkpoint) -> None:
+        """Restore the variables of ``model`` and its optimizer."""
         self.model = model
-        variables, values = model.state_variables, grouped(saved.arrays, "").get("variable", [])
-        kept = {"best_weights": forms(model.weights), "best_moments": forms(model.moments)}
-        groups = (grouped(saved.arrays, f"{name}/").items() for name in self.parts)
-        if forms(values) != forms(variables) or any(
-            forms(arrays) != kept.get(name, forms(arrays))
-            for name, arrays in itertools.chain(*groups)
-        ):
+        variables = model.state_variables
+        values = grouped(checkpoint.arrays, "").get("variable", [])
+        if forms(values) != forms(variables) or not self._has_forms_of(model, checkpoint):
             raise self.damaged("a checkpoint of another model")
         for variable, value in zip(variables, values):
             variable.assign(value)
-        made = int(model.optimizer.iterations)
-        if (clock := self.parts.get("Clock")) and clock.updates[-1] != made:
-            raise self.damaged(f"{made} updates, of which it counts {clock.updates[-1]}")
+        updates = int(model.optimizer.iterations)
+        clock = self.parts.get("Clock")
+        if isinstance(clock, Clock) and clock.updates[-1] != updates:
+            raise self.damaged(f"{updates} updates, of which it counts {clock.updates[-1]}")
+
+    def _has_forms_of(self, model: ChunkTrainer, checkpoint: Checkpoint) -> bool:
+        """Whether the best weights and moments of a checkpoint can be those of a model."""
+        expected = {"best_weights": forms(model.weights), "best_moments": forms(model.moments)}
+        for name in self.parts:
+            for key, arrays in grouped(checkpoint.arrays, f"{name}/").items():
+                if key in expected and forms(arrays) != expected[key]:
+                    return False
+        return True
 
 
-def _by_class(parts: list[Any]) -> dict[str, Any]:
+def _by_class(parts: list[Saved]) -> dict[str, Saved]:
     names = [type(part).__name__ for part in parts]
     for name in names:
         if names.count(name) > 1:
@@ -276,7 +302,7 @@ def _settings_of(config: Strict) -> dict[str, Any]:
     return without(config.model_dump(mode="json"), FREE_TO_CHANGE)
 
 
-def forms(arrays: Iterable[Any]) -> list[tuple[tuple[int, ...], str]]:
+def forms(arrays: Iterable[Tensor]) -> list[tuple[tuple[int, ...], str]]:
     """Shapes and types of arrays or variables."""
     return [(tuple(array.shape), str(array.dtype)) for array in arrays]
 
@@ -302,30 +328,37 @@ class Training(NamedTuple):
 def train_on_rows(
     model: ChunkTrainer,
     chunks: PointChunks,
-    validate: Callable[[], Any],
+    validate: Callable[[], np.ndarray],
     data: Dataset,
     config: CellsConfig | FitConfig,
     directory: RunDirectory | None = None,
-    observers: Sequence[Any] = (),
+    observers: Sequence[Observer] = (),
 ) -> Training:
     """Train a model as ``config.train`` specifies; restore the weights of the best validation.
 
     ``validate`` returns the losses ``(R, n)`` of validation rows in nats; the initial weights are
     candidates too. With ``directory``: logged there and resumable.
     """
-    steps, clock = config.train.steps or 0, Clock()
-    of_rows = {"stopping": config.train.stopping, "weights": data.weights.validation}
-    log = ValidationLog(clock, validate=validate, from_start=True, **of_rows)
+    steps = config.train.steps or 0
+    clock = Clock()
+    log = ValidationLog(
+        clock,
+        validate=validate,
+        stopping=config.train.stopping,
+        from_start=True,
+        weights=data.weights.validation,
+    )
 
-    def note(logs: Any) -> str:
+    def note(logs: Mapping[str, float]) -> str:
         text = f"log-likelihood {nats_text(-float(logs['loss']))}"
         validation = f", validation {nats_text(-log.validation)}" if log.rows else ""
         return f"{text}{validation} nats"
 
     best = partial(log.best_text, lambda loss: nats_text(-loss))
     progress = ProgressReport(steps, clock, note, best)
-    of_session = {"log": log, "progress": progress, "observers": observers}
-    with Session(config, steps, directory, **of_session) as session:
+    with Session(
+        config, steps, directory, log=log, progress=progress, observers=observers
+    ) as session:
         session.fit(model, chunks)
         log.take_best(model)
         session.finish(model)

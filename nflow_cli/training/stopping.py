@@ -8,9 +8,12 @@ import keras
 import numpy as np
 from pydantic import BaseModel, model_validator
 
+from nflow_cli.config.training import EarlyStopping
+from nflow_cli.config.vae import ValidationStopping
 from nflow_cli.training.observers import Clock, Count, MetricsLog, Observer, Saved
 
-COOL_DOWN_SHARE, LEAST_COOL_DOWN = 0.15, 50  # of the updates made; at least so many
+COOL_DOWN_SHARE = 0.15  # of the updates before
+LEAST_COOL_DOWN = 50  # updates
 SIGMAS = 2.0  # standard errors by which a fall may be greater than it looks
 
 
@@ -25,7 +28,7 @@ class Cooling(Observer):
     stopped_at: int | None = None
 
     def cool_down_after(self, updates: int) -> int:
-        """Updates in which the rate falls, after those before."""
+        """Updates in which the rate falls, after ``updates`` of training."""
         raise NotImplementedError
 
     def begin(self) -> None:
@@ -39,8 +42,8 @@ class Cooling(Observer):
 
     def end_when_cool(self) -> None:
         """End the training if the rate is 0."""
-        at = self.stopped_at
-        if at is not None and self.clock.updates[-1] >= at + self.cool_down_after(at):
+        start = self.stopped_at
+        if start is not None and self.clock.updates[-1] >= start + self.cool_down_after(start):
             self.model.stop_training = True
 
 
@@ -78,9 +81,11 @@ class ValidationLog(MetricsLog, Cooling):
         stopped_at: Count | None
 
         @model_validator(mode="after")
-        def _of_each_member(self) -> "ValidationLog.State":
-            each = self.bests, self.bests_at, self.marks, self.marks_at
-            if len({*map(len, each), len(self.mark_rows or self.marks)}) != 1:
+        def _check_members(self) -> "ValidationLog.State":
+            lists = [self.bests, self.bests_at, self.marks, self.marks_at]
+            if self.mark_rows:
+                lists.append(self.mark_rows)
+            if len({len(values) for values in lists}) != 1:
                 raise ValueError("bests, bests_at, marks, marks_at: expected one of each member")
             return self
 
@@ -90,13 +95,15 @@ class ValidationLog(MetricsLog, Cooling):
         self,
         clock: Clock,
         chunks_per_row: int = 1,
-        validate: Callable[[], Any] | None = None,
-        stopping: Any = None,
+        validate: Callable[[], float | np.ndarray] | None = None,
+        stopping: EarlyStopping | ValidationStopping | None = None,
         from_start: bool = False,
         weights: np.ndarray | None = None,
     ):
         super().__init__(clock, chunks_per_row)
-        self.validate, self.stopping, self.from_start = validate, stopping, from_start
+        self.validate = validate
+        self.stopping = stopping
+        self.from_start = from_start
         self.weights = weights
         # One a member: the last loss, the lowest and its update; the loss that must be fallen
         # below, since which update, and the losses of its rows.
@@ -137,30 +144,34 @@ class ValidationLog(MetricsLog, Cooling):
 
     def validated(self) -> dict[str, float]:
         """Compute the validation losses; return their columns of a row."""
-        found = np.atleast_1d(self.validate() if self.validate else math.nan).astype(float)
-        if found.ndim > 1:
-            self._row_losses, found = found, np.average(found, axis=1, weights=self.weights)
-        self.losses = found.tolist()
+        losses = np.atleast_1d(self.validate() if self.validate else math.nan).astype(float)
+        if losses.ndim > 1:
+            self._row_losses = losses
+            losses = np.average(losses, axis=1, weights=self.weights)
+        self.losses = losses.tolist()
         return self._columns(self.validation, self.losses)
 
-    def _columns(self, loss: float, losses: list[float]) -> dict[str, float]:
-        several = losses if len(losses) > 1 else ()
-        return {
-            self.column: loss,
-            **{f"{self.column}_{r}": one for r, one in enumerate(several, start=1)},
-        }
+    def _columns(self, mean: float, losses: list[float]) -> dict[str, float]:
+        columns = {self.column: mean}
+        if len(losses) > 1:
+            for r, loss in enumerate(losses, start=1):
+                columns[f"{self.column}_{r}"] = loss
+        return columns
 
     def compare(self) -> None:
         """Keep the best weights of members; cool down when the patience with all has ended."""
         count = len(self.losses)
         if not self.bests:
-            self.bests, self.bests_at = [math.inf] * count, [0] * count
-            self.marks, self.marks_at = [math.inf] * count, [0] * count
+            self.bests = [math.inf] * count
+            self.bests_at = [0] * count
+            self.marks = [math.inf] * count
+            self.marks_at = [0] * count
         better = [r for r in range(count) if self.losses[r] < self.bests[r]]
         if better:
-            self._keep(better)
+            self._keep_weights(better)
         for r in better:
-            self.bests[r], self.bests_at[r] = self.losses[r], self.reached
+            self.bests[r] = self.losses[r]
+            self.bests_at[r] = self.reached
         if self.stopped_at is not None:
             self.end_when_cool()
         elif self.stopping:
@@ -171,10 +182,14 @@ class ValidationLog(MetricsLog, Cooling):
                 self._stop()
 
     def _mark(self, r: int, loss: float) -> None:
+        """Restart the patience with a member, or half of it if the fall may be noise."""
         error = self._error(self._row_losses[r] - self.mark_rows[r]) if self.mark_rows else 0.0
-        waited = 0 if self.marks[r] - loss > error else self.reached - self.marks_at[r]
-        self.marks[r], self.marks_at[r] = loss, self.reached - waited // 2
-        self.mark_rows = self.mark_rows or list(self._row_losses)
+        is_clear = self.marks[r] - loss > error
+        waited = 0 if is_clear else self.reached - self.marks_at[r]
+        self.marks[r] = loss
+        self.marks_at[r] = self.reached - waited // 2
+        if not self.mark_rows:
+            self.mark_rows = list(self._row_losses)
         if self.mark_rows:
             self.mark_rows[r] = self._row_losses[r]
 
@@ -184,6 +199,7 @@ class ValidationLog(MetricsLog, Cooling):
         return float(np.linalg.norm(v * (values - np.average(values, weights=v))) / v.sum())
 
     def _stop(self) -> None:
+        """Cool down from the best weights, or end the training where its rate cannot fall."""
         model = self.model
         if not (model.cooled and self.best_weights):
             model.stop_training = True
@@ -195,30 +211,32 @@ class ValidationLog(MetricsLog, Cooling):
     def cool_down_after(self, updates: int) -> int:
         return max(round(COOL_DOWN_SHARE * updates), LEAST_COOL_DOWN)
 
-    def _keep(self, members: list[int]) -> None:
-        self.best_weights = self._kept(self.best_weights, self.model.get_weights(), members)
+    def _keep_weights(self, members: list[int]) -> None:
+        weights = self.model.get_weights()
+        self.best_weights = self._merged(self.best_weights, weights, members)
         if self.model.cooled:
             moments = [keras.ops.convert_to_numpy(moment) for moment in self.model.moments]
-            self.best_moments = self._kept(self.best_moments, moments, members)
+            self.best_moments = self._merged(self.best_moments, moments, members)
 
-    def _kept(
-        self, before: list[np.ndarray], now: list[np.ndarray], members: list[int]
+    def _merged(
+        self, kept: list[np.ndarray], present: list[np.ndarray], members: list[int]
     ) -> list[np.ndarray]:
+        """The kept arrays with the present values of some members."""
         if len(self.losses) == 1:
-            return now
+            return present
         # Copies: arrays of a checkpoint cannot be written to.
-        kept = [array.copy() for array in before or now]
-        for array, new in zip(kept, now):
-            array[members] = new[members]
-        return kept
+        merged = [array.copy() for array in kept or present]
+        for array, values in zip(merged, present):
+            array[members] = values[members]
+        return merged
 
     @property
     def kept_of_each(self) -> list[int]:
         """Update of each member's best weights; the last if no loss was finite."""
-        return [
-            at if math.isfinite(best) else self.reached
-            for best, at in zip(self.bests, self.bests_at)
-        ]
+        updates = []
+        for loss, update in zip(self.bests, self.bests_at):
+            updates.append(update if math.isfinite(loss) else self.reached)
+        return updates
 
     @property
     def kept_at(self) -> int:
@@ -232,19 +250,21 @@ class ValidationLog(MetricsLog, Cooling):
         best = float(np.mean(self.bests)) if self.bests else math.inf
         if not math.isfinite(best) or write(best) == write(self.validation):
             return ""
-        each, last = (" of each member", ", the last") if len(self.bests) > 1 else ("", "")
-        return f", best{each} {write(best)}{last} at {self.kept_at:,}"
+        if len(self.bests) > 1:
+            return f", best of each member {write(best)}, the last at {self.kept_at:,}"
+        return f", best {write(best)} at {self.kept_at:,}"
 
-    def write_row(self, columns: Mapping[str, Any]) -> dict[str, Any]:
+    def write_row(self, columns: Mapping[str, float]) -> dict[str, float]:
         """Write one row; one that ends in a divergence has no validation loss."""
         if self.validate and self.column not in columns:
-            lost = [math.nan] * len(self.losses)
-            columns = {**columns, **self._columns(math.nan, lost)}
+            nans = [math.nan] * len(self.losses)
+            columns = {**columns, **self._columns(math.nan, nans)}
         return super().write_row(columns)
 
     def be_patient_again(self) -> None:
         """Restart the patience, for a training that is extended."""
-        self.marks_at, self.stopped_at = [self.reached] * len(self.marks_at), None
+        self.marks_at = [self.reached] * len(self.marks_at)
+        self.stopped_at = None
 
     def take_best(self, model: keras.Model) -> None:
         """Give ``model`` each member's weights of the lowest validation loss."""
@@ -270,8 +290,11 @@ class Plateau(Saved, Cooling):
         stopped_at: Count | None
 
     def __init__(self, patience: int, min_delta: float, cool_down: int, clock: Clock, start: int):
-        self.patience, self.min_delta, self.cool_down = patience, min_delta, cool_down
-        self.clock, self.start = clock, start
+        self.patience = patience
+        self.min_delta = min_delta
+        self.cool_down = cool_down
+        self.clock = clock
+        self.start = start
         self.losses: list[float] = []  # of the chunks of both windows
 
     def cool_down_after(self, updates: int) -> int:
@@ -280,13 +303,14 @@ class Plateau(Saved, Cooling):
     def after(self, logs: Mapping[str, float]) -> None:
         update = self.clock.updates[-1]
         if self.stopped_at is None and update > self.start:
-            chunks = max(2, round(self.patience / self.clock.made))
+            chunks = max(2, round(self.patience / self.clock.chunk_updates))
             self.losses = [*self.losses, logs["loss"]][-2 * chunks :]
             if len(self.losses) == 2 * chunks and self._is_over(chunks):
                 self.cool_from(update)
         self.end_when_cool()
 
     def _is_over(self, chunks: int) -> bool:
+        """Whether the loss falls no more, by both windows of ``chunks`` chunks."""
         before, after = np.split(np.array(self.losses), 2)
         error = math.sqrt((before.var(ddof=1) + after.var(ddof=1)) / chunks)
         fall = max(before.mean() - after.mean(), 0.0)
@@ -294,4 +318,5 @@ class Plateau(Saved, Cooling):
 
     def be_patient_again(self) -> None:
         """Restart the windows, for a training that is extended."""
-        self.losses, self.stopped_at = [], None
+        self.losses = []
+        self.stopped_at = None

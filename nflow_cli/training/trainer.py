@@ -3,18 +3,27 @@
 import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Any
+from typing import TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from nflow_cli.arrays import Tensor
 from nflow_cli.backend.programs import compiled
+from nflow_cli.config.evidence import EvidenceTrain
+from nflow_cli.config.table import TableTrain
+from nflow_cli.config.training import Train
+from nflow_cli.config.vae import VAETrain
 from nflow_cli.training.chunks import Chunks
 from nflow_cli.training.observers import Observer
 
 NEVER = 1e30  # an update that does not come
+
+Schedule: TypeAlias = keras.optimizers.schedules.LearningRateSchedule
+Rate: TypeAlias = float | Schedule  # of learning
+TrainSettings: TypeAlias = Train | EvidenceTrain | TableTrain | VAETrain
 
 
 class ChunkTrainer(keras.Model):
@@ -34,20 +43,20 @@ class ChunkTrainer(keras.Model):
     decay: float | np.ndarray = 0.0  # of the kernels; an array has one for each restart
     xla: bool = True  # without it the loop is TensorFlow's own, which convolves faster
 
-    def objective(self, batch: Any, update: Any) -> dict[str, Any]:
+    def objective(self, batch: Tensor, update: Tensor) -> dict[str, Tensor]:
         """``terms``, in nats, one per restart; ``"loss"`` among them is minimised.
 
         ``batch`` is one item of the chunk, ``update`` the number of updates before.
         """
         raise NotImplementedError
 
-    def prepare(self, train: Any, steps: int) -> None:
+    def prepare(self, train: TrainSettings, steps: int) -> None:
         """Compile with the optimizer and clipping of the settings ``train``."""
         self.clip_norm = train.clip_norm
-        rate = learning_rate(train, steps)
-        self.rate, self.cooled = rate, rate if isinstance(rate, Cooled) else None
+        self.rate = learning_rate(train, steps)
+        self.cooled = self.rate if isinstance(self.rate, Cooled) else None
         self.decay = getattr(train, "weight_decay", 0.0)
-        self.compile(optimizer=keras.optimizers.Adam(rate))
+        self.compile(optimizer=keras.optimizers.Adam(self.rate))
         self.program = self.chunk_program()
         self.optimizer.build(self.trainable_variables)
         self._fresh = [ops.convert_to_numpy(v) for v in self.optimizer.variables]
@@ -75,8 +84,8 @@ class ChunkTrainer(keras.Model):
             for _ in range(len(chunks)):
                 for observer in reversed(observers):
                     observer.before()
-                found = self.program(next(drawn))
-                logs = {name: float(found[name]) for name in sorted(found)}
+                means = self.program(next(drawn))
+                logs = {name: float(means[name]) for name in sorted(means)}
                 for observer in observers:
                     observer.after(logs)
                 if self.stop_training:
@@ -84,20 +93,24 @@ class ChunkTrainer(keras.Model):
         for observer in observers:
             observer.end()
 
-    def chunk_program(self) -> Callable[[Any], dict[str, Any]]:
+    def chunk_program(self) -> Callable[[tuple[Tensor, Tensor]], dict[str, Tensor]]:
+        """:meth:`train_step`, compiled."""
         return compiled(self.train_step, self.xla)
 
-    def train_step(self, data: Any) -> dict[str, Any]:
+    def train_step(self, data: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         """Run ``count`` updates on ``data = (chunk, (count,))``.
 
         Returns:
             Means of the terms over the chunk and norm of the last gradient, of the restart with the
             lowest mean loss; and the learning rate.
         """
-        chunk, count = data[0], data[1][0]
+        chunk, counts = data
+        count = counts[0]
         variables = self.trainable_variables
 
-        def update(i: Any, sums: dict[str, Any], norms: Any) -> tuple[Any, dict[str, Any], Any]:
+        def update(
+            i: Tensor, sums: dict[str, Tensor], norms: Tensor
+        ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
             batch = keras.tree.map_structure(lambda array: array[i], chunk)
             terms, gradients = self.differentiate(batch)
             if self.clip_norm is None:  # only the last norm is logged
@@ -120,14 +133,14 @@ class ChunkTrainer(keras.Model):
         logs = best_restart({**means, "gradient_norm": norms})
         return {**logs, "learning_rate": self.optimizer.learning_rate}
 
-    def differentiate(self, batch: Any) -> tuple[dict[str, Any], list[Any]]:
+    def differentiate(self, batch: Tensor) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Terms of the next update and the gradients of its loss."""
         with tf.GradientTape() as tape:
             terms = self.objective(batch, self.optimizer.iterations)
         # Summed over restarts by the tape: what one depends on, no other does.
         return terms, tape.gradient(terms["loss"], [v.value for v in self.trainable_variables])
 
-    def cause(self, weights: list[Any]) -> str:
+    def cause(self, weights: list[Tensor]) -> str:
         """Cause of a divergence, if known, that was not yet at ``weights``; these are assigned."""
         return ""
 
@@ -141,50 +154,57 @@ class ChunkTrainer(keras.Model):
         rate = self.optimizer.learning_rate
         for weight in self.trainable_variables:
             if "kernel" in weight.name:
-                behind = (1,) * (len(weight.shape) - len(self.restarts))
-                decay = np.float32(self.decay).reshape(np.shape(self.decay) + behind)
+                ones = (1,) * (len(weight.shape) - len(self.restarts))
+                decay = np.float32(self.decay).reshape(np.shape(self.decay) + ones)
                 weight.assign(weight - weight * decay * rate)
 
     @property
-    def state_variables(self) -> list[Any]:
+    def state_variables(self) -> list[Tensor]:
         """Weights, then the optimizer's variables."""
         return [*self.weights, *self.optimizer.variables]
 
     @property
-    def moments(self) -> list[Any]:
+    def moments(self) -> list[Tensor]:
         """Adam's moments: of each weight the first, then the second."""
         return self.optimizer.variables[1:]
 
-    def go_back(self, weights: list[Any], moments: list[Any], updates: Any) -> None:
+    def go_back(
+        self, weights: list[np.ndarray], moments: list[np.ndarray], updates: np.ndarray
+    ) -> None:
         """Restore weights, and Adam's moments of ``updates`` updates, each restart's own.
 
         The count of updates stays: moments are scaled to be as large, corrected by it, as then.
         """
-        made, then = int(self.optimizer.iterations), np.maximum(updates, 1).astype(float)
+        count = int(self.optimizer.iterations)
+        counts_then = np.maximum(updates, 1).astype(float)
         self.set_weights(weights)
         for i, (variable, value) in enumerate(zip(self.moments, moments)):
             decay = self.optimizer.beta_2 if i % 2 else self.optimizer.beta_1
-            scale = ((1 - decay**made) / (1 - decay**then)).astype(value.dtype)
-            behind = (1,) * (value.ndim - len(self.restarts))
-            variable.assign(value * scale.reshape(self.restarts + behind))
+            scale = ((1 - decay**count) / (1 - decay**counts_then)).astype(value.dtype)
+            ones = (1,) * (value.ndim - len(self.restarts))
+            variable.assign(value * scale.reshape(self.restarts + ones))
 
-    def norms(self, gradients: list[Any]) -> Any:
-        total = ops.zeros(self.restarts)
+    def norms(self, gradients: list[Tensor]) -> Tensor:
+        """Norm of the gradient of each restart."""
+        squares = ops.zeros(self.restarts)
         for gradient in gradients:
-            others = range(len(self.restarts), len(gradient.shape))
-            total = total + ops.sum(gradient * gradient, axis=list(others))
-        return ops.sqrt(total)
+            axes = list(range(len(self.restarts), len(gradient.shape)))
+            squares = squares + ops.sum(gradient * gradient, axis=axes)
+        return ops.sqrt(squares)
 
-    def clipped(self, gradients: list[Any], norms: Any) -> list[Any]:
+    def clipped(self, gradients: list[Tensor], norms: Tensor) -> list[Tensor]:
         """Gradient clipping: each restart's norm is at most ``clip_norm``."""
         if self.clip_norm is None:
             return gradients
         scale = self.clip_norm / ops.maximum(norms, self.clip_norm)
-        behind = [len(g.shape) - len(self.restarts) for g in gradients]
-        return [g * ops.reshape(scale, self.restarts + (1,) * n) for g, n in zip(gradients, behind)]
+        clipped = []
+        for gradient in gradients:
+            ones = (1,) * (len(gradient.shape) - len(self.restarts))
+            clipped.append(gradient * ops.reshape(scale, self.restarts + ones))
+        return clipped
 
 
-def best_restart(logs: dict[str, Any]) -> dict[str, Any]:
+def best_restart(logs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Logs of the finite restart with the lowest loss."""
     finite = ops.isfinite(logs["loss"]) & ops.isfinite(logs["gradient_norm"])
     best = ops.argmin(ops.where(finite, logs["loss"], math.inf))
@@ -194,21 +214,21 @@ def best_restart(logs: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_gradient(
-    function: Callable[..., Any], xla: bool | None = True
-) -> Callable[..., tuple[Any, Any]]:
+    function: Callable[..., Tensor], xla: bool | None = True
+) -> Callable[..., tuple[Tensor, Tensor]]:
     """Function of points ``(n, D)``: values ``(n,)`` and gradients ``(n, D)``.
 
     By :func:`compiled`, or operation by operation where ``xla`` is ``None``. Further arguments are
     those of ``function``.
     """
 
-    def both(points: Any, *others: Any) -> tuple[Any, Any]:
+    def values_and_gradients(points: Tensor, *arguments: Tensor) -> tuple[Tensor, Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(points)
-            values = function(points, *others)
+            values = function(points, *arguments)
         return values, tape.gradient(values, points)
 
-    return both if xla is None else compiled(both, xla)
+    return values_and_gradients if xla is None else compiled(values_and_gradients, xla)
 
 
 class RuntimeConstant:
@@ -224,25 +244,26 @@ class RuntimeConstant:
         self._variable.assign(value)
 
     @property
-    def value(self) -> Any:
+    def value(self) -> Tensor:
         """As a tensor, float32."""
         return self._variable.value
 
 
-class Cosine(keras.optimizers.schedules.LearningRateSchedule):
+class Cosine(Schedule):
     """Cosine decay to 0: ``rate (1 + cos(π t/T)) / 2`` at update ``t`` of ``T``."""
 
     def __init__(self, rate: float, steps: int):
         super().__init__()
-        self.rate, self.step = rate, RuntimeConstant(_angle(steps))
+        self.rate = rate
+        self.angle = RuntimeConstant(_angle(steps))  # of an update
 
-    def __call__(self, step: Any) -> Any:
-        angle = ops.minimum(ops.cast(step, "float32") * self.step.value, math.pi)
+    def __call__(self, step: Tensor) -> Tensor:
+        angle = ops.minimum(ops.cast(step, "float32") * self.angle.value, math.pi)
         return self.rate * (0.5 * (1.0 + ops.cos(angle)))
 
     def lengthen(self, steps: int) -> None:
         """Set the number of updates T."""
-        self.step.assign(_angle(steps))
+        self.angle.assign(_angle(steps))
 
 
 def _angle(steps: int) -> float:
@@ -250,23 +271,25 @@ def _angle(steps: int) -> float:
     return float(np.float32(math.pi) * (np.float32(1) / np.float32(steps)))
 
 
-class Cooled(keras.optimizers.schedules.LearningRateSchedule):
+class Cooled(Schedule):
     """Learning rate, or schedule, that falls to 0 by a cosine after :meth:`cool`.
 
     Weights are noisy at a high rate: a training that just stops is worse.
     """
 
-    def __init__(self, rate: Any, steps: int):
+    def __init__(self, rate: Rate, steps: int):
         super().__init__()
-        self.rate, self.steps = rate, steps
-        self.start, self.length = RuntimeConstant(NEVER), RuntimeConstant(1)
+        self.rate = rate
+        self.steps = steps
+        self.start = RuntimeConstant(NEVER)
+        self.length = RuntimeConstant(1)
 
-    def __call__(self, step: Any) -> Any:
+    def __call__(self, step: Tensor) -> Tensor:
         step = ops.cast(step, "float32")
-        begun = ops.minimum(step, self.start.value)
-        rate: Any = self.rate(begun) if callable(self.rate) else self.rate
-        part = ops.clip((step - begun) / self.length.value, 0.0, 1.0)
-        return rate * 0.5 * (1.0 + ops.cos(math.pi * part))
+        last_hot = ops.minimum(step, self.start.value)
+        rate: Tensor = self.rate(last_hot) if callable(self.rate) else self.rate
+        cooled = ops.clip((step - last_hot) / self.length.value, 0.0, 1.0)
+        return rate * 0.5 * (1.0 + ops.cos(math.pi * cooled))
 
     def cool(self, update: int | None, length: int) -> None:
         """Let the rate fall from that of ``update`` on, in ``length`` updates or those that are
@@ -276,15 +299,17 @@ class Cooled(keras.optimizers.schedules.LearningRateSchedule):
         self.length.assign(max(min(length, self.steps - (update or 0)), 1))
 
 
-def learning_rate(train: Any, steps: int) -> Any:
+def learning_rate(train: TrainSettings, steps: int) -> Rate:
     """Learning rate of the settings ``train``: a number, or a schedule."""
-    rate, stopping = train.learning_rate, getattr(train, "early_stopping", None)
+    rate = train.learning_rate
     if train.schedule == "cosine":
         rate = Cosine(rate, steps)
-    return Cooled(rate, steps) if getattr(stopping, "cools", False) else rate
+    if getattr(train.early_stopping, "cools", False):
+        rate = Cooled(rate, steps)
+    return rate
 
 
-def inverse_temperature(update: Any, anneal_updates: int, start: float) -> Any:
+def inverse_temperature(update: Tensor, anneal_updates: int, start: float) -> Tensor:
     """``β_t``, linear from ``start`` to 1 over ``anneal_updates`` updates.
 
     The annealed objective has ``β_t log p`` in place of ``log p``; in the paper

@@ -285,7 +285,7 @@ class Weights:
 def watch(bounds, betas=None, patience=2, min_delta=0.0):
     """Feed validation bounds, one an epoch; return the epoch it stopped at, and that restored."""
     rows, left = [], iter(bounds)
-    clock = SimpleNamespace(updates=[0], seconds=[], made=1)
+    clock = SimpleNamespace(updates=[0], seconds=[], chunk_updates=1)
     stopping = SimpleNamespace(patience=patience, min_delta=min_delta)
     log = images_fit.EpochLog(clock, 1, lambda: next(left), stopping)
     model = Weights()
@@ -328,7 +328,7 @@ def test_early_stopping_counts_epochs_without_a_better_bound():
 
 
 def test_the_row_of_a_divergence_has_the_columns_of_the_others():
-    rows, clock = [], SimpleNamespace(updates=[0, 1], seconds=[1.0], made=1)
+    rows, clock = [], SimpleNamespace(updates=[0, 1], seconds=[1.0], chunk_updates=1)
     stopping = SimpleNamespace(patience=1, min_delta=0.0)
     log = images_fit.EpochLog(clock, 1, lambda: 5.0, stopping)
     log.add_row = rows.append

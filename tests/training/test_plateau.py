@@ -17,7 +17,7 @@ class Follower:
     """A training that only has losses: feeds them, and knows what the rate is told."""
 
     def __init__(self, **words):
-        self.clock, self.cooled_from = SimpleNamespace(updates=[0], made=MADE), None
+        self.clock, self.cooled_from = SimpleNamespace(updates=[0], chunk_updates=MADE), None
         self.plateau = Plateau(clock=self.clock, **WORDS | words)
         cooled = SimpleNamespace(cool=lambda update, length: setattr(self, "cooled_from", update))
         self.model = SimpleNamespace(stop_training=False, cooled=cooled)

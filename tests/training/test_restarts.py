@@ -125,9 +125,9 @@ def side_by_side():
     settings = preset(seed=4, restarts=4, halving=False)
     with session(MetricsLog(Clock()), 100) as opened:
         restarts = Restarts(built(settings), settings)
-        restarts.fit(40, opened)
-        early = restarts.judge()
-        restarts.fit(100, opened)
+        restarts.fit_until(40, opened)
+        early = restarts.evaluate()
+        restarts.fit_until(100, opened)
         return weights_of(restarts.trainer.flow), early
 
 
@@ -172,7 +172,7 @@ def test_without_halving_the_best_of_all_is_kept():
 
 def test_restarts_are_judged_by_their_kl_at_common_samples():
     settings = preset(restarts=2)
-    kls = Restarts(built(settings), settings).judge()
+    kls = Restarts(built(settings), settings).evaluate()
     for seed in (0, 1):
         scores = judge(FlowStack(FLOW["pattern"], FLOW["k"], seed=seed), U1(), n=50_000)
         # Both are means over 50,000 samples, of different streams.

@@ -199,12 +199,12 @@ def test_the_best_restart_is_the_finite_one_with_the_lowest_loss(losses, norms, 
 
 def logged(chunks, more=None):
     """Feed ``(updates, seconds, terms)`` to a log, one chunk each; return the row it writes."""
-    rows, clock = [], SimpleNamespace(updates=[10], seconds=[], made=0)
+    rows, clock = [], SimpleNamespace(updates=[10], seconds=[], chunk_updates=0)
     log = logger(rows, clock, len(chunks) + (more is not None))
     for made, seconds, terms in chunks:
         clock.updates.append(clock.updates[-1] + made)
         clock.seconds.append(seconds)
-        clock.made = made
+        clock.chunk_updates = made
         log.after(terms)
     if more is not None:
         log.write_row(more)
@@ -213,7 +213,7 @@ def logged(chunks, more=None):
 
 
 def test_the_row_of_a_divergence_is_logged():
-    rows, clock = [], SimpleNamespace(updates=[0, 4], seconds=[1.0], made=4)
+    rows, clock = [], SimpleNamespace(updates=[0, 4], seconds=[1.0], chunk_updates=4)
     logs = {"loss": math.inf, "learning_rate": 0.1, "gradient_norm": 1.0}
     logger(rows, clock, 2).after(logs)
     assert rows[0]["update"] == 4
@@ -230,7 +230,7 @@ def speed_of(monkeypatch, times, updates, begins=(0,)):
         clock.before()
         before, clock.model.optimizer.iterations = clock.model.optimizer.iterations, update
         clock.after({})
-        assert clock.made == update - before
+        assert clock.chunk_updates == update - before
     assert clock.steps == updates[-1]
     return tuple(clock.speed())
 

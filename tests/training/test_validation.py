@@ -162,7 +162,7 @@ class Model:
 
 
 def log_of(patience=None):
-    clock = SimpleNamespace(updates=[0], seconds=[0.0], made=1)
+    clock = SimpleNamespace(updates=[0], seconds=[0.0], chunk_updates=1)
     stopping = patience and SimpleNamespace(patience=patience, min_delta=0.0)
     log = ValidationLog(
         clock, validate=lambda: np.array(LOSSES[log.model.update]), stopping=stopping

@@ -79,7 +79,7 @@ def train(
         observers=_stopping(config, clock),
         parts=[restarts],
     ) as session:
-        restarts.train(session)
+        restarts.search(session)
     record = RestartsRecord(**restarts.record())
     return {"steps": clock.steps, **clock.speed()._asdict(), "restarts": record}
 
