@@ -23,8 +23,7 @@ FLOWS = {
     "permutation": "nflow_cli.flows.permutation:Permutation",
 }
 
-# Names of flows elsewhere.
-USUAL_NAMES = {
+NAMES_ELSEWHERE = {  # of flows
     "realnvp": "affine-coupling",
     "real-nvp": "affine-coupling",
     "nice": "affine-coupling",
@@ -115,18 +114,19 @@ NATURAL_TARGETS = {"planar": "multimodal", "radial": "gaussian-from-uniform"}
 
 def flow_hint(name: str) -> str:
     """Hint for an unknown flow: its name here, or the :func:`nearest` one."""
-    usual = USUAL_NAMES.get(name.casefold())
-    return f" ({name} is {usual!r} here)" if usual else nearest(name, list(FLOWS))
+    flow = NAMES_ELSEWHERE.get(name.casefold())
+    return f" ({name} is {flow!r} here)" if flow else nearest(name, list(FLOWS))
 
 
 def subject_hint(name: str, known: list[str]) -> str:
     """Hint for an unknown target, density or point set: the command that it is of, or the
     :func:`nearest` one.
     """
-    places = {"fit-2d --target": TARGETS, "infer": DENSITIES, "fit": POINT_SETS}
-    of = (command for command, names in places.items() if name in {*names} - {*WITH_PARAMETERS})
-    command = next(of, None)
-    return nearest(name, known) if command is None else f" (see `nflow {command} {name}`)"
+    subjects = {"fit-2d --target": TARGETS, "infer": DENSITIES, "fit": POINT_SETS}
+    for command, names in subjects.items():
+        if name in names and name not in WITH_PARAMETERS:
+            return f" (see `nflow {command} {name}`)"
+    return nearest(name, known)
 
 
 def resolve(place: str) -> Any:
@@ -142,6 +142,6 @@ def make(places: Mapping[str, str], spec: Any) -> Any:
 
 def nearest(name: str, known: list[str]) -> str:
     """`` (did you mean 'x'?)`` for the known name nearest to ``name``, or ""."""
-    names = {other.casefold(): other for other in known}
-    close = difflib.get_close_matches(str(name).casefold(), names, n=1, cutoff=0.6)
-    return f" (did you mean {names[close[0]]!r}?)" if close else ""
+    names_by_folded = {known_name.casefold(): known_name for known_name in known}
+    matches = difflib.get_close_matches(str(name).casefold(), names_by_folded, n=1, cutoff=0.6)
+    return f" (did you mean {names_by_folded[matches[0]]!r}?)" if matches else ""

@@ -55,11 +55,11 @@ class _Group(click.Group):
     An error is one of the user or of the system.
     """
 
-    def list_commands(self, _: Any) -> list[str]:
+    def list_commands(self, _: click.Context) -> list[str]:
         """Names of the commands."""
         return sorted(COMMANDS)
 
-    def get_command(self, context: Any, name: str) -> Any:
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """Command of a name, if there is one."""
         if name not in COMMANDS and not context.resilient_parsing:
             context.fail(f"No such command {name!r}{nearest(name, [*COMMANDS])}.")

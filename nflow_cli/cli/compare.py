@@ -1,9 +1,11 @@
 """``nflow compare``: runs side by side, in a table and in pictures."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +23,9 @@ from nflow_cli.errors import NflowError
 from nflow_cli.runs.json_text import json_text
 from nflow_cli.terminal import output as terminal_output
 from nflow_cli.text import printable
+
+if TYPE_CHECKING:  # which load schemas and NumPy
+    from nflow_cli.sweeps.compare import Difference, Group
 
 
 @click.command(cls=Command)
@@ -73,7 +78,7 @@ def present(
     paths: Sequence[str],
     as_json: bool = False,
     output: str | None = None,
-    sweep: Any = None,
+    sweep: Path | None = None,
     saving: Mapping[str, Any] = MappingProxyType({"format": "png"}),
 ) -> None:
     """Print the table of runs; draw their pictures, and print the paths on stderr.
@@ -99,19 +104,25 @@ def present(
             f"{count} {printable(status):.20}" for status, count in unfinished.items()
         )
         terminal_output.tell(f"unfinished runs left out: {counts}")
-    tables, factor = tables_of(results), bayes_factor(results)
+    tables = tables_of(results)
+    factor = bayes_factor(results)
     if as_json:
-        groups = [r for groups in tables for r in _records(groups, differences(groups))]
-        more = {} if factor is None else {"log_bayes_factor": factor._asdict()}
-        click.echo(json_text({"groups": groups, **more}))
+        records: list[dict[str, Any]] = []
+        for groups in tables:
+            records += _records(groups, differences(groups))
+        comparison: dict[str, Any] = {"groups": records}
+        if factor is not None:
+            comparison["log_bayes_factor"] = factor._asdict()
+        click.echo(json_text(comparison))
     else:
-        click.echo("\n\n".join(terminal_output.table(*scores_table(g), keys=3) for g in tables))
+        texts = [terminal_output.table(*scores_table(groups), keys=3) for groups in tables]
+        click.echo("\n\n".join(texts))
         if factor is not None:
             click.echo(f"\n{factor}")
     for word, (name, reason) in examples(results).items():
         terminal_output.tell(f"[{word}] such as {name}: {reason}")
-    shared = (overlap(g.seeds, g.restarts) for groups in tables for g in groups)
-    for note in [*dict.fromkeys(filter(None, shared)), *_notes_of_measures(tables)]:
+    overlaps = [overlap(group.seeds, group.restarts) for groups in tables for group in groups]
+    for note in [*dict.fromkeys(filter(None, overlaps)), *_notes_of_measures(tables)]:
         terminal_output.tell(note)
     if output is None and sweep is None:
         terminal_output.tell("no pictures drawn; --output DIR draws them there")
@@ -120,55 +131,71 @@ def present(
         click.echo(printable(path), err=True)
 
 
-def _notes_of_measures(tables: Iterable[Sequence[Any]]) -> list[str]:
+def _notes_of_measures(tables: Iterable[Sequence["Group"]]) -> list[str]:
+    """Note on each data set whose groups have log-likelihoods of different measures."""
     measures: dict[str, set[str]] = {}
-    for group in (group for groups in tables for group in groups):
-        if measure := group.best.facts.get("measure"):
-            measures.setdefault(group.identity[0], set()).add(measure)
+    for group in itertools.chain(*tables):
+        measure = group.best.facts.get("measure")
+        if measure:
+            measures.setdefault(group.identity.subject, set()).add(measure)
     return [
-        f"{printable(name)}: log-likelihoods of different `measure` are not comparable: kinds, "
+        f"{printable(subject)}: log-likelihoods of different `measure` are not comparable: kinds, "
         "steps or atoms of columns differ"
-        for name, found in measures.items()
-        if len(found) > 1
+        for subject, values in measures.items()
+        if len(values) > 1
     ]
 
 
-def _records(groups: Sequence[Any], differences: Sequence[Any]) -> Iterator[dict[str, Any]]:
+def _records(
+    groups: Sequence["Group"], differences: Sequence["Difference | None"]
+) -> Iterator[dict[str, Any]]:
+    """Group as JSON has it, with its scores over seeds."""
     for group, difference in zip(groups, differences):
-        subject, flow, k = group.identity
         measures = group.best.report.MEASURES
-        yield {
-            group.best.config.subject_key: subject,
-            "flow": flow,
-            "k": k,
+        record = {
+            group.best.config.subject_key: group.identity.subject,
+            "flow": group.identity.flow,
+            "k": group.identity.k,
             "settings": dict(group.settings),
             "seeds": group.seeds,
             "runs": [str(result.path) for result in group.results],  # the best first
-            "scores": {m.key: _score(group, m.key) for m in measures if group.spread(m.key)},
-            **({"difference_to_the_best": difference._asdict()} if difference else {}),
-            "warnings": {m.key: word for m in measures if (word := group.words(m.key))},
         }
+        scores = {measure.key: _score(group, measure.key) for measure in measures}
+        record["scores"] = {key: score for key, score in scores.items() if score}
+        if difference:
+            record["difference_to_the_best"] = difference._asdict()
+        labels = {measure.key: group.words(measure.key) for measure in measures}
+        record["warnings"] = {key: label for key, label in labels.items() if label}
+        yield record
 
 
-def _score(group: Any, key: str) -> dict[str, float]:
-    spread, error = group.spread(key), group.error(key)
-    values = {"median": spread.median, "min": spread.low, "max": spread.high}
-    return values if error is None else {**values, "standard_error": error}
+def _score(group: "Group", key: str) -> dict[str, float]:
+    """Median, minimum and maximum of a score over seeds, and its error; empty if unknown."""
+    spread = group.spread(key)
+    if spread is None:
+        return {}
+    score = {"median": spread.median, "min": spread.low, "max": spread.high}
+    error = group.error(key)
+    if error is not None:
+        score["standard_error"] = error
+    return score
 
 
 def _draw(
-    tables: Sequence[Any], sweep: Any, output: str | None, saving: Mapping[str, Any]
+    tables: Sequence[Sequence["Group"]],
+    sweep: Path | None,
+    output: str | None,
+    saving: Mapping[str, Any],
 ) -> Iterator[Path]:
+    """Paths of the pictures, each once it is written."""
     from nflow_cli.cli.compare_pictures import pictures_of
     from nflow_cli.plotting.style import save_figure
     from nflow_cli.runs.directory import PLOTS, RunDirectory
 
     for name, picture in pictures_of(tables).items():
-
-        def save(file: Any, picture: Any = picture) -> None:
-            save_figure(picture, file, **saving)
-
-        if output is None:
-            yield RunDirectory(sweep).write(f"{PLOTS}/{name}.{saving['format']}", save)
-        else:
-            yield RunDirectory.at(output).write(f"{name}.{saving['format']}", save)
+        file_name = f"{name}.{saving['format']}"
+        save = partial(save_figure, picture, **saving)
+        if output is not None:
+            yield RunDirectory.at(output).write(file_name, save)
+        elif sweep is not None:
+            yield RunDirectory(sweep).write(f"{PLOTS}/{file_name}", save)

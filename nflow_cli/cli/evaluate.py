@@ -1,8 +1,9 @@
 """``nflow evaluate``: score a trained run by fresh samples or by other data."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,6 +26,10 @@ from nflow_cli.cli.pool import expect_parts, judged_parts, pool_options
 from nflow_cli.evaluation.warnings import records
 from nflow_cli.runs.json_text import json_text
 from nflow_cli.text import printable
+
+if TYPE_CHECKING:  # which load schemas
+    from nflow_cli.experiments.run import Run
+    from nflow_cli.experiments.summary import Judgement
 
 
 @click.command(cls=Command)
@@ -90,20 +95,23 @@ def evaluate(
 
     run = Run.open(run_dir)
     config = run.config
-    many = data is not None and config.command == "fit" and are_parts(data)
-    expect_parts(many, scheduler, workers, explain=explain)
-    _expect_suited(config, data, output, many, latent, explain, samples, seed)
+    is_of_parts = data is not None and config.command == "fit" and are_parts(data)
+    expect_parts(is_of_parts, scheduler, workers, explain=explain)
+    _expect_suited(config, data, output, is_of_parts, latent, explain, samples, seed)
     run.expect_trained()
-    if output and not many:
+    if output and not is_of_parts:
         expect_replaceable("-o", [output], run, [data])
-    said = {"run": run_dir, "data": data, **({"output": output} if output else {})}
-    judged_by: Any = None if many else _judged_by(run, data, density, machine)
+    paths = {"run": run_dir, "data": data}
+    if output:
+        paths["output"] = output
+    judged_by: Any = None if is_of_parts else _judged_by(run, data, density, machine)
     if config.is_of_flows:
         start_tensorflow(machine)
     scoring: Any = part(config, "scoring")
-    if many and data and output:
-        to = data, output, {"latent": latent}, partial(scoring.judge_scores, config)
-        judgement = judged_parts(run, *to, machine, scheduler, workers)
+    if is_of_parts and data and output:
+        question = {"latent": latent}
+        judge = partial(scoring.judge_scores, config)
+        judgement = judged_parts(run, data, output, question, judge, machine, scheduler, workers)
     elif output is None:
         judgement = scoring.evaluate(run, judged_by, samples, config.seed if seed is None else seed)
     else:
@@ -111,13 +119,17 @@ def evaluate(
         from nflow_cli.experiments.table.tables import write_beside
 
         trained = run.trained
-        asked = answer(trained, judged_by) if explain else scoring.score(trained, judged_by, latent)
-        write_beside(judged_by, Path(output), asked.columns)
-        judgement = asked.judgement
-    print_scores(judgement, said, as_json)
+        if explain:
+            scored = answer(trained, judged_by)
+        else:
+            scored = scoring.score(trained, judged_by, latent)
+        write_beside(judged_by, Path(output), scored.columns)
+        judgement = scored.judgement
+    print_scores(judgement, paths, as_json)
 
 
-def _judged_by(run: Any, data: str | None, density: str | None, machine: Machine) -> Any:
+def _judged_by(run: "Run", data: str | None, density: str | None, machine: Machine) -> Any:
+    """Data by which a run is scored: those of ``--data`` or ``--density``, or its own."""
     from nflow_cli.experiments.run import part
 
     if data is not None:
@@ -130,7 +142,9 @@ def _judged_by(run: Any, data: str | None, density: str | None, machine: Machine
     return data_of_run(run, density, machine)
 
 
-def print_scores(judgement: Any, said: dict[str, Any], as_json: bool, err: bool = False) -> None:
+def print_scores(
+    judgement: "Judgement", paths: Mapping[str, str | None], as_json: bool, err: bool = False
+) -> None:
     """Print scores as a table, the path of the output last, or as one JSON object; ``err``: on
     stderr.
     """
@@ -138,18 +152,18 @@ def print_scores(judgement: Any, said: dict[str, Any], as_json: bool, err: bool 
 
     if as_json:
         warnings = {"warnings": records(judgement.warnings)}
-        click.echo(json_text({**said, **judgement.scores, **warnings}), err=err)
+        click.echo(json_text({**paths, **judgement.scores, **warnings}), err=err)
         return
     click.echo(laid_out(judgement.rows, judgement.warnings, 14), err=err)
-    if "output" in said and not err:
-        click.echo(printable(said["output"]))
+    if "output" in paths and not err:
+        click.echo(printable(paths["output"]))
 
 
 def _expect_suited(
     config: Any,
     data: str | None,
     output: str | None,
-    many: bool,
+    is_of_parts: bool,
     latent: bool,
     explain: bool,
     samples: int | None,
@@ -158,10 +172,11 @@ def _expect_suited(
     """Refuse options that do not suit each other, or the run."""
     from nflow_cli.experiments.run import part
 
-    span, members = part(config, "report").SAMPLES, config.train.members
+    sample_range = part(config, "report").SAMPLES
+    members = config.train.members
     refuse(
         (
-            span is None and (samples, seed) != (None, None),
+            sample_range is None and (samples, seed) != (None, None),
             "a fit to a table is scored by its rows: expected no --samples, no --seed",
         ),
         (
@@ -177,7 +192,7 @@ def _expect_suited(
             "--explain: expected no --latent: a density of cells has no latents",
         ),
         (latent and not output, "--latent: expected -o FILE, to write them to"),
-        (many and not output, "--data: of many files, expected -o DIR, to write to"),
+        (is_of_parts and not output, "--data: of many files, expected -o DIR, to write to"),
         (output and not data, "-o: expected --data FILE, whose rows are written"),
         (output and config.command != "fit", "-o: expected a run of `nflow fit`"),
         (
@@ -186,9 +201,9 @@ def _expect_suited(
             "which has no one latent",
         ),
     )
-    if output and not many:
+    if output and not is_of_parts:
         Output(".csv", ".parquet").convert(output, None, None)
-    low, high = span or (0, 0)
+    low, high = sample_range or (0, 0)
     if samples is not None and not low <= samples <= high:
         raise click.BadParameter(
             f"{samples} is not in the range {low}<=x<={high} of a {config.command} run",

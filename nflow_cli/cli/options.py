@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
@@ -23,11 +23,25 @@ from nflow_cli.backend.start import (
 from nflow_cli.cli import completion
 from nflow_cli.config import options as config_options
 from nflow_cli.config.keys import LENGTHS
-from nflow_cli.config.options import KeyOption, options_of
+from nflow_cli.config.options import Items, KeyOption, options_of
 from nflow_cli.constants import DPI, RUN
 from nflow_cli.deadline import MAX_MINUTES, Deadline, deadline_in
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import subject_hint
+
+if TYPE_CHECKING:  # which load schemas
+    from nflow_cli.config.presets import Change
+    from nflow_cli.experiments.run import Run
+
+_Command = TypeVar("_Command", bound=Callable[..., Any] | click.Command)
+
+
+class Decorator(Protocol):
+    """Decorator of a command, or of its function."""
+
+    def __call__(self, command: _Command, /) -> _Command:
+        """Command with an option more."""
+        ...
 
 
 class Command(click.Command):
@@ -46,20 +60,24 @@ class Command(click.Command):
 class Number(click.FloatRange):
     """A number in a range; NaN, which passes every range of click, is none."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         """Read a number."""
         number = math.nan
         with suppress(ValueError):
             number = float(value)
         if math.isnan(number):
             self.fail(f"{value!r} is not a number.", param, ctx)
-        return super().convert(value, param, ctx)
+        return super().convert(number, param, ctx)
 
 
 class Whole(click.IntRange):
     """A whole number in a range."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
         """Read a whole number."""
         try:
             number = int(value)
@@ -74,12 +92,12 @@ class Choice(click.Choice):
     def __init__(self, names: Sequence[str]):
         super().__init__(names, case_sensitive=False)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Find a name; of another, the nearest one or the command that it is of is said."""
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
-            hint = subject_hint(value, [*map(str, self.choices)])
+            hint = subject_hint(value, [str(choice) for choice in self.choices])
             self.fail(f"{error.message.removesuffix('.')}{hint}.", param, ctx)
 
 
@@ -90,15 +108,18 @@ class Output(click.Path):
         super().__init__(dir_okay=False, readable=False, allow_dash=allow_dash)
         self.endings = endings
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
         """Refuse another ending, and a folder."""
-        if not value.lower().endswith(self.endings) and not (self.allow_dash and value == "-"):
-            *some, last = self.endings
-            expected = f"{', '.join(some)} or {last}"
+        is_stdout = self.allow_dash and value == "-"
+        if not is_stdout and not value.lower().endswith(self.endings):
+            expected = f"{', '.join(self.endings[:-1])} or {self.endings[-1]}"
             self.fail(f"{value!r}: expected a name that ends in {expected}", param, ctx)
         return super().convert(value, param, ctx)
 
 
+FileId = tuple[int, int]  # of a file, by any of its names
 FILE = click.Path(readable=False)  # unreadable files are reported where they are read
 FOLDER = click.Path(file_okay=False, readable=False)
 TABLE = Output(".csv", ".parquet", allow_dash=True)
@@ -116,7 +137,8 @@ dpi_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-def _items(_: Any, option: click.Parameter, texts: tuple[str, ...]) -> Any:
+def _items(_: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> Items:
+    """Items of a list, read from the texts of its option."""
     try:
         return config_options.items_of(str(option.metavar), texts)
     except ConfigError as error:
@@ -129,41 +151,51 @@ def key_options(command: str) -> list[click.Parameter]:
 
 
 def _option_of(option: KeyOption) -> click.Option:
-    flags, field, form = option.flags, option.field, option.form
-    more: dict[str, Any] = {}
-    if form in config_options.LISTS:
-        more = {"multiple": True, "callback": _items}
-        if form == config_options.PATTERN:
-            more["shell_complete"] = completion.flows
-    elif "enum" in field:
-        more = {"type": Choice(field["enum"])}
-    elif field["type"] == "boolean":
+    flags = option.flags
+    settings: dict[str, Any] = {}
+    if option.form in config_options.LISTS or option.form in config_options.MAPPINGS:
+        settings = {"multiple": True, "callback": _items}
+        if option.form == config_options.PATTERN:
+            settings["shell_complete"] = completion.flows
+    elif "enum" in option.field:
+        settings = {"type": Choice(option.field["enum"])}
+    elif option.field["type"] == "boolean":
         flags = [f"{flag}/--no-{flag.removeprefix('--')}" for flag in flags]
-        more = {"default": None}
-    elif field["type"] in ("integer", "number"):
-        kind = Whole if field["type"] == "integer" else Number
-        low, high, above = map(field.get, ("minimum", "maximum", "exclusiveMinimum"))
-        more = {"type": kind(above if low is None else low, high, min_open=above is not None)}
-    elif config_options.FILE in form:
-        more = {"shell_complete": completion.names_or_files(field.get("examples", ()))}
-    about = {"help": option.about, "show_default": "preset", "metavar": form or None}
-    return click.Option(flags, **about, **more)
+        settings = {"default": None}
+    elif option.field["type"] in ("integer", "number"):
+        settings = {"type": _range_of(option.field)}
+    elif config_options.FILE in option.form:
+        settings = {"shell_complete": completion.names_or_files(option.field.get("examples", ()))}
+    return click.Option(
+        flags, help=option.about, show_default="preset", metavar=option.form or None, **settings
+    )
 
 
-def table_option(text: str, form: str = "FILE") -> Any:
+def _range_of(field: Mapping[str, Any]) -> Whole | Number:
+    """Type of an option whose key has a number of a range."""
+    numbers = Whole if field["type"] == "integer" else Number
+    is_open = "exclusiveMinimum" in field
+    least = field["exclusiveMinimum"] if is_open else field.get("minimum")
+    return numbers(least, field.get("maximum"), min_open=is_open)
+
+
+def table_option(text: str, form: str = "FILE") -> Decorator:
     """Decorator for ``--data``, a table."""
     return click.option("--data", required=True, metavar=form, help=text, type=FILE)
 
 
-def refuse(*rules: tuple[Any, str]) -> None:
+def refuse(*rules: tuple[object, str]) -> None:
     """Usage error with the message of the first condition that holds."""
-    for is_so, words in rules:
-        if is_so:
-            raise click.UsageError(words)
+    for condition, message in rules:
+        if condition:
+            raise click.UsageError(message)
 
 
 def expect_replaceable(
-    option: str, outputs: Iterable[str | Path], run: Any = None, inputs: Iterable[str | None] = ()
+    option: str,
+    outputs: Iterable[str | Path],
+    run: "Run | None" = None,
+    inputs: Iterable[str | None] = (),
 ) -> None:
     """Refuse outputs in place of inputs, of the data of ``run``, or of a file of any run, all of
     which would be lost.
@@ -172,27 +204,29 @@ def expect_replaceable(
     """
     from nflow_cli.experiments.recorded_data import sources_of
 
-    kept: dict[Any, str] = {}
+    kept: dict[FileId | None, str] = {}
     if run is not None:
-        kept |= {_identity(path): f"a file of the run {run.path}" for path in run.path.rglob("*")}
-        kept |= {_identity(path): f"the data of the run {run.path}" for path in sources_of(run)}
-    kept |= {_identity(path): f"the input {path}" for path in inputs if path is not None}
+        kept |= {_file_id(path): f"a file of the run {run.path}" for path in run.path.rglob("*")}
+        kept |= {_file_id(path): f"the data of the run {run.path}" for path in sources_of(run)}
+    kept |= {_file_id(path): f"the input {path}" for path in inputs if path is not None}
     for path in outputs:
-        if (found := _identity(path)) is None or str(path) == "-":
+        file_id = _file_id(path)
+        if file_id is None or str(path) == "-":
             continue
-        if what := kept.get(found) or _run_around(Path(path)):
+        owner = kept.get(file_id) or _run_around(Path(path))
+        if owner:
             raise click.UsageError(
-                f"{option}: expected a path that may be replaced. Received: {path}, {what}"
+                f"{option}: expected a path that may be replaced. Received: {path}, {owner}"
             )
 
 
-def _identity(path: str | Path) -> tuple[int, int] | None:
+def _file_id(path: str | Path) -> FileId | None:
     """Device and number of a file, by any of its names; ``None`` if there is none."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except (OSError, ValueError):
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _run_around(path: Path) -> str | None:
@@ -208,20 +242,16 @@ def _run_around(path: Path) -> str | None:
     return None
 
 
-def written_option(content: str, is_folder: bool = False) -> Any:
+def written_option(content: str, is_folder: bool = False) -> Decorator:
     """Decorator for ``-o``, a table to be written; or a folder of many, which is not checked."""
     text = f"A .csv or .parquet file for {content}; -: CSV on standard output."
-    return click.option(
-        "-o",
-        "--output",
-        required=True,
-        metavar="FILE|DIR" if is_folder else "FILE",
-        help=text + (" Of many files, a folder." if is_folder else ""),
-        type=FILE if is_folder else TABLE,
-    )
+    if not is_folder:
+        return click.option("-o", "--output", required=True, metavar="FILE", help=text, type=TABLE)
+    text += " Of many files, a folder."
+    return click.option("-o", "--output", required=True, metavar="FILE|DIR", help=text, type=FILE)
 
 
-def cells_run(run_dir: str) -> Any:
+def cells_run(run_dir: str) -> "Run":
     """Open a finished run of a density of cells."""
     from nflow_cli.experiments.run import Run
 
@@ -240,14 +270,15 @@ density_option = click.option(
 )
 
 
-def device_name(_: Any, __: Any, value: str | None) -> str | None:
+def device_name(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     """Read ``cpu``, ``gpu`` or ``gpu:N``."""
     if value is not None and value != GPU and not DEVICE.fullmatch(value):
         raise click.BadParameter(f"{value!r}: expected cpu, gpu or gpu:N, such as gpu:1")
     return value
 
 
-def _threads(_: Any, __: Any, value: str | None) -> int | None:
+def _threads(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """Read a number of threads, or ``auto``, which is none."""
     if value is None or value.lower() == "auto":
         return None
     if not (value.isdecimal() and 1 <= int(value) <= MOST_THREADS):
@@ -258,32 +289,37 @@ def _threads(_: Any, __: Any, value: str | None) -> int | None:
 FIRST = "gpu is the first GPU"
 
 
-def named_device(text: str, usual: str | None = None) -> Callable[[Any], Any]:
+def named_device(text: str, default: str | None = None) -> Decorator:
     """Decorator for ``--device``."""
-    form: Any = {"metavar": "cpu|gpu|gpu:N", "default": usual, "callback": device_name}
-    return click.option("--device", help=f"Device to compute on; {text}.", **form)
+    return click.option(
+        "--device",
+        help=f"Device to compute on; {text}.",
+        metavar="cpu|gpu|gpu:N",
+        default=default,
+        callback=device_name,
+    )
 
 
-def threads_option(usual: str) -> Callable[[Any], Any]:
-    """Decorator for ``--threads``."""
-    text = f"CPU threads. Default: auto, {usual}."
+def threads_option(default: str) -> Decorator:
+    """Decorator for ``--threads``; ``default`` says what their number is by."""
+    text = f"CPU threads. Default: auto, {default}."
     return click.option("--threads", metavar="N|auto", callback=_threads, help=text)
 
 
 BY_SIZE = "by the size of the model"  # how many threads
 
 
-def device_option(command: Any) -> Any:
+def device_option(command: Callable[..., None]) -> Callable[..., None]:
     """Add ``--device``; the command receives ``machine``."""
 
     @functools.wraps(command)
-    def with_machine(*args: Any, device: str, threads: int | None = None, **options: Any) -> Any:
-        return command(*args, machine=machine_of(device).of(threads), **options)
+    def with_machine(*args: Any, device: str, threads: int | None = None, **options: Any) -> None:
+        command(*args, machine=machine_of(device).of(threads), **options)
 
     return named_device(f"{FIRST}. Default: {CPU}", CPU)(with_machine)
 
 
-def data_of_run(run: Any, density: str | None, machine: Machine) -> Any:
+def data_of_run(run: "Run", density: str | None, machine: Machine) -> Any:
     """Data of a run, or the function of ``--density``."""
     if density is None:
         return run.data
@@ -295,33 +331,29 @@ def data_of_run(run: Any, density: str | None, machine: Machine) -> Any:
     return subject_again(run.config, density)
 
 
-def preset_option(text: str) -> Any:
+def preset_option(text: str) -> Decorator:
     """Decorator for ``--preset``."""
     complete = completion.presets
     return click.option("--preset", metavar="NAME|FILE", help=text, shell_complete=complete)
 
 
-def output_option(text: str) -> Any:
+def output_option(text: str) -> Decorator:
     """Decorator for ``--output``, a folder."""
     return click.option("--output", metavar="DIR", help=text, type=FOLDER)
 
 
-def assignments_option(text: str) -> Any:
+def assignments_option(text: str) -> Decorator:
     """Decorator for ``--set``."""
     return click.option("--set", "assignments", multiple=True, metavar="KEY.PATH=VALUE", help=text)
 
 
-def run_options(command: Any) -> Any:
+def run_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of all training commands."""
-    for add in (
-        threads_option(BY_SIZE),
-        device_option,
-        output_option("A new or empty folder for the run."),
-        assignments_option("Set a key of the preset."),
-        preset_option("A preset by name, or a YAML file."),
-    ):
-        command = add(command)
-    return command
+    command = threads_option(BY_SIZE)(command)
+    command = device_option(command)
+    command = output_option("A new or empty folder for the run.")(command)
+    command = assignments_option("Set a key of the preset.")(command)
+    return preset_option("A preset by name, or a YAML file.")(command)
 
 
 # The command receives a ``deadline``.
@@ -335,19 +367,19 @@ minutes_option = click.option(
 )
 
 
-def expect_one_length(deadline: Deadline | None, changes: Iterable[Any]) -> None:
+def expect_one_length(deadline: Deadline | None, changes: Iterable["Change"]) -> None:
     """Refuse ``--minutes`` beside changes of the length of a training."""
     for change in changes:
         if deadline is not None and change.path in LENGTHS:
             raise click.UsageError(f"--minutes and {change.source}: expected one of the two")
 
 
-def changes_of(command: str, options: Mapping[str, Any]) -> list[Any]:
+def changes_of(command: str, options: Mapping[str, object]) -> list["Change"]:
     """Preset changes of a command's options."""
     from nflow_cli.config.presets import Change
 
     return [
-        Change(option.flags[0], option.key, value)
+        Change(option.flags[0], option.key, options[name])
         for name, option in options_of(command).items()
-        if (value := options[name]) is not None
+        if options[name] is not None
     ]

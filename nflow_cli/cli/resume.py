@@ -1,7 +1,7 @@
 """``nflow resume``: continue an interrupted run."""
 
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,10 @@ from nflow_cli.cli.options import (
 from nflow_cli.errors import ConfigError, DeviceError, RunDirectoryError
 from nflow_cli.terminal.output import tell
 from nflow_cli.text import printable
+
+if TYPE_CHECKING:  # which load schemas
+    from nflow_cli.config.schema import Config
+    from nflow_cli.experiments.run import Run
 
 
 @click.command(cls=Command)
@@ -75,9 +79,9 @@ def resume(
     machine = _machine(run.record, device, threads)
     data = data_of_run(run, density, machine)
     if extended and not finish:
-        total = "--steps" if steps else "--epochs"
+        option = "--steps" if steps else "--epochs"
         tell(
-            f"{total}: the rest follows the schedule of the new total; a run of that length from "
+            f"{option}: the rest follows the schedule of the new total; a run of that length from "
             "the start ends differently"
         )
     run.config = resolved
@@ -86,11 +90,12 @@ def resume(
 
 
 def _machine(record: dict[str, Any], device: str | None, threads: int | None) -> Machine:
+    """Machine that the options name, by default that of the run."""
     from nflow_cli.runs.directory import MACHINES
 
     before = recorded(record.get(MACHINES))
-    if device not in (None, before.device):
-        return machine_of(device or before.device).of(threads)
+    if device is not None and device != before.device:
+        return machine_of(device).of(threads)
     try:
         machine = machine_of(before.device)
     except DeviceError as error:
@@ -98,23 +103,26 @@ def _machine(record: dict[str, Any], device: str | None, threads: int | None) ->
     return machine.of(threads or before.threads)
 
 
-def _ended(run: Any) -> Any:
+def _ended(run: "Run") -> "Config":
     """Config of the length that the last checkpoint has reached."""
     from nflow_cli.runs.checkpoints import Checkpoints
 
     if run.record.get("status") == "completed":
         return run.config
-    made, saved = 0, Checkpoints(run.directory).load()
+    length = 0
+    checkpoint = Checkpoints(run.directory).load()
     with suppress(KeyError, TypeError, IndexError, ZeroDivisionError):  # of a damaged state
-        if saved is not None:
-            updates, planned = saved.state["Clock"]["updates"][-1], saved.state["steps"]
-            made = -(-updates * run.config.length // planned)  # of a VAE, epochs
-    if not made:
+        if checkpoint is not None:
+            updates = checkpoint.state["Clock"]["updates"][-1]
+            planned = checkpoint.state["steps"]
+            length = -(-updates * run.config.length // planned)  # of a VAE, epochs
+    if not length:
         raise RunDirectoryError(f"{run.path}: expected a checkpoint to end at. Received: none yet")
-    return run.config.of_length(min(made, run.config.length))
+    return run.config.of_length(min(length, run.config.length))
 
 
-def _extended(config: Any, steps: int | None, epochs: int | None) -> Any:
+def _extended(config: "Config", steps: int | None, epochs: int | None) -> "Config":
+    """Config of the length that an option sets, which may not be smaller."""
     totals = {"steps": steps, "epochs": epochs}
     key = config.train.length_key
     total = totals.pop(key)

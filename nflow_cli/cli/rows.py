@@ -88,18 +88,20 @@ def impute(
     expect_replaceable("-o", [output], run, [data])
     names, batches, judgement = answer(run.trained, open_table(data), draws, seed)
     write_table(output, names, batches)
-    said = {"run": run_dir, "data": data, "output": output}
-    print_scores(judgement, said, as_json, err=output == "-")
+    paths = {"run": run_dir, "data": data, "output": output}
+    print_scores(judgement, paths, as_json, err=output == "-")
 
 
-def _names(_: Any, __: Any, text: str | None) -> list[str] | None:
-    names = None if text is None else options.items_of(options.NAMES, [text])
-    if names and len(set(names)) < len(names):
+def _distinct_names(_: click.Context, __: click.Parameter, text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    names = options.LISTS[options.NAMES](text)
+    if len(set(names)) < len(names):
         raise click.BadParameter(f"{text!r}: expected different columns")
     return names
 
 
-def _probabilities(context: Any, option: Any, text: str) -> list[float]:
+def _probabilities(context: click.Context, option: click.Parameter, text: str) -> list[float]:
     return sorted({PROBABILITY.convert(part, option, context) for part in text.split(",")})
 
 
@@ -110,7 +112,7 @@ def _probabilities(context: Any, option: Any, text: str) -> list[float]:
 @click.option(
     "--target",
     metavar=options.NAMES,
-    callback=_names,
+    callback=_distinct_names,
     help="The column, or several, predicted jointly by draws. Default: the only modelled one.",
 )
 @click.option(
@@ -164,12 +166,12 @@ def predict(
 
     if question["by"] and question["coverage"] is None:
         raise click.UsageError("--by: expected --coverage too")
-    many = are_parts(data)
-    expect_parts(many, scheduler, workers, plot=plot)
-    if not many:
+    is_of_parts = are_parts(data)
+    expect_parts(is_of_parts, scheduler, workers, plot=plot)
+    if not is_of_parts:
         TABLE.convert(output, None, None)
     run = cells_run(run_dir)
-    if not many:
+    if not is_of_parts:
         expect_replaceable("-o", [output], run, [data])
     if plot is not None:
         expect_replaceable("--plot", [plot], run, [data])
@@ -177,16 +179,18 @@ def predict(
     from nflow_cli.experiments.table.predict import answer, asked, judged, note_quadrature
     from nflow_cli.experiments.table.tables import write_beside
 
-    said = {"run": run_dir, "data": data, "output": output}
-    trained, begun = run.trained, time.monotonic()
+    trained = run.trained
+    begun = time.monotonic()
     wanted = asked(trained, **question)
-    if many:
-        to = data, output, question, partial(judged, wanted)
-        judgement = judged_parts(run, *to, Machine(), scheduler, workers)
+    if is_of_parts:
+        judge = partial(judged, wanted)
+        judgement = judged_parts(run, data, output, question, judge, Machine(), scheduler, workers)
     else:
         table = open_table(data)
         columns, judgement = answer(trained, table, wanted, None if plot is None else Path(plot))
         write_beside(table, Path(output), columns)
     note_quadrature(trained, wanted, time.monotonic() - begun)
-    facts = {**said, **({"plot": plot} if plot else {})}
-    print_scores(judgement, facts, as_json, err=output == "-")
+    paths = {"run": run_dir, "data": data, "output": output}
+    if plot:
+        paths["plot"] = plot
+    print_scores(judgement, paths, as_json, err=output == "-")

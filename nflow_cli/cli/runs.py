@@ -42,11 +42,11 @@ def check(run_dir: str, machine: Machine, as_json: bool) -> None:
 
     checks = []
     for finding in check_run(run_dir):
-        outcome, name = str(finding.outcome), finding.name
+        outcome = str(finding.outcome)
         detail = " ".join(finding.detail.split())
-        checks.append({"check": name, "outcome": outcome, "detail": detail})
+        checks.append({"check": finding.name, "outcome": outcome, "detail": detail})
         if not as_json:
-            click.echo(hanging(f"{outcome:<10} {name:<14} ", detail))
+            click.echo(hanging(f"{outcome:<10} {finding.name:<14} ", detail))
     failed = sum(check["outcome"] == Outcome.FAIL for check in checks)
     if as_json:
         click.echo(json_text({"run": run_dir, "failed": failed, "checks": checks}))
@@ -95,8 +95,9 @@ def plot(
     from nflow_cli.experiments.report import draw
     from nflow_cli.experiments.run import Run
 
-    run, paths = Run.open(run_dir), []
+    run = Run.open(run_dir)
     run.expect_trained()
+    paths = []
     with run.directory.locked():
         if only or not (flows or animate):
             paths += draw(run, format_, dpi, only)
@@ -104,8 +105,10 @@ def plot(
             start_tensorflow()
             from nflow_cli.experiments import flow_pictures
 
-            paths += flow_pictures.draw_flows(run, flows, format_, dpi) if flows else []
-            paths += flow_pictures.animate(run) if animate else []
+            if flows:
+                paths += flow_pictures.draw_flows(run, flows, format_, dpi)
+            if animate:
+                paths += flow_pictures.animate(run)
     for path in paths:
         click.echo(printable(path))
 
@@ -129,7 +132,7 @@ def presets(name: str | None, schema: bool) -> None:
         click.echo("\n".join(printable(line.rstrip("\r")) for line in lines), nl=False)
         return
     shipped = presets.shipped_presets()
-    width = max(map(len, shipped))
+    width = max(len(preset) for preset in shipped)
     for preset, path in shipped.items():
         data = presets.read_preset(path)
         click.echo(hanging(f"{preset:<{width}}  {data['command']:<9}  ", data["description"]))

@@ -81,13 +81,16 @@ def sample(
     """
     from nflow_cli.experiments.run import Run, part
 
-    run, path = Run.open(run_dir), Path(output)
-    command, report = run.config.command, part(run.config, "report")
+    run = Run.open(run_dir)
+    path = Path(output)
+    report = part(run.config, "report")
     if path.suffix.lower() not in report.FORMATS:
         endings = " or ".join(report.FORMATS)
-        raise click.BadParameter(f"{output!r}: samples of a {command} run are written as {endings}")
-    written = [path, *map(path.with_suffix, report.BESIDE)]
-    expect_replaceable("-o", written, run, [given])
+        raise click.BadParameter(
+            f"{output!r}: samples of a {run.config.command} run are written as {endings}"
+        )
+    outputs = [path, *(path.with_suffix(ending) for ending in report.BESIDE)]
+    expect_replaceable("-o", outputs, run, [given])
     _check_source(run.config, given, resample, density, path)
     run.expect_trained()
     if run.config.is_of_flows:
@@ -102,9 +105,10 @@ def sample(
     else:
         paths = part(run.config, "loading").write_samples(run.trained, n, path, seed, given)
     if click.get_current_context().get_parameter_source("n") is ParameterSource.DEFAULT:
-        tell(f"{n:,} draws{'' if given is None else ' at each condition'}; -n sets their number")
-    for written in paths:
-        click.echo(printable(written))
+        draws = "draws" if given is None else "draws at each condition"
+        tell(f"{n:,} {draws}; -n sets their number")
+    for path in paths:
+        click.echo(printable(path))
 
 
 def _check_source(

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -38,6 +38,12 @@ from nflow_cli.registry import nearest
 from nflow_cli.terminal.output import tell
 from nflow_cli.terminal.signals import hinted
 from nflow_cli.text import command_line, printable
+
+if TYPE_CHECKING:  # which load schemas
+    from nflow_cli.config.sweep import SweepConfig
+    from nflow_cli.runs.directory import RunDirectory
+    from nflow_cli.sweeps.plan import PlannedRun
+    from nflow_cli.sweeps.workers import Pool
 
 TRAIN = "nflow_cli.sweeps.worker:train"
 ALONE = "--workers and --scheduler: expected neither with --commands or --only"
@@ -109,9 +115,10 @@ def sweep(
             left, failures = _unfinished(runs, folder.path)
             _check_data(left)
             if left:
-                shared = overlap(resolved.seeds, max(run.config.train.restarts for run in runs))
-                notes = (note for run in left for note in run.notes)
-                for note in filter(None, dict.fromkeys([*notes, shared])):
+                restarts = max(run.config.train.restarts for run in runs)
+                notes = [note for run in left for note in run.notes]
+                notes.append(overlap(resolved.seeds, restarts))
+                for note in filter(None, dict.fromkeys(notes)):
                     tell(note)
                 with pool_of(scheduler, workers, cards, len(left)) as pool:
                     _train(runs, left, failures, folder.path, pool, argv, machine)
@@ -119,8 +126,9 @@ def sweep(
 
 
 def _one_by_one(
-    folder: Path, runs: Sequence[Any], only: str | None, argv: list[str], machine: Machine
+    folder: Path, runs: Sequence["PlannedRun"], only: str | None, argv: list[str], machine: Machine
 ) -> None:
+    """Train the run named ``only``; without one, print the command of each run."""
     if only:
         train_only(only, runs, folder, argv, machine)
         return
@@ -136,39 +144,47 @@ def _resolved(
     variations: tuple[str, ...],
     seeds: str | None,
     assignments: tuple[str, ...],
-) -> tuple[Any, str, str]:
+) -> tuple["SweepConfig", str, str]:
+    """Sweep of the options, its source in errors, and the name of its folder."""
     from nflow_cli.config import presets
     from nflow_cli.sweeps.plan import resolve
 
     if sweep is not None:
         path = presets.find_preset(sweep)
-        data, source = presets.read_preset(path), presets.preset_label(path)
+        data = presets.read_preset(path)
+        source = presets.preset_label(path)
         folder = path.parent
     else:
         path = presets.find_preset(preset or "")
         data = {"command": "sweep", "presets": [preset]}
-        source, folder = f"--preset {preset}", Path()
-    changes = {
-        "set": {change.path: change.value for change in map(presets.parse_assignment, assignments)},
-        "vary": presets.parse_variations(variations),
-    }
-    for key, overriding in changes.items():
-        if overriding:  # a wrong value in the file stays, to be reported
-            below = data.get(key, {})
-            data = {**data, key: {**below, **overriding} if isinstance(below, dict) else below}
-            data.pop("description", None)  # of the file's own runs
+        source = f"--preset {preset}"
+        folder = Path()
+    settings = [presets.parse_assignment(assignment) for assignment in assignments]
+    _add_changes(data, "set", {change.path: change.value for change in settings})
+    _add_changes(data, "vary", presets.parse_variations(variations))
     if seeds is not None:
-        data = {
-            **data,
-            "seeds": seeds if ":" in seeds else presets.parse_yaml(f"[{seeds}]", "--seeds"),
-        }
+        data["seeds"] = seeds if ":" in seeds else presets.parse_yaml(f"[{seeds}]", "--seeds")
     resolved = resolve(data, source, folder)
     name = path.stem if sweep is not None else f"{path.stem}-{presets.fingerprint(resolved)[:8]}"
     return resolved, source, name
 
 
-def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str, str]]:
-    left, damaged = [], {}
+def _add_changes(data: dict[str, Any], key: str, changes: dict[str, Any]) -> None:
+    """Add changes to the mapping at a key of a sweep's preset."""
+    if not changes:
+        return
+    values = data.get(key, {})
+    if isinstance(values, dict):  # a wrong value in the file stays, to be reported
+        data[key] = {**values, **changes}
+    data.pop("description", None)  # of the file's own runs
+
+
+def _unfinished(
+    runs: Sequence["PlannedRun"], folder: Path
+) -> tuple[list["PlannedRun"], dict[str, str]]:
+    """Runs that have not finished, and by name why others cannot be read."""
+    left = []
+    damaged = {}
     for run in runs:
         try:
             if not run.is_finished(folder):
@@ -178,7 +194,8 @@ def _unfinished(runs: Sequence[Any], folder: Path) -> tuple[list[Any], dict[str,
     return left, damaged
 
 
-def _check_data(runs: Sequence[Any]) -> None:
+def _check_data(runs: Sequence["PlannedRun"]) -> None:
+    """Refuse runs whose data cannot be read or do not fit; equal data are read once."""
     from nflow_cli.experiments.run import part
 
     loaded: dict[str, Any] = {}
@@ -190,18 +207,23 @@ def _check_data(runs: Sequence[Any]) -> None:
 
 
 def _train(
-    runs: Sequence[Any],
-    left: Sequence[Any],
+    runs: Sequence["PlannedRun"],
+    left: Sequence["PlannedRun"],
     failures: dict[str, str],
     folder: Path,
-    pool: Any,
+    pool: "Pool",
     argv: list[str],
     machine: Machine,
 ) -> None:
     from nflow_cli.cli.sweep_report import SweepReport
 
-    place = {"device": machine.device, "threads": machine.threads}
-    shared = {"work": TRAIN, "argv": argv, "cwd": os.getcwd(), **place}
+    shared = {
+        "work": TRAIN,
+        "argv": argv,
+        "cwd": os.getcwd(),
+        "device": machine.device,
+        "threads": machine.threads,
+    }
     # The longest first, so that none is left at the end.
     longest = sorted(left, key=lambda run: -run.work)
     requests = (
@@ -216,10 +238,12 @@ def _train(
         work_off(zip(longest, requests), pool, report)
 
 
-def _conclude(folder: Any, failures: dict[str, str], names: Sequence[str]) -> None:
+def _conclude(folder: "RunDirectory", failures: dict[str, str], names: Sequence[str]) -> None:
+    """Print the failures, and compare the other runs."""
     tell_failures(failures)
-    if ended := [str(folder.path / name) for name in names if name not in failures]:
-        present(ended, sweep=folder.path)
+    finished = [str(folder.path / name) for name in names if name not in failures]
+    if finished:
+        present(finished, sweep=folder.path)
     click.echo(printable(folder.path))
     if failures:
         raise NflowError(
@@ -228,7 +252,7 @@ def _conclude(folder: Any, failures: dict[str, str], names: Sequence[str]) -> No
 
 
 def train_only(
-    name: str, runs: Sequence[Any], folder: Path, argv: Sequence[str], machine: Machine
+    name: str, runs: Sequence["PlannedRun"], folder: Path, argv: Sequence[str], machine: Machine
 ) -> None:
     """Train or resume one run by name."""
     from nflow_cli.experiments.running import carry_on
@@ -242,11 +266,11 @@ def train_only(
         tell(f"{run.name}: finished already")
         click.echo(printable(folder / run.name))
         return
-    found = machine_of(machine.device).of(machine.threads)
+    machine = machine_of(machine.device).of(machine.threads).with_threads(1)
     for note in run.notes:
         tell(note)
     directory = RunDirectory.at(str(folder / run.name))
     try:
-        carry_on(run.as_begun(folder).config, directory, argv, found.with_threads(1))
+        carry_on(run.as_begun(folder).config, directory, argv, machine)
     except BusyError as error:
         raise TakenError(one_line(error)) from None

@@ -7,13 +7,17 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nflow_cli.sweeps.workers import COMPLETED, FAILED
 from nflow_cli.terminal.progress import about_left, progress_bar
 from nflow_cli.text import printable
 
-EVERY = 300  # seconds between lines
+if TYPE_CHECKING:
+    from nflow_cli.sweeps.parts import Part
+    from nflow_cli.sweeps.plan import PlannedRun
+
+LINE_SECONDS = 300  # between lines
 
 
 class SweepReport:
@@ -25,15 +29,19 @@ class SweepReport:
     def __init__(
         self,
         count: int,
-        left: Sequence[Any],
+        left: Sequence["PlannedRun | Part"],
         failures: dict[str, str],
         folder: Path,
         slots: Callable[[], int],
     ):
-        self.count, self.left = count, {run.name: run for run in left}
-        self.failures, self.folder, self.slots = failures, folder, slots
+        self.count = count
+        self.left = {run.name: run for run in left}
+        self.failures = failures
+        self.folder = folder
+        self.slots = slots
         self.total = sum(run.work for run in left)
-        self.before, self.start = self._work_done(), time.monotonic()
+        self.work_at_start = self._work_done()
+        self.start = time.monotonic()
 
     def __enter__(self) -> "SweepReport":
         self.bar = progress_bar("{task.fields[counts]}")
@@ -42,14 +50,15 @@ class SweepReport:
         self._print(f"{self.folder}: {self._counts()}")
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
-    def end(self, run: Any, outcome: dict[str, str]) -> None:
+    def end(self, run: "PlannedRun | Part", outcome: dict[str, str]) -> None:
         """Record the end of a run."""
         del self.left[run.name]
-        status, message = outcome["status"], outcome.get("message", "stopped by a signal")
+        status = outcome["status"]
         if status != COMPLETED:
+            message = outcome.get("message", "stopped by a signal")
             self.failures[run.name] = message
             status = f"{FAILED}: {message}"
         self._print_end(run.name, status)
@@ -61,7 +70,7 @@ class SweepReport:
         """Move the bar; without a terminal, print a line every five minutes."""
         if not self.bar.disable:
             self.bar.update(self.task, completed=self._work_done(), counts=self._counts())
-        elif time.monotonic() - self.printed_at > EVERY:
+        elif time.monotonic() - self.printed_at > LINE_SECONDS:
             self._print(f"{self.folder}: {self._counts()}")
 
     def stopping(self) -> None:
@@ -69,14 +78,16 @@ class SweepReport:
         self._print("stopping: the runs under way are being saved")
 
     def _print(self, line: str) -> None:
-        self.printed_at, line = time.monotonic(), printable(line)
+        self.printed_at = time.monotonic()
+        line = printable(line)
         if not self.bar.disable:
             self.bar.print(line, highlight=False, markup=False)
         else:
             print(line, file=sys.stderr)
 
     def _counts(self) -> str:
-        left, failed = len(self.left), len(self.failures)
+        left = len(self.left)
+        failed = len(self.failures)
         done = self.count - left - failed
         running = min(left, self.slots())
         return f"{done} of {self.count} done, {running} running, {failed} failed{self._eta()}"
@@ -88,10 +99,10 @@ class SweepReport:
 
     def _eta(self) -> str:
         done = self._work_done()
-        if not self.left or done <= self.before:
+        if not self.left or done <= self.work_at_start:
             return ""
-        seconds = (time.monotonic() - self.start) * (self.total - done) / (done - self.before)
-        return about_left(seconds)
+        seconds_passed = time.monotonic() - self.start
+        return about_left(seconds_passed * (self.total - done) / (done - self.work_at_start))
 
 
 class PartsReport(SweepReport):

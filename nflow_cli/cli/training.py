@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,30 +25,35 @@ from nflow_cli.config.options import options_of
 from nflow_cli.deadline import Deadline
 from nflow_cli.runs.json_text import json_text
 
+if TYPE_CHECKING:  # which load schemas and NumPy
+    from nflow_cli.config.presets import Change
+    from nflow_cli.experiments.reverse_kl.user_code import UserFunction
+
 
 @dataclass
 class Typed:
-    """What all commands that train were given.
+    """Arguments of any command that trains.
 
-    ``options`` set keys of the preset, and ``said`` are their changes; ``assigned``: by ``--set``.
+    ``options`` set keys of the preset, and ``optional`` are their changes; ``assigned``: those by
+    ``--set``.
     """
 
     command: str
     argv: list[str]
     preset: str | None
-    assigned: Sequence[Any]
-    said: Sequence[Any]
+    assigned: Sequence["Change"]
+    optional: Sequence["Change"]
     output: str | None
     machine: Machine
     options: Mapping[str, Any]
     deadline: Deadline | None
 
-    def config(self, usual: str | Path, named: Sequence[Any] = ()) -> Any:
-        """Config of the preset, by default ``usual``, with the changes ``named`` by arguments."""
+    def config(self, default: str | Path, arguments: Sequence["Change"] = ()) -> Any:
+        """Config of the preset, or of the ``default`` one, with the changes of ``arguments``."""
         presets = _presets()
-        changes = [*self.assigned, *named, *self.said]
+        changes = [*self.assigned, *arguments, *self.optional]
         expect_one_length(self.deadline, changes)
-        self.path = presets.find_preset(self.preset or str(usual))
+        self.path = presets.find_preset(self.preset or str(default))
         return presets.merged(self.command, self.path, changes)
 
     def train(self, config: Any, data: Any = None) -> None:
@@ -59,8 +64,16 @@ class Typed:
         if data is None:
             data = part(config, "data").load(config)
             config.expect_fits(data)
-        how: Any = {"machine": self.machine, "argv": self.argv, "deadline": self.deadline}
-        show(start(config, self.path, self.output, data, **how))
+        run = start(
+            config,
+            self.path,
+            self.output,
+            data,
+            machine=self.machine,
+            argv=self.argv,
+            deadline=self.deadline,
+        )
+        show(run)
 
 
 def _presets() -> Any:
@@ -70,13 +83,13 @@ def _presets() -> Any:
     return presets
 
 
-def training(name: str) -> Callable[[Any], click.Command]:
+def training(name: str) -> Callable[[Callable[..., None]], click.Command]:
     """Decorator: a command that trains, with the options of preset keys and of runs.
 
     Its arguments are the options of all such commands, :class:`Typed`, and its own parameters.
     """
 
-    def decorated(function: Any) -> click.Command:
+    def as_command(function: Callable[..., None]) -> click.Command:
         @click.command(name, cls=Command, params=key_options(name))
         @click.pass_obj
         @run_options
@@ -91,13 +104,16 @@ def training(name: str) -> Callable[[Any], click.Command]:
             **values: Any,
         ) -> None:
             options = {key: values.pop(key) for key in options_of(name)}
-            changes = [*map(_presets().parse_assignment, assignments)], changes_of(name, options)
-            typed = Typed(name, argv, preset, *changes, output, machine, options, deadline)
+            assigned = [_presets().parse_assignment(assignment) for assignment in assignments]
+            optional = changes_of(name, options)
+            typed = Typed(
+                name, argv, preset, assigned, optional, output, machine, options, deadline
+            )
             function(typed, **values)
 
         return command
 
-    return decorated
+    return as_command
 
 
 @training("fit-2d")
@@ -142,15 +158,18 @@ def infer(typed: Typed, density: str | None, start: str | None) -> None:
     from nflow_cli.data.columns import numbers_of
     from nflow_cli.data.table_files import open_table
 
-    words = "expected FILE.py:FUNCTION, a NAME, or --preset with one"
-    refuse((not (density or typed.preset), words))
-    user, named = _density(density, typed)
-    dim = typed.options["dim"] or (named[0].value.get("dim") if named else None)
-    usual = natural_preset(dim or usual_dim(density))
-    config = typed.config(usual, named)
+    if not density and not typed.preset:
+        raise click.UsageError("expected FILE.py:FUNCTION, a NAME, or --preset with one")
+    user, changes = _density(density, typed)
+    dim = typed.options["dim"]
+    if not dim and changes:
+        dim = changes[0].value.get("dim")
+    preset = natural_preset(dim or usual_dim(density))
+    config = typed.config(preset, changes)
     if start is not None:
         points = numbers_of(open_table(start), config.density.columns).tolist()
-        config = typed.config(usual, [*named, _presets().Change("--start", "train.starts", points)])
+        changes.append(_presets().Change("--start", "train.starts", points))
+        config = typed.config(preset, changes)
     if user is None:
         typed.train(config)
     else:
@@ -159,7 +178,8 @@ def infer(typed: Typed, density: str | None, start: str | None) -> None:
         typed.train(config, user_subject(config, user))
 
 
-def _density(density: str | None, typed: Typed) -> tuple[Any, list[Any]]:
+def _density(density: str | None, typed: Typed) -> "tuple[UserFunction | None, list[Change]]":
+    """Density of a file, if it is one, and the changes of the preset that name it."""
     if density is None:
         return None, []
     if density in registry.DENSITIES:
@@ -212,37 +232,39 @@ def fit(typed: Typed, table: str | None, dry_run: bool, as_json: bool) -> None:
         (not (table or typed.preset), "expected TABLE, or --preset with one"),
         (as_json and not dry_run, "--json: expected --dry-run with it"),
     )
-    usual = natural_preset(options["flow"], [*typed.assigned, *typed.said])
-    named = [*in_place_of_other(typed.said), *_table(table, typed.assigned)]
-    config = typed.config(usual, named)
+    preset = natural_preset(options["flow"], [*typed.assigned, *typed.optional])
+    changes = [*in_place_of_other(typed.optional), *_table(table, typed.assigned)]
+    config = typed.config(preset, changes)
     if dry_run:
         _dry_run(config, typed.argv, as_json)
     else:
         typed.train(config)
 
 
-def _table(table: str | None, assigned: Sequence[Any]) -> list[Any]:
+def _table(table: str | None, assigned: Sequence["Change"]) -> list["Change"]:
+    """Changes of the preset that name a table: a file has no size to draw."""
     if table is None:
         return []
+    changes = [_presets().Change("TABLE", "data.name", table)]
     is_sized = any(change.path == "data.size" for change in assigned)
-    is_set = table in registry.POINT_SETS
-    size = [] if is_set or is_sized else [_presets().Change("TABLE", "data.size", None)]
-    return [_presets().Change("TABLE", "data.name", table), *size]
+    if table not in registry.POINT_SETS and not is_sized:
+        changes.append(_presets().Change("TABLE", "data.size", None))
+    return changes
 
 
 def _dry_run(config: Any, argv: list[str], as_json: bool) -> None:
     from nflow_cli.experiments.running import settled
     from nflow_cli.experiments.table.dry_run import command_of, dry_run, lines_of, record_of
 
-    found = dry_run(config)
-    command = command_of(found, config.data, argv)
-    if found.data is not None:
-        config = settled(config, found.data)
+    outcome = dry_run(config)
+    command = command_of(outcome, config.data, argv)
+    if outcome.data is not None:
+        config = settled(config, outcome.data)
     if as_json:
-        click.echo(json_text(record_of(found, config, command)))
+        click.echo(json_text(record_of(outcome, config, command)))
     else:
-        click.echo("\n".join(lines_of(found, config, command)))
-    if found.faults:
+        click.echo("\n".join(lines_of(outcome, config, command)))
+    if outcome.faults:
         raise SystemExit(1)
 
 
@@ -256,9 +278,12 @@ def evidence(typed: Typed, draws: tuple[str, ...]) -> None:
     learned harmonic mean over the others. No code of the model is needed. The last line printed is
     the run directory.
     """
-    refuse((not (draws or typed.preset), "expected DRAWS, or --preset with some"))
-    named = {"data.name": draws[0], "data.others": list(draws[1:])} if draws else {}
-    changes = [_presets().Change("DRAWS", key, value) for key, value in named.items()]
+    if not draws and not typed.preset:
+        raise click.UsageError("expected DRAWS, or --preset with some")
+    changes = []
+    if draws:
+        changes.append(_presets().Change("DRAWS", "data.name", draws[0]))
+        changes.append(_presets().Change("DRAWS", "data.others", list(draws[1:])))
     typed.train(typed.config("evidence", changes))
 
 

@@ -85,13 +85,14 @@ class Relation(Strict):
     )
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Self:
+    def _expect_arguments(self) -> Self:
+        """Refuse a rule without its arguments."""
         if self.rule == "map":
             if len(self.columns) != 1 or not 1 <= len(self.keys) == len(self.values):
                 raise ValueError("a map of one column, with as many values as keys")
         elif self.rule == "date":
-            named = len(self.parts) == len({*self.parts}) == len(self.columns)
-            is_date = named and ("year" in self.parts or self.year is not None)
+            are_distinct = len(self.parts) == len(set(self.parts)) == len(self.columns)
+            is_date = are_distinct and ("year" in self.parts or self.year is not None)
             if not is_date and (self.parts or len(self.columns) != 1 or self.part is None):
                 raise ValueError("a part for each column and a year, or a part of one column")
         elif len(self.coefficients) != len(self.columns):
@@ -108,8 +109,10 @@ class Relation(Strict):
         """The columns that must not be negative."""
         if self.rule == "log":
             return self.columns
+        if self.rule != "product":
+            return []
         powers = zip(self.columns, self.coefficients)
-        return [n for n, a in powers if self.rule == "product" and not float(a).is_integer()]
+        return [name for name, power in powers if not float(power).is_integer()]
 
     @property
     def text(self) -> str:
@@ -117,31 +120,42 @@ class Relation(Strict):
         if self.rule == "map":
             return f"map of {self.columns[0]}"
         if self.rule == "date":
-            return self._of_date
+            return self._date_text
         pairs = list(zip(self.columns, self.coefficients, strict=True))
         if self.rule == "product":
-            above, below = ([(n, s * a) for n, a in pairs if s * a > 0] for s in (1, -1))
-            size = [] if self.constant == 1 and above else [f"{self.constant:.6g}"]
-            return " / ".join([" * ".join([*size, *map(_power, above)]), *map(_power, below)])
+            return _product(self.constant, pairs)
         if self.rule == "exp":
             power = f"exp({_sum(pairs)})"
             return power if self.constant == 1 else f"{self.constant:.6g} * {power}"
         if self.rule == "log":
             pairs = [(f"log({name})", a) for name, a in pairs]
-        return _sum(pairs) + (_term(self.constant) if self.constant else "")
+        return _sum(pairs) + self._constant_text
 
     @property
-    def _of_date(self) -> str:
-        is_day = {*self.parts} <= {"year", "month", "day"}
-        what = self.part or ("date" if is_day else "time")
-        later = self.zone if self.part else -self.zone
-        zone = f"{_term(later / 3_600)} hours" if later else ""
-        more = _term(self.constant) if self.constant else ""
-        return f"{what} of {', '.join(self.columns)}{zone}{more}"
+    def _date_text(self) -> str:
+        result = self.part
+        shift = self.zone
+        if result is None:
+            result = "date" if set(self.parts) <= {"year", "month", "day"} else "time"
+            shift = -self.zone
+        zone = f"{_term(shift / 3_600)} hours" if shift else ""
+        return f"{result} of {', '.join(self.columns)}{zone}{self._constant_text}"
+
+    @property
+    def _constant_text(self) -> str:
+        return _term(self.constant) if self.constant else ""
 
 
-def _power(pair: tuple[str, float]) -> str:
-    name, power = pair
+def _product(constant: float, pairs: Sequence[tuple[str, float]]) -> str:
+    """Product of powers as text: ``2 * a^2 / b``."""
+    factors = [_power(name, a) for name, a in pairs if a > 0]
+    divisors = [_power(name, -a) for name, a in pairs if a < 0]
+    if constant != 1 or not factors:
+        factors.insert(0, f"{constant:.6g}")
+    return " / ".join([" * ".join(factors), *divisors])
+
+
+def _power(name: str, power: float) -> str:
     return name if power == 1 else f"{name}^{power:.6g}"
 
 
@@ -151,9 +165,11 @@ def _sum(pairs: Sequence[tuple[str, float]]) -> str:
 
 
 def _term(number: float, name: str = "") -> str:
+    """Term of a sum, with its sign: `` - 2 * a``."""
     size = f"{abs(number):.6g}"
-    sign = " - " if number < 0 else " + "
-    return sign + (size if not name else name if size == "1" else f"{size} * {name}")
+    if name:
+        size = name if size == "1" else f"{size} * {name}"
+    return f" - {size}" if number < 0 else f" + {size}"
 
 
 class Notation(Strict):
@@ -238,8 +254,9 @@ class ColumnKind(Strict):
     relation: Relation | None = Field(default=None, description="Of a computed column.")
 
     @model_validator(mode="after")
-    def _is_computed(self) -> Self:
-        if (self.kind == "computed") and None in (self.own, self.relation):
+    def _expect_relation(self) -> Self:
+        """Refuse a computed column without a relation, or with bounds."""
+        if self.kind == "computed" and None in (self.own, self.relation):
             raise ValueError("own and relation, where kind is computed")
         if self.kind == "computed" and self.bounds is not None:
             raise ValueError("no bounds, where kind is computed")
@@ -271,7 +288,14 @@ class RowNames(NamedTuple):
 
 def row_names(kinds: Mapping[str, ColumnKind], given: Sequence[str]) -> RowNames:
     """Names of a row's columns."""
-    named = [name for name, kind in kinds.items() if name in given and kind.kind != "left out"]
-    rest = {name: kind.kind for name, kind in kinds.items() if name not in given}
-    modelled = [name for name, kind in rest.items() if kind in ("levels", "grid", "number")]
-    return RowNames(named, modelled, [name for name, kind in rest.items() if kind == "computed"])
+    names = RowNames([], [], [])
+    for name, kind in kinds.items():
+        if kind.kind == "left out":
+            continue
+        if name in given:
+            names.given.append(name)
+        elif kind.kind == "computed":
+            names.computed.append(name)
+        else:
+            names.modelled.append(name)
+    return names

@@ -8,7 +8,7 @@ import inspect
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -18,12 +18,20 @@ from nflow_cli.errors import ConfigError
 
 PRESETS_ALONE = " Null: "  # the rest of a description explains null in presets
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-# Shown in help.
-NAMES, PATTERN, INTERVALS, STEPS = "NAME,…", "FLOW,…", "NAME=LOW:HIGH,…", "NAME[:STEP],…"
-VALUES, FORMATS = "[NAME=]VALUE,…", "NAME=FORMAT,…"
-NAME, FILE, WHOLE, NUMBER = "NAME", "FILE", "N", "X"
-_BETWEEN = re.compile("(=[^=:,]*(?::[^=:,]*)+),")  # between intervals
+# Forms of values, shown in help.
+NAMES = "NAME,…"
+PATTERN = "FLOW,…"
+INTERVALS = "NAME=LOW:HIGH,…"
+STEPS = "NAME[:STEP],…"
+VALUES = "[NAME=]VALUE,…"
+FORMATS = "NAME=FORMAT,…"
+NAME = "NAME"
+FILE = "FILE"
+WHOLE = "N"
+NUMBER = "X"
+_BETWEEN_INTERVALS = re.compile("(=[^=:,]*(?::[^=:,]*)+),")
 _BETWEEN_FORMATS = re.compile("(=[^,]*%[^=]*),(?=[^=]*=)")
+Items = list[str] | dict[str, object] | None
 
 
 class KeyOption(NamedTuple):
@@ -48,35 +56,43 @@ def options_of(command: str) -> dict[str, KeyOption]:
     """Options of a command by argument name, ``seed`` last."""
     text = (presets_folder() / "nflow.schema.json").read_text(encoding="utf-8")
     models = json.loads(text)["$defs"]
-    found: dict[str, KeyOption] = {}
+    options: dict[str, KeyOption] = {}
     for model in models.values():
         if model.get("properties", {}).get("command", {}).get("const") == command:
-            for one in _within(model, models, ""):
-                found.setdefault(one.flags[0].removeprefix("--").replace("-", "_"), one)
-    return dict(sorted(found.items(), key=lambda item: item[0] == "seed"))
+            for option in _options_within(model, models, ""):
+                options.setdefault(option.flags[0].removeprefix("--").replace("-", "_"), option)
+    return dict(sorted(options.items(), key=lambda item: item[0] == "seed"))
 
 
-def _within(model: Mapping[str, Any], models: Any, prefix: str) -> Iterator[KeyOption]:
+def _options_within(
+    model: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]], prefix: str
+) -> Iterator[KeyOption]:
+    """Options of the keys of a JSON schema, those of models below it included."""
     for name, field in model.get("properties", {}).items():
-        key, parts = f"{prefix}{name}", [field, *field.get("anyOf", ())]  # the last may be null
+        key = f"{prefix}{name}"
+        parts = [field, *field.get("anyOf", ())]  # the last may be null
         for part in parts:
             if "$ref" in part:
                 inner = models[part["$ref"].removeprefix("#/$defs/")]
-                yield from _within(inner, models, f"{key}.")
-        whole = {k: v for part in reversed(parts) for k, v in part.items()}
-        if cli := whole.get("cli"):
+                yield from _options_within(inner, models, f"{key}.")
+        merged = {k: v for part in reversed(parts) for k, v in part.items()}
+        cli = merged.get("cli")
+        if cli:
             flags = cli["flags"] or [f"--{name.replace('_', '-')}"]
-            form = cli["form"] or {"integer": WHOLE, "number": NUMBER}.get(whole["type"], "")
-            about = whole["description"].partition(PRESETS_ALONE)[0]
-            yield KeyOption(key, flags, form, about, whole)
+            form = cli["form"] or {"integer": WHOLE, "number": NUMBER}.get(merged["type"], "")
+            about = merged["description"].partition(PRESETS_ALONE)[0]
+            yield KeyOption(key, flags, form, about, merged)
 
 
 def with_keywords(function: _Function) -> _Function:
     """Replace ``**options`` by a command's options, in signature and docstring."""
-    options, signature = options_of(function.__name__), inspect.signature(function)
-    *named, _ = signature.parameters.values()
-    keywords = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None) for n in options]
-    function.__signature__ = signature.replace(parameters=[*named, *keywords])  # pyright: ignore[reportFunctionMemberAccess]
+    options = options_of(function.__name__)
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())[:-1]
+    for name in options:
+        keyword = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
+        parameters.append(keyword)
+    function.__signature__ = signature.replace(parameters=parameters)  # pyright: ignore[reportFunctionMemberAccess]
     head, returns, tail = inspect.cleandoc(function.__doc__ or "").partition("\n\nReturns:")
     lines = (f"\n    {name}: {option.about}" for name, option in options.items())
     function.__doc__ = f"{head}{''.join(lines)}{returns}{tail}"
@@ -101,41 +117,49 @@ def escaped(name: str) -> str:
 
 
 def _names(text: str) -> list[str]:
-    found = [name.replace("\0", ",").strip() for name in text.replace("\\,", "\0").split(",")]
-    if not all(found):
+    """Parse ``NAME,NAME``, where a comma in a name has a backslash before it."""
+    names = [name.replace("\0", ",").strip() for name in text.replace("\\,", "\0").split(",")]
+    if not all(names):
         raise ConfigError(f"{text!r}: expected names with a comma between them")
-    return found
+    return names
 
 
 def _pattern(text: str) -> list[str]:
-    for name in (flows := _names(text)):
+    """Parse names of flows."""
+    flows = _names(text)
+    for name in flows:
         if name not in registry.FLOWS:
-            known, hint = ", ".join(registry.FLOWS), registry.flow_hint(name)
-            raise ConfigError(f"{name!r} is not a flow{hint}; known: {known}")
+            known = ", ".join(registry.FLOWS)
+            raise ConfigError(f"{name!r} is not a flow{registry.flow_hint(name)}; known: {known}")
     return flows
 
 
-def _steps(texts: str) -> Iterable[tuple[str, float]]:
+def _steps(texts: str) -> Iterator[tuple[str, float]]:
+    """Parse ``NAME`` or ``NAME:STEP``, a step of 1 where none is written."""
     for text in _names(texts):
-        name, _, step = text.rpartition(":") if ":" in text else (text, ":", "1")
-        size = _end(step)
-        if not name or size is None or not 0 < size < math.inf:
+        name = text
+        step: float | None = 1.0
+        if ":" in text:
+            name, _, step_text = text.rpartition(":")
+            step = _bound(step_text)
+        if not name or step is None or not 0 < step < math.inf:
             raise ConfigError(f"{text!r}: expected NAME or NAME:STEP, such as price:0.01")
-        yield name, size
+        yield name, step
 
 
-def _intervals(texts: str) -> Iterable[tuple[str, list[float | None]]]:
+def _intervals(texts: str) -> Iterator[tuple[str, list[float | None]]]:
     """Parse ``NAME=LOW:HIGH``; commas in names need no backslash here."""
-    for text in _BETWEEN.sub("\\1\0", texts).split("\0"):
+    for text in _BETWEEN_INTERVALS.sub("\\1\0", texts).split("\0"):
         name, equals, interval = text.replace("\\,", ",").strip().rpartition("=")
-        ends = [_end(end) for end in interval.split(":")]
+        ends = [_bound(end) for end in interval.split(":")]
         has_scale = len(ends) == 3 and ends[1] is None and ends[2] is not None
-        if not (name and equals and (len(ends) == 2 or has_scale)) or any(e != e for e in ends):
+        is_interval = len(ends) == 2 or has_scale
+        if not (name and equals and is_interval) or any(end != end for end in ends):  # NaN
             raise ConfigError(f"{text!r}: expected NAME=LOW:HIGH, such as price=0: or share=0:1")
         yield name, ends
 
 
-def _formats(texts: str) -> Iterable[tuple[str, str]]:
+def _formats(texts: str) -> Iterator[tuple[str, str]]:
     """Parse ``NAME=FORMAT``; commas in formats need no backslash here."""
     for text in _BETWEEN_FORMATS.sub("\\1\0", texts).split("\0"):
         name, equals, form = text.replace("\\,", ",").strip().rpartition("=")
@@ -144,29 +168,31 @@ def _formats(texts: str) -> Iterable[tuple[str, str]]:
         yield name, form
 
 
-def _end(text: str) -> float | None:
+def _bound(text: str) -> float | None:
+    """Number of a text; ``None`` if it is empty, NaN if it is no number."""
     try:
         return float(text) if text.strip() else None
     except ValueError:
         return math.nan
 
 
-LISTS: dict[str, Callable[[str], Iterable[Any]]] = {
-    NAMES: _names,
-    PATTERN: _pattern,
+# Parsers by the form of a text, of lists and of mappings by name.
+LISTS: dict[str, Callable[[str], list[str]]] = {NAMES: _names, PATTERN: _pattern, VALUES: _names}
+MAPPINGS: dict[str, Callable[[str], Iterator[tuple[str, object]]]] = {
     STEPS: _steps,
     INTERVALS: _intervals,
-    VALUES: _names,
     FORMATS: _formats,
 }
 
 
-def items_of(form: str, texts: Sequence[str]) -> Any:
+def items_of(form: str, texts: Sequence[str]) -> Items:
     """Parse texts of a form: a list, or a mapping by name; None without any."""
-    items = [item for text in texts for item in LISTS[form](text)]
-    if form in (NAMES, PATTERN, VALUES):
-        return items or None
-    for i, (name, _) in enumerate(items):
-        if name in dict(items[:i]):
+    if form in LISTS:
+        return [item for text in texts for item in LISTS[form](text)] or None
+    pairs = [pair for text in texts for pair in MAPPINGS[form](text)]
+    values: dict[str, object] = {}
+    for name, value in pairs:
+        if name in values:
             raise ConfigError(f"{name!r} is given twice")
-    return dict(items) or None
+        values[name] = value
+    return values or None

@@ -33,9 +33,14 @@ DEFAULT_K = 8  # of flows
 MAX_LABEL = 40  # characters of a value in a folder's name
 # Keys of an experiment, other than training and evaluation.
 EXPERIMENT: Any = {
-    **dict.fromkeys(
-        ("command", "target", "base", "model", "flow", "cells", "prior", "density"), True
-    ),
+    "command": True,
+    "target": True,
+    "base": True,
+    "model": True,
+    "flow": True,
+    "cells": True,
+    "prior": True,
+    "density": True,
     "data": {"name", "binarization"},
 }
 
@@ -48,30 +53,31 @@ class Change(NamedTuple):
     value: Any
 
 
-_C = "CSafeLoader" if yaml.__with_libyaml__ else "SafeLoader"  # that of C is five times as fast
+# That of C is five times as fast.
+_LOADER_NAME = "CSafeLoader" if yaml.__with_libyaml__ else "SafeLoader"
 
 
-class _Loader(getattr(yaml, _C)):
+class _Loader(getattr(yaml, _LOADER_NAME)):
     """A safe YAML loader that refuses repeated keys, and numbers that are not what they seem."""
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if not is_key(key):
                 raise _refusal(key_node, f"keys must be {A_KEY}. Received: {shortened(key)}")
-            if key in seen:
+            if key in keys:
                 raise _refusal(key_node, f"duplicate key {key!r}")
-            seen.add(key)
+            keys.add(key)
         return super().construct_mapping(node, deep=deep)
 
-    def construct_yaml_int(self, node: Any) -> int:
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         """A whole number of a length that Python can print."""
         if len(node.value) > MAX_DIGITS:
             raise _refusal(node, f"a whole number of more than {MAX_DIGITS} digits")
         return super().construct_yaml_int(_decimal(node))
 
-    def construct_yaml_float(self, node: Any) -> float:
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
         return super().construct_yaml_float(_decimal(node))
 
 
@@ -80,20 +86,20 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
 A_KEY = f"text of at most {MAX_KEY} letters, all printable"
 
 
-def is_key(key: Any) -> bool:
+def is_key(key: object) -> bool:
     """Whether a config may have this key."""
     return isinstance(key, str) and len(key) <= MAX_KEY and key.isprintable()
 
 
-def _decimal(node: Any) -> Any:
-    """YAML 1.1 reads 2:30 as 150, which is refused."""
+def _decimal(node: yaml.ScalarNode) -> yaml.ScalarNode:
+    """Number that is decimal: YAML 1.1 reads 2:30 as 150, which is refused."""
     if ":" in node.value:
         raise _refusal(node, f"{node.value} is a number to the base 60; quotes make it text")
     return node
 
 
-def _refusal(at: Any, problem: str) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
+def _refusal(place: yaml.Node | yaml.Event, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
 
 
 def _expect_small(text: str) -> None:
@@ -101,7 +107,8 @@ def _expect_small(text: str) -> None:
 
     By events, of which none is kept: before any value is built.
     """
-    depth = values = 0
+    depth = 0
+    values = 0
     for event in yaml.parse(text, _Loader):
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if not isinstance(event, yaml.NodeEvent):
@@ -125,11 +132,11 @@ def parse_yaml(text: str, source: str) -> Any:
         return yaml.load(text, _Loader)  # a SafeLoader: builds plain data only
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        where = f" line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{source}:{where} {error.problem or 'not valid YAML'}") from None
+        place = f" line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{source}:{place} {error.problem or 'not valid YAML'}") from None
     except Exception as error:  # PyYAML passes on any error of a bad tag: `!!bool no way`
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"{source}: not valid YAML: {first}") from None
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise ConfigError(f"{source}: not valid YAML: {lines[0]}") from None
 
 
 def preset_text(path: Path) -> str:
@@ -164,8 +171,8 @@ def parse_preset(content: bytes, source: str) -> dict[str, Any]:
     """Parse a preset to a plain mapping; ``source`` names it in errors."""
     data = parse_yaml(_text(content, source), source)
     if not isinstance(data, dict):
-        got = "an empty file" if data is None else f"a {type(data).__name__}"
-        raise ConfigError(f"{source}: expected a mapping of preset keys. Received: {got}")
+        received = "an empty file" if data is None else f"a {type(data).__name__}"
+        raise ConfigError(f"{source}: expected a mapping of preset keys. Received: {received}")
     return data
 
 
@@ -187,6 +194,7 @@ def parse_variations(variations: Iterable[str]) -> dict[str, Any]:
 
 
 def _split(text: str, expected: str) -> tuple[str, str]:
+    """Dotted key and value of ``key.path=value``."""
     key, equals, value = text.partition("=")
     key = key.strip()
     parts = key.split(".")
@@ -201,8 +209,10 @@ def override(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     for path, value in changes.items():
         head, _, rest = path.partition(".")
         if rest:
-            below = result.get(head)
-            value = override(below if isinstance(below, dict) else {}, {rest: value})
+            inner = result.get(head)
+            if not isinstance(inner, dict):
+                inner = {}
+            value = override(inner, {rest: value})
         result[head] = value
     return result
 
@@ -237,12 +247,14 @@ def checked(
     try:
         return schema.model_validate(data)
     except ValidationError as error:
-        path, problem = _explain(first := error.errors()[0], schema)
-        where = _blamed(source, changes, path, first["type"])
-        raise ConfigError(f"{where}: {problem}") from None
+        first = error.errors()[0]
+        path, problem = _explain(first, schema)
+        place = _blamed(source, changes, path, first["type"])
+        raise ConfigError(f"{place}: {problem}") from None
 
 
 def _blamed(source: str, changes: Sequence[Change], path: str, error_type: str = "") -> str:
+    """Place of an error: the change that caused it, or the source with the dotted path."""
     for change in reversed(changes):
         if path == change.path:
             return change.source
@@ -252,7 +264,8 @@ def _blamed(source: str, changes: Sequence[Change], path: str, error_type: str =
         ):
             return f"{change.source}: {path}"
     if error_type == "value_error" and changes:  # inconsistent keys, perhaps by a change
-        source = f"{source} with {', '.join(dict.fromkeys(c.source for c in changes))}"
+        sources = dict.fromkeys(change.source for change in changes)
+        source = f"{source} with {', '.join(sources)}"
     return f"{source}: {path}"
 
 
@@ -284,7 +297,9 @@ def fingerprint(config: Strict | Mapping[str, Any]) -> str:
 
 
 def _explain(error: ErrorDetails, schema: type[BaseModel]) -> tuple[str, str]:
-    path, error_type = list(error["loc"]), error["type"]
+    """Dotted path of an error, and what was expected and received."""
+    path = list(error["loc"])
+    error_type = error["type"]
     if path[:1] == ["target"] and len(path) > 1:
         schema = TARGET_KINDS[str(path.pop(1))]  # the tag of a union, not a key
     dotted = ".".join(str(part) for part in path) or "a key"
@@ -299,7 +314,7 @@ def _explain(error: ErrorDetails, schema: type[BaseModel]) -> tuple[str, str]:
         expected = _EXPECTED[error_type].format(**error.get("ctx", {}))
     hint = ""
     if error_type in ("int_type", "float_type"):
-        hint = _as_number(received, whole=error_type == "int_type")
+        hint = _number_hint(received, is_int=error_type == "int_type")
     if error_type == "literal_error":
         hint = nearest(str(received), re.findall("'(.*?)'", expected))
     return dotted, f"expected {expected}{hint}. Received: {shortened(received)}"
@@ -327,29 +342,35 @@ _EXPECTED = {
 
 # A value may be a mebibyte long.
 _SHORT = reprlib.Repr()
-_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 80, 80
+_SHORT.maxlevel = 2
+_SHORT.maxstring = 80
+_SHORT.maxother = 80
 
 
-def shortened(value: Any) -> str:
+def shortened(value: object) -> str:
     """``repr`` of a value, shortened to part of a line."""
     return _SHORT.repr(value)
 
 
-def _as_number(received: Any, whole: bool) -> str:
+def _number_hint(received: object, is_int: bool) -> str:
+    """Hint for a number that was received as text, or ""."""
+    if not isinstance(received, str):
+        return ""
     try:
-        number = float(received) if isinstance(received, str) else math.nan
+        number = float(received)
     except ValueError:
         return ""
-    if not math.isfinite(number) or (whole and not number.is_integer()):
+    if not math.isfinite(number) or (is_int and not number.is_integer()):
         return ""
-    spelled = yaml.safe_dump(int(number) if whole else number).split()[0]
+    spelled = yaml.safe_dump(int(number) if is_int else number).split()[0]
     return f" (received as text: write it as {spelled})"
 
 
-def _keys_at(schema: type[BaseModel], path: list[Any]) -> list[str]:
-    model: Any = schema
-    for part in [p for p in path if p != "target" and not isinstance(p, int)]:
-        if part in model.model_fields:  # else the name of a column
+def _keys_at(schema: type[BaseModel], path: Sequence[str | int]) -> list[str]:
+    """Keys that a schema has at a path."""
+    model = schema
+    for part in path:
+        if part in model.model_fields and part != "target":  # else an index, or a column's name
             model = next(models_in(model.model_fields[part].annotation))
     return list(model.model_fields)
 
@@ -380,14 +401,15 @@ def nearest_preset(target: str, pattern: list[str], k: int | None) -> Path:
     The name of a preset says target, flow and K, where it is not the default, 8.
     """
     k = DEFAULT_K if k is None else k
-    form = rf"{target}-({'|'.join(FLOWS)})(?:-k(\d+))?"
-    found = [match for name in shipped_presets() if (match := re.fullmatch(form, name))]
+    form = re.compile(rf"{target}-({'|'.join(FLOWS)})(?:-k(\d+))?")
+    matches = filter(None, map(form.fullmatch, shipped_presets()))
 
-    def distance(name: re.Match[str]) -> tuple[bool, float]:
-        its_k = int(name[2] or DEFAULT_K)
-        return has_network([name[1]]) != has_network(pattern), abs(its_k - k) / (its_k + k + 1)
+    def distance(match: re.Match[str]) -> tuple[bool, float]:
+        preset_k = int(match[2] or DEFAULT_K)
+        differs = has_network([match[1]]) != has_network(pattern)
+        return differs, abs(preset_k - k) / (preset_k + k + 1)
 
-    return shipped_presets()[min(found, key=distance)[0]]
+    return shipped_presets()[min(matches, key=distance)[0]]
 
 
 def run_name(resolved: Config, preset: Path) -> str:
@@ -401,16 +423,16 @@ def made_name(resolved: Config, varied: Iterable[str] = ()) -> str:
     A VAE's prior follows (``prior-affine-coupling-k4``). Parts that the dotted keys ``varied``
     change are left out.
     """
-    flow, prior = resolved.flow, getattr(resolved, "prior", None)
+    flow = resolved.flow
+    prior = getattr(resolved, "prior", None)
     words = {resolved.subject_key: _subject(resolved)}
     if flow is None:
         words["cells"] = "cells"
     else:
-        words |= {"flow.pattern": _pattern(flow), "flow.k": f"k{flow.k}"}
-        if flow.k is None:  # by the size of the table
-            del words["flow.k"]
-        elif not flow.k:
-            del words["flow.pattern"]
+        if flow.k != 0:
+            words["flow.pattern"] = _pattern(flow)
+        if flow.k is not None:  # else by the size of the table
+            words["flow.k"] = f"k{flow.k}"
     if prior:
         words["prior"] = f"prior-{_pattern(prior)}-k{prior.k}"
     return "-".join(word for key, word in words.items() if not touches(varied, key))
@@ -422,6 +444,7 @@ def touches(keys: Iterable[str], path: str) -> bool:
 
 
 def _pattern(flow: Flow) -> str:
+    """Pattern of a stack in a name; "mixed" for a long one."""
     pattern = "-".join(map(pattern_name, flow.pattern))
     return pattern if len(pattern) <= MAX_LABEL else "mixed"
 
@@ -435,28 +458,30 @@ def _subject(resolved: Config) -> str:
 
 def _same_experiment(resolved: Config, preset: Path) -> bool:
     try:
-        alone = validate(read_preset(preset), str(preset), RUNS)
+        unchanged = validate(read_preset(preset), str(preset), RUNS)
     except ConfigError:  # incomplete without the changes
         return False
-    return alone.model_dump(include=EXPERIMENT) == resolved.model_dump(include=EXPERIMENT)
+    return unchanged.model_dump(include=EXPERIMENT) == resolved.model_dump(include=EXPERIMENT)
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """Value as text that is valid in file names; "" for a mapping."""
     if isinstance(value, Mapping):
         return ""
     if isinstance(value, list):
         return "+".join(map(text_of, value))
-    plain = {None: "null", True: "true", False: "false"}
-    text = plain[value] if value is None or isinstance(value, bool) else str(value)
-    return re.sub(r"[^\w.+-]+", "_", text).strip("._")
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return re.sub(r"[^\w.+-]+", "_", str(value)).strip("._")
 
 
 def merged(command: str, path: Path, changes: Sequence[Change]) -> Any:
     """Config of a command's preset file with changes."""
-    data, source = {"command": command, **read_preset(path)}, preset_label(path)
-    if (other := data["command"]) != command and other in list(SCHEMAS):  # it may be anything
-        raise ConfigError(f"{source}: a preset of `nflow {other}`, not of {command}")
+    data = {"command": command, **read_preset(path)}
+    source = preset_label(path)
+    preset_command = data["command"]
+    if preset_command != command and preset_command in list(SCHEMAS):  # it may be unhashable
+        raise ConfigError(f"{source}: a preset of `nflow {preset_command}`, not of {command}")
     return resolve(data, source, changes, {command: SCHEMAS[command]})
 
 
@@ -483,31 +508,35 @@ def resolve(
     return resolved.model_copy(update={"description": ""})
 
 
-def _check_dropped(change: Change, before: Iterable[Change]) -> None:
-    for other in before:
-        if other.path != change.path and is_within(other.path, change.path):
+def _check_dropped(change: Change, earlier: Iterable[Change]) -> None:
+    """Refuse a change that drops an earlier one."""
+    for dropped in earlier:
+        if dropped.path != change.path and is_within(dropped.path, change.path):
             raise ConfigError(
-                f"{other.source} and {change.source}: expected one of the two, as the second "
+                f"{dropped.source} and {change.source}: expected one of the two, as the second "
                 "replaces the first"
             )
 
 
 def _opened(
-    data: dict[str, Any], change: Change, source: str, before: Sequence[Change]
+    data: dict[str, Any], change: Change, source: str, earlier: Sequence[Change]
 ) -> dict[str, Any]:
-    *above, _ = change.path.split(".")
+    """Data in which a change has mappings above it: a bare name becomes one."""
+    parents = change.path.split(".")[:-1]
     value: Any = data
-    for depth, key in enumerate(above, start=1):
-        path, value = ".".join(above[:depth]), value.get(key)
+    for depth, key in enumerate(parents, start=1):
+        path = ".".join(parents[:depth])
+        value = value.get(key)
         if isinstance(value, str) and path in NAMED:
             value = {"name": value}
             data = override(data, {path: value})
-        setters = [other.source for other in before if is_within(path, other.path)]
+        setters = [setter.source for setter in earlier if is_within(path, setter.path)]
         if value is None and not setters:
             break
         if not isinstance(value, dict):
+            origin = setters[-1] if setters else source
             raise ConfigError(
                 f"{change.source}: expected a mapping at {path}. Received: {shortened(value)}, "
-                f"from {[source, *setters][-1]}"
+                f"from {origin}"
             )
     return data

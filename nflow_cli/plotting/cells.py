@@ -17,9 +17,11 @@ from nflow_cli.plotting.style import SEQUENTIAL, Frame, frame_of, name_scaled, n
 SIZE = 8.0  # points of letters in a small panel
 DAY = 86_400.0  # seconds
 # Years 1 to 9999 in days since 1970, which are all that dates are drawn for.
-CALENDAR = -719_000.0, 2_932_000.0
+CALENDAR = (-719_000.0, 2_932_000.0)
 WRITTEN = 12  # columns or levels of a matrix whose values are written in it
-SPREAD, SKEW = 30.0, 5.0  # of quantiles, from which on a positive column is spaced by powers
+# Of quantiles, from which on a positive column is spaced by powers.
+SPREAD = 30.0
+SKEW = 5.0
 
 
 def is_dated(kind: ColumnKind) -> bool:
@@ -32,7 +34,8 @@ def values_of(kind: ColumnKind, cells: np.ndarray) -> np.ndarray:
 
     Dates and times are days since 1970, clipped to drawable years.
     """
-    values = cells[np.isfinite(cells)] / (DAY if kind.type == "time" else 1.0)
+    unit = DAY if kind.type == "time" else 1.0
+    values = cells[np.isfinite(cells)] / unit
     return np.clip(values, *CALENDAR) if is_dated(kind) else values
 
 
@@ -66,10 +69,10 @@ def axis_frame(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray, by_powers:
 
 def prepare_axis(axis: Axis, kind: ColumnKind, name: str, frame: Frame, by_powers: bool) -> None:
     """Set name, limits and few ticks of an axis."""
-    which = "x" if axis is axis.axes.xaxis else "y"
+    letter = "x" if axis is axis.axes.xaxis else "y"
     axis.axes.tick_params(labelsize=SIZE - 1, length=2.5, pad=2)
     if by_powers:
-        axis.axes.set(**{f"{which}scale": "log"})
+        axis.axes.set(**{f"{letter}scale": "log"})
         axis.set_minor_locator(NullLocator())
     elif is_dated(kind):
         locator = AutoDateLocator(minticks=2, maxticks=4)
@@ -78,7 +81,7 @@ def prepare_axis(axis: Axis, kind: ColumnKind, name: str, frame: Frame, by_power
     else:
         axis.set_major_locator(MaxNLocator(3, prune="both"))
         axis.set_major_formatter(ScalarFormatter())
-    axis.axes.set(**{f"{which}lim": frame})
+    axis.axes.set(**{f"{letter}lim": frame})
     name_scaled(axis, name, SIZE)
 
 
@@ -101,19 +104,22 @@ def name_groups(ax: Axes, groups: Groups, letters: int) -> None:
 
 def note_empty(ax: Axes, rows: np.ndarray, draws: np.ndarray) -> None:
     """Note in a panel without values of rows or draws."""
-    lost = [name for name, x in (("rows", rows), ("draws", draws)) if not len(x)]
-    if lost:
-        note(ax, f"no values in {' or '.join(lost)}", 0.9)
+    empty = [name for name, values in (("rows", rows), ("draws", draws)) if not len(values)]
+    if empty:
+        note(ax, f"no values in {' or '.join(empty)}", 0.9)
 
 
 def draw_matrix(
     ax: Axes, matrix: np.ndarray, norm: Normalize, form: str, written: np.ndarray | None = None
 ) -> AxesImage:
-    """Draw a matrix as colours, with its numbers or those of another if it is small."""
+    """Draw a matrix as colours, with the numbers of ``written``, by default its own, if it is
+    small.
+    """
     image = ax.imshow(matrix, SEQUENTIAL, norm, aspect="auto", interpolation="nearest")
     ax.tick_params(length=0)
+    numbers = matrix if written is None else written
     if max(matrix.shape) <= WRITTEN:
-        for (i, j), value in np.ndenumerate(matrix if written is None else written):
+        for (i, j), value in np.ndenumerate(numbers):
             colour = "black" if norm(matrix[i, j]) > 0.6 else "white"
             style: Any = {"ha": "center", "va": "center", "size": SIZE - 1.5, "color": colour}
             ax.text(j, i, form.format(value), **style)

@@ -6,14 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axis import Axis
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.constants import DPI
 from nflow_cli.evaluation.association import (
     Associations,
-    Groups,
     associations,
     grouped,
     pairs_to_show,
@@ -40,10 +39,13 @@ from nflow_cli.plotting.style import (
     plain,
 )
 
-MOST_COLUMNS, COMPARED = 24, 100  # in the matrix, and among which these are the most dependent
-MOST_PAIRS, MOST_LEVELS, DOTS = 6, 8, 1_000
+MOST_COLUMNS = 24  # in the matrix
+COMPARED_COLUMNS = 100  # among which those of the matrix are the most dependent
+MOST_PAIRS = 6
+MOST_LEVELS = 8
+MOST_DOTS = 1_000
 GOLDEN = (5**0.5 - 1) / 2
-SIDES = "rows", "draws"
+SIDES = ("rows", "draws")
 
 
 class Side(NamedTuple):
@@ -53,6 +55,11 @@ class Side(NamedTuple):
     name: str
     cells: tuple[np.ndarray, np.ndarray]
 
+    @property
+    def values(self) -> list[np.ndarray]:
+        """Values in rows and in draws, on the scale of an axis, without missing ones."""
+        return [values_of(self.kind, cells) for cells in self.cells]
+
 
 def dependence_figures(
     kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray, subject: str
@@ -61,33 +68,36 @@ def dependence_figures(
 
     Empty for one column, and without rows.
     """
-    kinds = dict(list(kinds.items())[:COMPARED])
+    kinds = dict(list(kinds.items())[:COMPARED_COLUMNS])
     if len(kinds) < 2 or not len(rows) + len(draws):
         return {}
-    rows, draws = rows[:, :COMPARED], draws[:, :COMPARED]
-    found = associations(kinds, rows, draws)
+    rows = rows[:, :COMPARED_COLUMNS]
+    draws = draws[:, :COMPARED_COLUMNS]
+    matrices = associations(kinds, rows, draws)
     return {
-        "dependence": matrix_figure(list(kinds), found, subject),
-        "pairs": pairs_figure(kinds, rows, draws, found, subject),
+        "dependence": matrix_figure(list(kinds), matrices, subject),
+        "pairs": pairs_figure(kinds, rows, draws, matrices, subject),
     }
 
 
-def matrix_figure(names: list[str], found: Associations, subject: str) -> Figure:
+def matrix_figure(names: list[str], matrices: Associations, subject: str) -> Figure:
     """Draw the associations of at most 24 columns, rows beside draws."""
-    strongest = [np.max(matrix - np.eye(len(names)), axis=1) for matrix in found]
+    strongest = [np.max(matrix - np.eye(len(names)), axis=1) for matrix in matrices]
     shown = np.sort(np.argsort(-np.maximum(*strongest), kind="stable")[:MOST_COLUMNS])
     size = 4.2 + 0.08 * len(shown)
     figure = Figure((2 * size + 1, size + 0.7), DPI, layout="constrained")
     axes = list(figure.subplots(1, 2))
-    for ax, matrix, title in zip(axes, found, ("test rows", "draws"), strict=True):
+    for ax, matrix, title in zip(axes, matrices, ("test rows", "draws"), strict=True):
         texts = [plain(names[i], 20) for i in shown]
         image = draw_matrix(ax, matrix[np.ix_(shown, shown)], Normalize(0, 1), "{:.2f}")
         ax.set_xticks(range(len(shown)), texts, size=SIZE, rotation=90)
         ax.set_yticks(range(len(shown)), texts if ax is axes[0] else [], size=SIZE)
         ax.set_title(title)
     add_colour_bar(image, axes, "association: 0 none, 1 complete", "neither")
-    few = f"the {len(shown)} most dependent of {len(names)} columns"
-    add_title(figure, subject, "association of columns", few if len(shown) < len(names) else "")
+    parts = [subject, "association of columns"]
+    if len(shown) < len(names):
+        parts.append(f"the {len(shown)} most dependent of {len(names)} columns")
+    add_title(figure, *parts)
     return figure
 
 
@@ -95,54 +105,70 @@ def pairs_figure(
     kinds: Mapping[str, ColumnKind],
     rows: np.ndarray,
     draws: np.ndarray,
-    found: Associations,
+    matrices: Associations,
     subject: str,
 ) -> Figure:
     """Draw six pairs of columns: the most associated, and those that differ most.
 
     Two numeric columns are dots, two categorical ones shares, mixed ones boxes.
     """
-    names, pairs = list(kinds), pairs_to_show(found, MOST_PAIRS)
+    names = list(kinds)
+    pairs = pairs_to_show(matrices, MOST_PAIRS)
     columns = min(2, len(pairs))
     lines = -(-len(pairs) // columns)
-    size = 5.2 * columns, 2.7 * lines + 0.8
+    size = (5.2 * columns, 2.7 * lines + 0.8)
     figure = Figure(size, DPI, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06))
-    parts: Any = figure.subfigures(lines, columns, squeeze=False)
+    parts = figure.subfigures(lines, columns, squeeze=False)
     for part, (i, j) in zip(parts.flat, pairs, strict=False):
         sides = [Side(kinds[names[k]], names[k], (rows[:, k], draws[:, k])) for k in (i, j)]
-        sides.sort(key=lambda side: side.kind.kind == "levels")  # numbers first
-        of_levels = sum(side.kind.kind == "levels" for side in sides)
-        (draw_dots, draw_boxes, draw_shares)[of_levels](part, *sides)
-        text = f"association {found.rows[i, j]:.2f} in rows, {found.draws[i, j]:.2f} in draws"
-        part.suptitle(text, size=SIZE + 1)
+        draw_pair(part, *sides)
+        in_rows = f"{matrices.rows[i, j]:.2f} in rows"
+        in_draws = f"{matrices.draws[i, j]:.2f} in draws"
+        part.suptitle(f"association {in_rows}, {in_draws}", size=SIZE + 1)
     draw_key(figure, f"{len(rows):,} test rows", f"{len(draws):,} draws")
-    chosen = "most associated pairs of columns, and those that differ most"
-    add_title(figure, subject, chosen if len(pairs) < len(names) * (len(names) - 1) / 2 else "")
+    parts_of_title = [subject]
+    if len(pairs) < len(names) * (len(names) - 1) / 2:
+        parts_of_title.append("most associated pairs of columns, and those that differ most")
+    add_title(figure, *parts_of_title)
     return figure
 
 
-def draw_dots(part: Any, across: Side, up: Side) -> None:
+def draw_pair(part: SubFigure, first: Side, second: Side) -> None:
+    """Draw a pair of columns: numbers across, levels up where only one column has levels."""
+    first_is_levels = first.kind.kind == "levels"
+    second_is_levels = second.kind.kind == "levels"
+    if first_is_levels and second_is_levels:
+        draw_shares(part, first, second)
+    elif first_is_levels:
+        draw_boxes(part, second, first)
+    elif second_is_levels:
+        draw_boxes(part, first, second)
+    else:
+        draw_dots(part, first, second)
+
+
+def draw_dots(part: SubFigure, across: Side, up: Side) -> None:
     """Draw rows with both numbers as dots, and an equal number of draws."""
     axes = part.subplots(1, 2)
-    both = [np.isfinite(x) & np.isfinite(y) for x, y in zip(across.cells, up.cells, strict=True)]
-    most = min(DOTS, *(int(b.sum()) or DOTS for b in both))
+    known = [np.isfinite(x) & np.isfinite(y) for x, y in zip(across.cells, up.cells, strict=True)]
+    n_dots = min(MOST_DOTS, *(int(is_known.sum()) or MOST_DOTS for is_known in known))
     for i, (ax, colour, title) in enumerate(zip(axes, (SKY, ORANGE), SIDES, strict=True)):
-        points = [
-            spread(s.kind, values_of(s.kind, s.cells[i][both[i]][:most])) for s in (across, up)
-        ]
-        ax.plot(*points, "o", color=colour, ms=2.2, mew=0, rasterized=True)
+        x = values_of(across.kind, across.cells[i][known[i]][:n_dots])
+        y = values_of(up.kind, up.cells[i][known[i]][:n_dots])
+        style: Any = {"color": colour, "ms": 2.2, "mew": 0, "rasterized": True}
+        ax.plot(spread(across.kind, x), spread(up.kind, y), "o", **style)
         prepare_values(ax.xaxis, across)
         prepare_values(ax.yaxis, up, is_named=i == 0)
         ax.set_title(title, size=SIZE)
-        if not both[i].any():
+        if not known[i].any():
             note(ax, "no row has both")
 
 
 def prepare_values(axis: Axis, side: Side, is_named: bool = True) -> None:
     """Set values and name of an axis; without a name, no tick labels."""
-    x, y = (values_of(side.kind, cells) for cells in side.cells)
-    by_powers = is_spaced_by_powers(side.kind, x, y)
-    frame = axis_frame(side.kind, x, y, by_powers)
+    rows, draws = side.values
+    by_powers = is_spaced_by_powers(side.kind, rows, draws)
+    frame = axis_frame(side.kind, rows, draws, by_powers)
     prepare_axis(axis, side.kind, plain(side.name, LETTERS) if is_named else "", frame, by_powers)
     axis.set_tick_params(labelleft=is_named)
 
@@ -153,49 +179,60 @@ def spread(kind: ColumnKind, values: np.ndarray) -> np.ndarray:
     return values + 0.7 * step_of(kind) * shifts
 
 
-def draw_boxes(part: Any, number: Side, levels: Side) -> None:
+def draw_boxes(part: SubFigure, number: Side, levels: Side) -> None:
     """Draw quantiles of a number at each level: boxes 25 to 75 %, lines 5 to 95 %."""
     groups = grouped(levels.kind, *levels.cells, MOST_LEVELS)
+    places = range(len(groups.names))
     ax = part.subplots()
     prepare_values(ax.xaxis, number)
-    styles = (groups.rows, 0.8, SKY, "white"), (groups.draws, 0.3, ORANGE, "black")
-    for values, (codes, height, colour, middle) in zip(number.cells, styles, strict=True):
-        some = [values_of(number.kind, values[codes == i]) for i in range(len(groups.names))]
+    for cells, codes, height, colour, median_colour in (
+        (number.cells[0], groups.rows, 0.8, SKY, "white"),
+        (number.cells[1], groups.draws, 0.3, ORANGE, "black"),
+    ):
         style: Any = {
-            **{"positions": range(len(some)), "widths": height, "whis": (5, 95)},
-            **{"showcaps": False, "showfliers": False, "patch_artist": True},
-            **{"boxprops": {"facecolor": colour, "lw": 0}, "medianprops": {"color": middle}},
+            "positions": places,
+            "widths": height,
+            "whis": (5, 95),
+            "showcaps": False,
+            "showfliers": False,
+            "patch_artist": True,
+            "boxprops": {"facecolor": colour, "lw": 0},
+            "medianprops": {"color": median_colour},
             "whiskerprops": {"color": colour, "lw": 3 * height + 0.6},
         }
-        ax.boxplot(some, orientation="horizontal", manage_ticks=False, **style)
+        values = [values_of(number.kind, cells[codes == place]) for place in places]
+        ax.boxplot(values, orientation="horizontal", manage_ticks=False, **style)
     name_groups(ax, groups, 16)
     ax.set_ylabel(plain(levels.name, LETTERS), size=SIZE)
-    note_empty(ax, *(values_of(number.kind, cells) for cells in number.cells))
+    note_empty(ax, *number.values)
 
 
-def draw_shares(part: Any, across: Side, up: Side) -> None:
+def draw_shares(part: SubFigure, across: Side, up: Side) -> None:
     """Draw shares of pairs of levels, rows beside draws."""
     axes = part.subplots(1, 2)
-    right, left = (grouped(side.kind, *side.cells, MOST_LEVELS) for side in (across, up))
-    matrices = [shares_of(*codes) for codes in zip((right, right), (left, left), (1, 2))]
-    top = max(m.max() for m in matrices) or 1.0
+    right = grouped(across.kind, *across.cells, MOST_LEVELS)
+    left = grouped(up.kind, *up.cells, MOST_LEVELS)
+    shape = (len(left.names), len(right.names))
+    matrices = [
+        shares_of(left.rows, right.rows, shape),
+        shares_of(left.draws, right.draws, shape),
+    ]
+    top = max(matrix.max() for matrix in matrices) or 1.0
+    names = [plain(name, 10) for name in right.names]
     for ax, matrix, title in zip(axes, matrices, SIDES, strict=True):
         draw_matrix(ax, 100 * matrix, Normalize(0, 100 * top), "{:.0f}%")
         name_groups(ax, left, 14)
         ax.set_ylim(len(left.names) - 0.5, -0.5)
         ax.yaxis.set_tick_params(labelleft=ax is axes[0])
-        ax.set_xticks(
-            range(len(right.names)), [plain(name, 10) for name in right.names], size=SIZE - 1
-        )
+        ax.set_xticks(range(len(names)), names, size=SIZE - 1)
         ax.tick_params("x", rotation=90)
         ax.set_xlabel(plain(across.name, LETTERS), size=SIZE)
         ax.set_title(title, size=SIZE)
     axes[0].set_ylabel(plain(up.name, LETTERS), size=SIZE)
 
 
-def shares_of(across: Groups, up: Groups, side: int) -> np.ndarray:
-    """Shares of pairs of groups, (up, across), in rows (side 1) or draws (2)."""
-    shape = len(up.names), len(across.names)
-    codes = np.asarray(up[side]) * shape[1] + np.asarray(across[side])
+def shares_of(up: np.ndarray, across: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Shares of pairs of groups ``shape``, from the groups (n,) of two columns."""
+    codes = up * shape[1] + across
     counts = np.bincount(codes, minlength=shape[0] * shape[1])
     return counts.reshape(shape) / max(len(codes), 1)

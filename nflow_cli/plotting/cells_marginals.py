@@ -3,7 +3,6 @@
 import math
 import textwrap
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -40,8 +39,11 @@ from nflow_cli.plotting.style import (
     plain,
 )
 
-MOST_PANELS, MOST_LEVELS, MOST_SPIKES = 24, 12, 12
-LOW, TALL = 1.3, 2.4  # inches, of a panel at least: of many and of one or two
+MOST_PANELS = 24
+MOST_LEVELS = 12
+MOST_SPIKES = 12
+LEAST_HEIGHT = 1.3  # inches, of a panel of many
+LEAST_HEIGHT_OF_TWO = 2.4  # inches, of a panel of one or two
 MOST_BINS = 40
 LEAST_SCALE = 0.05  # of an axis of shares, so that what is rare looks rare
 
@@ -64,42 +66,57 @@ def marginals_figure(
             draw_levels(ax, name, kinds[names[j]], rows[:, j], draws[:, j])
         else:
             draw_numbers(ax, name, kinds[names[j]], rows[:, j], draws[:, j])
-    few = f"the {len(shown)} columns that differ most of {len(names)}"
-    spikes = "spikes: shares of single values" if any(kinds[names[j]].atoms for j in shown) else ""
-    add_title(figure, subject, few if len(shown) < len(names) else "", spikes)
-    rest = [name for j, name in enumerate(names) if j not in shown]
-    text = f"not shown: {', '.join(plain(name, LETTERS) for name in rest)}" if rest else ""
-    above = textwrap.shorten(text, 140, placeholder=" …")
-    draw_key(figure, f"{len(rows):,} test rows", f"{len(draws):,} draws", above)
+    parts = [subject]
+    left_out = ""
+    if len(shown) < len(names):
+        parts.append(f"the {len(shown)} columns that differ most of {len(names)}")
+        others = [plain(name, LETTERS) for j, name in enumerate(names) if j not in shown]
+        left_out = textwrap.shorten(f"not shown: {', '.join(others)}", 140, placeholder=" …")
+    if any(kinds[names[j]].atoms for j in shown):
+        parts.append("spikes: shares of single values")
+    add_title(figure, *parts)
+    draw_key(figure, f"{len(rows):,} test rows", f"{len(draws):,} draws", left_out)
     return figure
 
 
 def panels(heights: list[float]) -> tuple[Figure, list[Axes]]:
     """Figure of panels with heights in inches."""
     count = len(heights)
-    columns = count if count < 3 else 2 if count == 4 else 3 if count < 10 else 4
-    heights = [max(height, TALL if count < 3 else LOW) for height in heights]
-    lines = [max(heights[i : i + columns]) for i in range(0, count, columns)]
-    size = (5.0, 8.0, 9.5, 11.0)[columns - 1], sum(lines) + 0.35 * len(lines) + 0.9
+    columns = column_count(count)
+    least = LEAST_HEIGHT_OF_TWO if count < 3 else LEAST_HEIGHT
+    lines = [max(least, *heights[i : i + columns]) for i in range(0, count, columns)]
+    width = (5.0, 8.0, 9.5, 11.0)[columns - 1]
+    size = (width, sum(lines) + 0.35 * len(lines) + 0.9)
     figure = Figure(size, DPI, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.05))
     # Each has room for its own names, so that long ones do not part the columns of panels.
-    parts: Any = figure.subfigures(len(lines), columns, squeeze=False, height_ratios=lines)
+    parts = figure.subfigures(len(lines), columns, squeeze=False, height_ratios=lines)
     return figure, [parts[divmod(i, columns)].subplots() for i in range(count)]
+
+
+def column_count(count: int) -> int:
+    """Panels in a row of a figure of some panels."""
+    if count < 3:
+        return count
+    if count == 4:
+        return 2
+    return 3 if count < 10 else 4
 
 
 def panel_height(kind: ColumnKind) -> float:
     """Height of a column's panel in inches: level names need room."""
-    count = len(kind.levels or ()) + kind.missing if kind.kind == "levels" else 0
-    return 0.3 + 0.14 * min(count, MOST_LEVELS + 2)
+    names = 0
+    if kind.kind == "levels":
+        names = len(kind.levels or ()) + kind.missing
+    return 0.3 + 0.14 * min(names, MOST_LEVELS + 2)
 
 
 def draw_levels(ax: Axes, name: str, kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> None:
     """Draw shares of levels as bars, rows wide, draws narrow."""
     groups = grouped(kind, rows, draws, MOST_LEVELS)
-    at = np.arange(len(groups.names))
+    places = np.arange(len(groups.names))
     for codes, height, colour in ((groups.rows, 0.8, SKY), (groups.draws, 0.3, ORANGE)):
-        shares = np.bincount(codes, minlength=len(at)) / max(len(codes), 1)
-        ax.barh(at, shares, height, color=colour)
+        shares = np.bincount(codes, minlength=len(places)) / max(len(codes), 1)
+        ax.barh(places, shares, height, color=colour)
     name_groups(ax, groups, 16)
     ax.set_xlabel(name, size=SIZE)
     ax.set_title(" ", size=SIZE - 1, pad=3)
@@ -111,31 +128,53 @@ def draw_numbers(
     ax: Axes, name: str, kind: ColumnKind, rows: np.ndarray, draws: np.ndarray
 ) -> None:
     """Draw histograms of values, atoms as spikes, and missing cells."""
-    x, y = (values_of(kind, cells) for cells in (rows, draws))
-    by_powers = is_spaced_by_powers(kind, x, y)
-    atoms, smooth, masses = without_atoms(kind, x, y)
-    frame = axis_frame(kind, x, y, by_powers)
+    values = values_of(kind, rows)
+    drawn = values_of(kind, draws)
+    by_powers = is_spaced_by_powers(kind, values, drawn)
+    atoms, smooth, atom_shares = without_atoms(kind, values, drawn)
+    frame = axis_frame(kind, values, drawn, by_powers)
     edges = edges_of(kind, smooth, frame, by_powers)
     if edges[1] - edges[0] < 1.5 * step_of(kind):  # an atom is a bar like others
-        atoms, smooth = atoms[:0], [x, y]
+        atoms = atoms[:0]
+        smooth = [values, drawn]
     label_panel(ax, name, "")
     prepare_axis(ax.xaxis, kind, name, frame, by_powers)
-    counts = [np.histogram(values, edges)[0] for values in smooth]
-    if step := step_of(kind):  # a bin with atoms has fewer values than others
-        size = round((edges[1] - edges[0]) / step)
-        others = np.maximum(size - np.histogram(atoms, edges)[0], 1)
-        counts = [n * size / others for n in counts]
-    heights = [n / max(len(cells), 1) for n, cells in zip(counts, (rows, draws), strict=True)]
-    ax.stairs(heights[0], edges, color=SKY, fill=True)
-    if len(y):
-        ax.stairs(heights[1], edges, color=ORANGE, lw=1.2)
-    ax.set_ylim(0, 1.08 * max(h.max() for h in heights) or 1.0)
-    beyond = [v[(v < frame[0]) | (v > frame[1])] for v in (x, y)]
+    heights = bin_shares(kind, smooth[0], len(rows), atoms, edges)
+    drawn_heights = bin_shares(kind, smooth[1], len(draws), atoms, edges)
+    ax.stairs(heights, edges, color=SKY, fill=True)
+    if len(drawn):
+        ax.stairs(drawn_heights, edges, color=ORANGE, lw=1.2)
+    ax.set_ylim(0, 1.08 * max(heights.max(), drawn_heights.max()) or 1.0)
+    text = beyond_text(kind, beyond(values, frame), beyond(drawn, frame))
     # From the panel's left edge: what is centred may begin beyond the picture's.
-    ax.set_title(beyond_text(kind, *beyond), size=SIZE - 1, color="0.35", pad=3, loc="left")
-    gaps = [float(np.isnan(cells).mean()) if len(cells) else 0.0 for cells in (rows, draws)]
-    draw_masses(ax, atoms, [m * (1 - gap) for m, gap in zip(masses, gaps, strict=True)], gaps)
-    note_empty(ax, x, y)
+    ax.set_title(text, size=SIZE - 1, color="0.35", pad=3, loc="left")
+    gaps = [missing_share(rows), missing_share(draws)]
+    masses = [shares * (1 - gap) for shares, gap in zip(atom_shares, gaps, strict=True)]
+    draw_masses(ax, atoms, masses, gaps)
+    note_empty(ax, values, drawn)
+
+
+def bin_shares(
+    kind: ColumnKind, values: np.ndarray, n_cells: int, atoms: np.ndarray, edges: np.ndarray
+) -> np.ndarray:
+    """Share of the cells in each bin; a bin with atoms has fewer grid values, and counts more."""
+    counts = np.histogram(values, edges)[0]
+    step = step_of(kind)
+    if step:
+        size = round((edges[1] - edges[0]) / step)
+        n_values = np.maximum(size - np.histogram(atoms, edges)[0], 1)
+        counts = counts * size / n_values
+    return counts / max(n_cells, 1)
+
+
+def beyond(values: np.ndarray, frame: Frame) -> np.ndarray:
+    """Values outside a frame."""
+    return values[(values < frame[0]) | (values > frame[1])]
+
+
+def missing_share(cells: np.ndarray) -> float:
+    """Share of missing cells (n,); 0 of none."""
+    return float(np.isnan(cells).mean()) if len(cells) else 0.0
 
 
 def without_atoms(
@@ -143,25 +182,33 @@ def without_atoms(
 ) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
     """Most frequent atoms (A,); other values and atom shares (A,) of rows and draws."""
     atoms = values_of(kind, np.array(kind.atoms))
-    near = step_of(kind) / 4 or (values_of(kind, np.array([kind.resolution or 0.0]))[0] / 4)
-    at = [np.abs(x[:, None] - atoms) <= near for x in (rows, draws)]
-    shares = [found.sum(axis=0) / max(len(found), 1) for found in at]
-    most = np.sort(np.argsort(-np.maximum(*shares), kind="stable")[:MOST_SPIKES])
-    smooth = [x[~found[:, most].any(axis=1)] for x, found in zip((rows, draws), at, strict=True)]
-    return atoms[most], smooth, [share[most] for share in shares]
+    tolerance = step_of(kind) / 4
+    if not tolerance:
+        tolerance = values_of(kind, np.array([kind.resolution or 0.0]))[0] / 4
+    is_atom = [np.abs(values[:, None] - atoms) <= tolerance for values in (rows, draws)]
+    shares = [matches.sum(axis=0) / max(len(matches), 1) for matches in is_atom]
+    frequent = np.sort(np.argsort(-np.maximum(*shares), kind="stable")[:MOST_SPIKES])
+    smooth = [
+        values[~matches[:, frequent].any(axis=1)]
+        for values, matches in zip((rows, draws), is_atom, strict=True)
+    ]
+    return atoms[frequent], smooth, [share[frequent] for share in shares]
 
 
 def beyond_text(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> str:
     """Numbers of values (n,) of rows and (m,) of draws outside the frame, and their range below; a
     space if there are none.
     """
-    named = {"rows": rows, "draws": draws}
-    parts = [f"{len(values):,} of the {name}" for name, values in named.items() if len(values)]
-    if not parts:
+    counts = []
+    if len(rows):
+        counts.append(f"{len(rows):,} of the rows")
+    if len(draws):
+        counts.append(f"{len(draws):,} of the draws")
+    if not counts:
         return " "
     values = np.concatenate([rows, draws])
-    ends = " to ".join(dict.fromkeys(end_text(kind, end) for end in (values.min(), values.max())))
-    return f"outside: {', '.join(parts)},\n{ends}"
+    ends = dict.fromkeys([end_text(kind, values.min()), end_text(kind, values.max())])
+    return f"outside: {', '.join(counts)},\n{' to '.join(ends)}"
 
 
 def end_text(kind: ColumnKind, value: float) -> str:
@@ -178,15 +225,19 @@ def edges_of(
 
     On a grid whole steps, centred on its values if one step wide.
     """
-    low, high = np.log10(frame) if by_powers else frame
     values = np.concatenate(parts)
-    x = np.log10(values) if by_powers else values
-    x = x[(x >= low) & (x <= high)]
-    low, high = (float(x.min()), float(x.max())) if len(x) else (low, high)
+    low, high = frame
+    if by_powers:
+        values = np.log10(values)
+        low, high = np.log10(frame)
+    values = values[(values >= low) & (values <= high)]
+    if len(values):
+        low = float(values.min())
+        high = float(values.max())
     fewest = min((len(part) for part in parts if len(part)), default=0)
-    count = bin_count(x, (low, high), fewest, MOST_BINS)
-    step = 0.0 if by_powers else step_of(kind)
-    if kind.lattice and step:
+    count = bin_count(values, (low, high), fewest, MOST_BINS)
+    step = step_of(kind)
+    if kind.lattice and step and not by_powers:
         start = values_of(kind, np.array([kind.lattice.offset]))[0] - step / 2
         width = step * max(1, round((high - low) / count / step))
         low = start + step * math.floor((low - start) / step + 1e-6)
@@ -201,7 +252,8 @@ def draw_masses(ax: Axes, atoms: np.ndarray, shares: list[np.ndarray], gaps: lis
     """Draw the shares of atoms (A,) as spikes, and missing cells as bars beside the panel; pairs
     are rows, draws.
     """
-    top = max(LEAST_SCALE, 1.12 * max(*gaps, *(s.max(initial=0) for s in shares)))
+    largest = max(*gaps, *(share.max(initial=0) for share in shares))
+    top = max(LEAST_SCALE, 1.12 * largest)
     axis = None
     if len(atoms):
         axis = ax.twinx()

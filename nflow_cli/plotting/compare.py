@@ -70,18 +70,21 @@ def spread_figure(panels: Mapping[str, Sequence[Series]], name: str, seeds: int)
 
     A dot is a fit; with several seeds, lines join the medians.
     """
-    every = [series for lines in panels.values() for series in lines]
-    names = list(dict.fromkeys(series.name for series in every))
-    has_words = any(word for series in every for word in series.words)
-    figure, axes = titled_panels([*panels], 4, 2.25, name, sharey=True)
+    series_of_panels = [series for lines in panels.values() for series in lines]
+    names = list(dict.fromkeys(series.name for series in series_of_panels))
+    has_words = any(word for series in series_of_panels for word in series.words)
+    figure, axes = titled_panels(list(panels), 4, 2.25, name, sharey=True)
     for ax, lines in zip(axes, panels.values(), strict=True):
         draw_series(ax, lines, names)
         ax.margins(y=0.15 if has_words else None)  # the words stand above their points
         ax.set_xlabel("K")
-    scale_values(axes[0], np.concatenate([scores for s in every for scores in s.scores]))
+    scores = [scores for series in series_of_panels for scores in series.scores]
+    scale_values(axes[0], np.concatenate(scores))
     draw_legend(figure, names)
-    parts = (f"a dot for each of up to {seeds} seeds", "lines through medians")
-    add_title(figure, f"{name} against the number of flows", *(parts if seeds > 1 else ()))
+    parts = [f"{name} against the number of flows"]
+    if seeds > 1:
+        parts += [f"a dot for each of up to {seeds} seeds", "lines through medians"]
+    add_title(figure, *parts)
     return figure
 
 
@@ -91,7 +94,7 @@ def titled_panels(
     """Figure of panels, at most so many in a row, of a width in inches and a common y."""
     columns = min(len(titles), most)
     rows = math.ceil(len(titles) / columns)
-    size = max(1.2 + width * columns, 5.0), 1.2 + 2.4 * rows
+    size = (max(1.2 + width * columns, 5.0), 1.2 + 2.4 * rows)
     figure = Figure(size, DPI, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel()
     for ax in axes[len(titles) :]:
@@ -108,21 +111,29 @@ def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str]) -> None
     """Draw lines; a name has one colour and marker in all panels."""
     ks = sorted({k for series in lines for k in series.k})
     for series in lines:
-        turns, i = divmod(names.index(series.name), len(COLOURS))
-        colour, marker = COLOURS[i], MARKERS[(i + turns) % len(MARKERS)]
+        turn, i = divmod(names.index(series.name), len(COLOURS))
+        colour = COLOURS[i]
         medians = [np.median(scores) for scores in series.scores]
         ax.plot(series.k, medians, color=colour)
-        at = [places_of(k, len(scores)) for k, scores in zip(series.k, series.scores)]
-        style: Any = {"color": colour, "marker": marker, "markersize": 5, "ls": ""}
-        fits = np.concatenate(at), np.concatenate(series.scores)
-        ax.plot(*fits, label=plain(series.name), **style)
-        for place, word in zip(zip(series.k, medians), series.words):
-            # of the last point below it, as falling lines come to it from above
-            side, to = ("right", (-4, -10)) if place[0] == max(ks) > min(ks) else ("left", (4, 4))
+        places = [places_of(k, len(scores)) for k, scores in zip(series.k, series.scores)]
+        style: Any = {"marker": MARKERS[(i + turn) % len(MARKERS)], "markersize": 5, "ls": ""}
+        ax.plot(
+            np.concatenate(places),
+            np.concatenate(series.scores),
+            color=colour,
+            label=plain(series.name),
+            **style,
+        )
+        for k, median, word in zip(series.k, medians, series.words):
+            side = "left"
+            shift = (4, 4)
+            if k == max(ks) > min(ks):  # below the last point, as falling lines come from above
+                side = "right"
+                shift = (-4, -10)
             ax.annotate(
                 word,
-                place,
-                to,
+                (k, median),
+                shift,
                 textcoords="offset points",
                 ha=side,
                 fontsize=7,
@@ -148,15 +159,21 @@ def courses_figure(
 
     `value` and `step` name the axes. Curves of one name share a style.
     """
-    names = list(dict.fromkeys(c.name for curves in panels.values() for c in curves))
-    figure, axes = titled_panels([*panels], 2, 3.6, value)
+    names = list(dict.fromkeys(curve.name for curves in panels.values() for curve in curves))
+    figure, axes = titled_panels(list(panels), 2, 3.6, value)
     for ax, curves in zip(axes, panels.values(), strict=True):
         for curve in curves:
-            turns, i = divmod(names.index(curve.name), len(COLOURS))
-            good = np.isfinite(curve.values) & (curve.steps > 0)
-            line, marker = LINE_STYLES[turns % len(LINE_STYLES)], "o" if good.sum() == 1 else ""
-            style: Any = {"color": COLOURS[i], "ls": line, "lw": 1.1, "marker": marker}
-            ax.plot(curve.steps[good], curve.values[good], label=plain(curve.name), **style)
+            turn, i = divmod(names.index(curve.name), len(COLOURS))
+            is_drawn = np.isfinite(curve.values) & (curve.steps > 0)
+            ax.plot(
+                curve.steps[is_drawn],
+                curve.values[is_drawn],
+                color=COLOURS[i],
+                ls=LINE_STYLES[turn % len(LINE_STYLES)],
+                lw=1.1,
+                marker="o" if is_drawn.sum() == 1 else "",
+                label=plain(curve.name),
+            )
         scale_values(ax, np.concatenate([curve.values for curve in curves]))
         ax.set(xlabel=step, xscale="log")
         ax.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))  # else its labels overlap
@@ -167,11 +184,13 @@ def courses_figure(
 
 def draw_legend(figure: Figure, names: Sequence[str]) -> None:
     """Draw the legend of names below the panels, which get no smaller; long ones are broken."""
-    shown = (ax.get_legend_handles_labels()[0] for ax in reversed(figure.axes))
-    handles = {h.get_label(): h for some in shown for h in some}  # of the first panel
+    handles = {}
+    for ax in reversed(figure.axes):  # those of the first panel stay
+        for handle in ax.get_legend_handles_labels()[0]:
+            handles[handle.get_label()] = handle
     letters = int(11 * figure.get_figwidth())
     texts = [textwrap.fill(plain(name), letters - 10) for name in names]
-    columns = max(1, letters // (10 + max(map(len, texts))))
+    columns = max(1, letters // (10 + max(len(text) for text in texts)))
     place: Any = {"loc": "outside lower center", "frameon": False, "ncols": columns}
     figure.legend([handles[plain(name)] for name in names], texts, **place)
     lines = math.ceil("\n".join(texts).count("\n") / columns)
@@ -181,8 +200,10 @@ def draw_legend(figure: Figure, names: Sequence[str]) -> None:
 def label_k(ax: Axes, ks: Sequence[int]) -> None:
     """Scale K logarithmically, with 0 left of 1, and label its values."""
     ax.set_xscale("symlog", base=2, linthresh=1)
-    shown = ks if len(ks) <= 8 else [ks[round(i)] for i in np.linspace(0, len(ks) - 1, 8)]
-    ax.set_xticks(shown, list(map(str, shown)))
+    ticks = ks
+    if len(ks) > 8:
+        ticks = [ks[round(i)] for i in np.linspace(0, len(ks) - 1, 8)]
+    ax.set_xticks(ticks, [str(k) for k in ticks])
     ax.margins(x=0.1)
     if len(ks) == 1:
         ax.set_xlim(ks[0] / 2 or -1.0, 2 * ks[0] or 1.0)
@@ -194,40 +215,52 @@ def densities_figure(targets: Mapping[str, Sequence[Density]]) -> Figure:
 
     A row's colour scale ends at the peak of its target; the bar marks fits above it.
     """
-    rows = []
-    for name, (target, *fits) in targets.items():
-        for i in range(0, len(fits), MOST_IN_A_ROW - 1):
-            rows.append((plain(name), [target, *fits[i : i + MOST_IN_A_ROW - 1]]))
-    columns = max(len(panels) for _, panels in rows)
-    lines = sum(max(_wrapped(p.title).count("\n") for p in panels) for _, panels in rows)
+    rows = rows_of(targets)
+    columns = max(len(densities) for _, densities in rows)
     axis = rows[0][1][0].axis
-    shape = len(rows) * columns, columns, extent_of(axis, axis), 1.7 + PANEL_INCHES * columns
-    figure, axes = panel_grid(*shape, side=1.3)
-    figure.set_figheight(0.6 + len(rows) * (PANEL_INCHES + 0.35) + 0.155 * lines)
-    shown, above = [], []
-    for i, (name, panels) in enumerate(rows):
+    width = 1.7 + PANEL_INCHES * columns
+    figure, axes = panel_grid(len(rows) * columns, columns, extent_of(axis, axis), width, side=1.3)
+    title_lines = sum(
+        max(_wrapped(density.title).count("\n") for density in densities) for _, densities in rows
+    )
+    figure.set_figheight(0.6 + len(rows) * (PANEL_INCHES + 0.35) + 0.155 * title_lines)
+    shown = []
+    is_cut = False
+    for i, (name, densities) in enumerate(rows):
         row = axes[i * columns : (i + 1) * columns]
-        for ax in row[len(panels) :]:
+        for ax in row[len(densities) :]:
             ax.remove()
-        above.append(draw_row(row, panels))
-        for j, ax in enumerate(row[: len(panels)]):
-            last = i == len(rows) - 1 or j >= len(rows[i + 1][1])
-            label_panel(ax, "z₁" if last else "", "" if j else f"{name}\nz₂")
+        is_cut |= draw_row(row, densities)
+        for j, ax in enumerate(row[: len(densities)]):
+            is_lowest = i == len(rows) - 1 or j >= len(rows[i + 1][1])
+            label_panel(ax, "z₁" if is_lowest else "", "" if j else f"{name}\nz₂")
             shown.append(ax)
-    add_colour_bar(shown[0].images[0], shown, BAR_LABEL, "max" if any(above) else "neither")
+    add_colour_bar(shown[0].images[0], shown, BAR_LABEL, "max" if is_cut else "neither")
     add_title(figure, "target and fits, the best over seeds")
     return figure
 
 
+def rows_of(targets: Mapping[str, Sequence[Density]]) -> list[tuple[str, list[Density]]]:
+    """Rows of panels: the name of a target, the target, and as many of its fits as there is room
+    for.
+    """
+    rows = []
+    for name, (target, *fits) in targets.items():
+        for start in range(0, len(fits), MOST_IN_A_ROW - 1):
+            rows.append((plain(name), [target, *fits[start : start + MOST_IN_A_ROW - 1]]))
+    return rows
+
+
 def draw_row(axes: Sequence[Axes], panels: Sequence[Density]) -> bool:
     """Draw a target and its fits; return whether a fit exceeds the target's peak."""
-    drawn = [density_of(panel.log_density) for panel in panels]
-    peak, *others = map(peak_of, drawn)
-    for ax, panel, density in zip(axes, panels, drawn):
+    densities = [density_of(panel.log_density) for panel in panels]
+    peaks = [peak_of(density) for density in densities]
+    target_peak = peaks[0] or 1.0
+    for ax, panel, density in zip(axes, panels, densities):
         extent = extent_of(panel.axis, panel.axis)
-        draw_grid(ax, density / (peak or 1.0), extent, SEQUENTIAL, Normalize(0.0, 1.0))
+        draw_grid(ax, density / target_peak, extent, SEQUENTIAL, Normalize(0.0, 1.0))
         ax.set_title(_wrapped(panel.title), fontsize=9)
-    return max(others, default=0.0) > (peak or 1.0)
+    return max(peaks[1:], default=0.0) > target_peak
 
 
 def _wrapped(title: str) -> str:

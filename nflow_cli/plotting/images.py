@@ -1,6 +1,7 @@
 """Pictures of a flow-VAE."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,16 @@ INK = matplotlib.colormaps["gray_r"].with_extremes(bad="0.75")
 # Paul Tol's muted set and black: ten colours that are distinct for colour-blind readers.
 DIGITS = ListedColormap(
     [
-        *("#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE"),
-        *("#882255", "#44AA99", "#999933", "#AA4499", "#000000"),
+        "#CC6677",
+        "#332288",
+        "#DDCC77",
+        "#117733",
+        "#88CCEE",
+        "#882255",
+        "#44AA99",
+        "#999933",
+        "#AA4499",
+        "#000000",
     ]
 )
 PRIOR_MASS = (0.5, 0.95)  # inside the circles drawn for the prior
@@ -70,43 +79,55 @@ def latent_figure(evaluation: Arrays, summary: Summary) -> Figure:
     clouds = {"base z₀": evaluation["base_latents"], "transformed z": evaluation["latents"]}
     if summary["k"] == 0:
         clouds = {"z = z₀ (no flow)": evaluation["latents"]}
+    labels = _digits(evaluation["labels"])
+    cloud_labels = [labels] * len(clouds)
     has_flows = "prior_latents" in evaluation
-    every = clouds | ({"prior p(z)": evaluation["prior_latents"]} if has_flows else {})
-    labels = np.asarray(evaluation["labels"])
-    labelled = labels.size > 0 and set(np.unique(labels)) <= set(range(10))
-    windows, columns = _windows(list(every.values())), len(every)
-    shape = columns, columns, windows[0], 1.7 + 3.0 * columns, _unit_names(evaluation)
-    figure, axes = panel_grid(*shape, side=1.7, head=0.6)
-    for ax, (title, points), window in zip(axes, every.items(), windows):
-        draw_latents(ax, points, labels if labelled and title in clouds else None, window)
+    if has_flows:
+        clouds["prior p(z)"] = evaluation["prior_latents"]
+        cloud_labels.append(None)
+    windows = _windows(list(clouds.values()))
+    columns = len(clouds)
+    width = 1.7 + 3.0 * columns
+    names = _unit_names(evaluation)
+    figure, axes = panel_grid(columns, columns, windows[0], width, names, side=1.7, head=0.6)
+    for ax, (title, points), digits, window in zip(axes, clouds.items(), cloud_labels, windows):
+        draw_latents(ax, points, digits, window)
         ax.set_title(title)
         if not has_flows:
             draw_prior(ax)
-        if len({*windows}) > 1:
+        if len(set(windows)) > 1:
             label_panel(ax, ax.get_xlabel() or " ", ax.get_ylabel() or " ")
-    if labelled:
-        digits: Any = axes[0].collections[0]
-        handles, names = digits.legend_elements(num=None, fmt="{x:.0f}", alpha=1)
-        place: Any = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5), "frameon": False}
-        axes[-1].legend(handles, names, title="digit", handletextpad=0.2, **place)
+    if labels is not None:
+        draw_digit_key(axes)
     if not has_flows:
-        circles, names = axes[0].get_legend_handles_labels()
-        figure.legend(circles, names, loc="outside lower center", frameon=False)
-    n, of = len(evaluation["latents"]), summary["data"].get("n_test")
-    some = f"{n:,} of {of:,} test images" if of and n < of else ""
-    add_title(figure, *_about(summary, evaluation), some)
+        circles, texts = axes[0].get_legend_handles_labels()
+        figure.legend(circles, texts, loc="outside lower center", frameon=False)
+    count = len(evaluation["latents"])
+    total = summary["data"].get("n_test")
+    shown = f"{count:,} of {total:,} test images" if total and count < total else ""
+    add_title(figure, *_about(summary, evaluation), shown)
     return figure
+
+
+def draw_digit_key(axes: Sequence[Axes]) -> None:
+    """Draw the legend of the digits' colours, those of the first panel, beside the last."""
+    points: Any = axes[0].collections[0]
+    handles, names = points.legend_elements(num=None, fmt="{x:.0f}", alpha=1)
+    place: Any = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5), "frameon": False}
+    axes[-1].legend(handles, names, title="digit", handletextpad=0.2, **place)
 
 
 def reconstructions_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw rows of originals, each above its reconstructions."""
-    rows = [_tiles(evaluation[name], 10) for name in ("originals", "reconstructions")]
-    count, columns = rows[0].shape[:2]
-    shape = count, 1, (0.0, columns, 0.0, 2.0), 8.0, ("", "")
-    figure, axes = panel_grid(*shape, side=1.2, head=0.15, height=2 / columns)
-    for ax, *pair in zip(axes, *rows, strict=True):
-        draw_mosaic(ax, np.stack(pair))
-        name_lost(ax, pair[1], 0.25)
+    originals = _tiles(evaluation["originals"], 10)
+    reconstructions = _tiles(evaluation["reconstructions"], 10)
+    rows, columns = originals.shape[:2]
+    extent = (0.0, columns, 0.0, 2.0)
+    height = 2 / columns
+    figure, axes = panel_grid(rows, 1, extent, 8.0, ("", ""), side=1.2, head=0.15, height=height)
+    for ax, upper, lower in zip(axes, originals, reconstructions, strict=True):
+        draw_mosaic(ax, np.stack([upper, lower]))
+        name_lost(ax, lower, 0.25)
         ax.set_yticks([1.5, 0.5], ["original", "reconstruction"])
         ax.tick_params(length=0)
     add_title(figure, *_about(summary))
@@ -116,8 +137,8 @@ def reconstructions_figure(evaluation: Arrays, summary: Summary) -> Figure:
 def samples_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw decoded means of prior draws."""
     samples = evaluation["samples"]
-    what = f"decoded means of {len(samples)} draws from the prior"
-    return images_figure(samples, *_about(summary), what)
+    content = f"decoded means of {len(samples)} draws from the prior"
+    return images_figure(samples, *_about(summary), content)
 
 
 @drawing()
@@ -135,10 +156,11 @@ def manifold_figure(evaluation: Arrays, summary: Summary) -> Figure:
     names = [f"{name}{of_base} (quantiles of N(0, 1))" for name in _unit_names(evaluation)]
     figure, ax = mosaic_figure(evaluation["manifold"][::-1], (names[0], names[1]))
     # An even number of ticks on an even number of images, so that both sides get the same ones.
-    at = np.unique(np.round(np.linspace(0, len(axis) - 1, 7 - (len(axis) % 2 == 0))).astype(int))
-    texts = [f"{axis[i]:.2f}".replace("-", "\N{MINUS SIGN}") for i in at]
-    ax.set_xticks(at + 0.5, texts)
-    ax.set_yticks(at + 0.5, texts)
+    most_ticks = 6 if len(axis) % 2 == 0 else 7
+    ticks = np.unique(np.round(np.linspace(0, len(axis) - 1, most_ticks)).astype(int))
+    texts = [f"{axis[i]:.2f}".replace("-", "\N{MINUS SIGN}") for i in ticks]
+    ax.set_xticks(ticks + 0.5, texts)
+    ax.set_yticks(ticks + 0.5, texts)
     add_title(figure, *_about(summary, evaluation), "decoded means")
     return figure
 
@@ -148,12 +170,14 @@ def course_figure(metrics: Arrays, summary: Summary) -> Figure:
     names = {"negative_elbo": "−ELBO", "reconstruction": "reconstruction", "kl": "KL"}
     panels = []
     for key, name in names.items():
-        curves, level = {"training": metrics[key]}, _level(summary, key)
-        levels = {f"test set: {name} = {level:.2f} nats": level}
+        curves = {"training": metrics[key]}
         if f"validation_{key}" in metrics:
             curves["validation"] = metrics[f"validation_{key}"]
-        if key == "negative_elbo" and (text := score_text(summary, "negative_log_likelihood")):
-            label = f"−log p(x) = {text} ({summary['nll_samples']:,} importance samples)"
+        level = _level(summary, key)
+        levels = {f"test set: {name} = {level:.2f} nats": level}
+        likelihood = score_text(summary, "negative_log_likelihood")
+        if key == "negative_elbo" and likelihood:
+            label = f"−log p(x) = {likelihood} ({summary['nll_samples']:,} importance samples)"
             levels[f"test set: {label}"] = summary["negative_log_likelihood"]
         panels.append(Panel(f"{name}\n(nats)", curves, levels))
     spans = annealing(metrics, "epoch", around=0.5)
@@ -189,7 +213,9 @@ def draw_prior(ax: Axes) -> None:
 def mosaic_figure(tiles: np.ndarray, names: tuple[str, str]) -> tuple[Figure, Axes]:
     """Mosaic of images (rows, columns, h, w), each a unit square."""
     extent = (0.0, float(tiles.shape[1]), 0.0, float(tiles.shape[0]))
-    side, head = (0.8, 0.45) if names[0] else (0.1, 0.05)
+    has_names = bool(names[0])
+    side = 0.8 if has_names else 0.1
+    head = 0.45 if has_names else 0.05
     figure, axes = panel_grid(1, 1, extent, 6.0 + side, names, side, head)
     draw_mosaic(axes[0], tiles)
     return figure, axes[0]
@@ -204,6 +230,7 @@ def draw_mosaic(ax: Axes, tiles: np.ndarray) -> None:
 
 
 def _windows(clouds: list[np.ndarray]) -> list[Extent]:
+    """Extent of each cloud of points: one for all, unless their widths are too different."""
     windows = [_window(points) for points in clouds]
     widths = [window[1] - window[0] for window in windows]
     if max(widths) > 3 * min(widths):
@@ -212,44 +239,71 @@ def _windows(clouds: list[np.ndarray]) -> list[Extent]:
 
 
 def _window(points: np.ndarray) -> Extent:
+    """Square that holds nearly all points, and the plane of N(0, I)."""
     points = points[np.isfinite(points).all(axis=1)]
-    reach = np.array([[-3.1, -3.1], [3.1, 3.1]])
+    low = np.array([-3.1, -3.1])
+    high = np.array([3.1, 3.1])
     if len(points):
-        low, high = np.quantile(points, [0.0005, 0.9995], axis=0)
-        reach = np.stack([np.minimum(low, reach[0]), np.maximum(high, reach[1])])
-    centre, half = reach.mean(axis=0), 0.52 * np.ptp(reach, axis=0).max()
-    left, bottom, right, top = (float(x) for x in (*(centre - half), *(centre + half)))
+        ends = np.quantile(points, [0.0005, 0.9995], axis=0)
+        low = np.minimum(ends[0], low)
+        high = np.maximum(ends[1], high)
+    reach = np.stack([low, high])
+    centre = reach.mean(axis=0)
+    half = 0.52 * np.ptp(reach, axis=0).max()
+    left, bottom = (centre - half).tolist()
+    right, top = (centre + half).tolist()
     return left, right, bottom, top
 
 
 def _tiles(images: np.ndarray, columns: int) -> np.ndarray:
+    """Images (n, h, w) in rows of columns (rows, columns, h, w), the last filled with blanks."""
     columns = min(columns, len(images))
     blank = 0.0 if np.isfinite(images).any() else np.nan
     blanks = np.full((-len(images) % columns, *images.shape[1:]), blank)
     return np.concatenate([images, blanks]).reshape(-1, columns, *images.shape[1:])
 
 
+def _digits(labels: np.ndarray) -> np.ndarray | None:
+    """Labels (n,), if they are digits."""
+    labels = np.asarray(labels)
+    return labels if labels.size > 0 and set(np.unique(labels)) <= set(range(10)) else None
+
+
 def _unit_names(evaluation: Arrays) -> tuple[str, str]:
-    first, second = (int(unit) + 1 for unit in evaluation["latent_axes"])
+    first, second = _unit_numbers(evaluation)
     return f"z{subscript(first)}", f"z{subscript(second)}"
 
 
-def _about(summary: Summary, evaluation: Arrays | None = None) -> tuple[str, ...]:
-    binarization, dim = summary["binarization"], summary["latent_dim"]
-    flow = f"{'amortized ' if summary['amortized'] else ''}{summary['flow']} flow"
-    units = f"{dim} latent units"
+def _unit_numbers(evaluation: Arrays) -> tuple[int, int]:
+    """Numbers, from 1, of the two latent units that are drawn."""
+    first, second = evaluation["latent_axes"]
+    return int(first) + 1, int(second) + 1
+
+
+def _about(summary: Summary, evaluation: Arrays | None = None) -> list[str]:
+    """Parts of a title: data, flow, prior, latent units and the bound."""
+    binarization = summary["binarization"]
+    name = Path(summary["data"]["name"]).name
+    parts = [f"{name} ({BINARIZED.get(binarization, binarization)})"]
+    if not summary["k"]:
+        parts.append("no flow")
+    elif summary["amortized"]:
+        parts.append(f"amortized {summary['flow']} flow")
+    else:
+        parts.append(f"{summary['flow']} flow")
+    parts.append(f"K = {summary['k']}")
+    if summary.get("prior"):
+        parts.append(f"prior: {summary['prior']}")
+    dim = summary["latent_dim"]
     if evaluation is not None and dim > 2:
-        first, second = (int(unit) + 1 for unit in evaluation["latent_axes"])
-        units = f"latent units {first} and {second}, the two most active of {dim}"
-    return (
-        f"{Path(summary['data']['name']).name} ({BINARIZED.get(binarization, binarization)})",
-        flow if summary["k"] else "no flow",
-        f"K = {summary['k']}",
-        *([f"prior: {summary['prior']}"] if summary.get("prior") else []),
-        units,
-        marked(f"−ELBO = {_level(summary, 'negative_elbo'):.2f} nats", summary, "negative_elbo"),
-    )
+        first, second = _unit_numbers(evaluation)
+        parts.append(f"latent units {first} and {second}, the two most active of {dim}")
+    else:
+        parts.append(f"{dim} latent units")
+    bound = f"−ELBO = {_level(summary, 'negative_elbo'):.2f} nats"
+    return [*parts, marked(bound, summary, "negative_elbo")]
 
 
 def _level(summary: Summary, key: str) -> float:
+    """Score, NaN if it is not known."""
     return math.nan if summary[key] is None else summary[key]

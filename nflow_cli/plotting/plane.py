@@ -42,15 +42,20 @@ from nflow_cli.plotting.training import (
 )
 from nflow_cli.runs.npz import FIT, STRIP
 
-AXES, COLUMN_AXES = ("z₁", "z₂"), ("x₁", "x₂")
+AXES = ("z₁", "z₂")
+COLUMN_AXES = ("x₁", "x₂")
 LEAST_MASS = 0.01  # smallest share of the mass that is drawn
 MASS_UNWRITTEN = 0.03  # mass beyond the frame that is not written
 DIVERGING = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75")
 MOST_POINTS = 1_000  # points in a panel without a density
 COLOUR_QUANTILE = 0.995  # of the window lies below what the colours are made for
 ARROWS = 70  # draws with arrows, in the map of one flow
-FRAME_WIDTH, FRAME_DPI = 5.2, 96  # inches, dots an inch, of an animation
-MOMENT_MS, BASE_MS, FIT_MS = 60, 1_000, 2_500  # how long a moment, base and fit are shown
+FRAME_WIDTH = 5.2  # inches, of an animation
+FRAME_DPI = 96
+# How long a moment, the base and the fit are shown.
+MOMENT_MS = 60
+BASE_MS = 1_000
+FIT_MS = 2_500
 MOVING_DRAWS = 200
 
 
@@ -62,24 +67,27 @@ def deformation_figure(
     Each panel has its own colour scale; above it are its peak and the share of draws within the
     frame.
     """
-    steps, densities = evaluation["deformation_k"], density_of(evaluation["log_deformation"])
+    steps = evaluation["deformation_k"]
+    densities = density_of(evaluation["log_deformation"])
     extent = extent_of(evaluation["deformation_axis_1"], evaluation["deformation_axis_2"])
-    columns = len(steps) if len(steps) <= 5 else math.ceil(len(steps) / 2)
-    shape = (len(steps), columns, extent, min(10.0, 2 + 1.8 * columns), names)
-    shares = [share_of(points, extent) for points in evaluation["deformation_samples"]]
+    shares = [share_of(draws, extent) for draws in evaluation["deformation_samples"]]
     is_cut = any(1 - share > MASS_UNWRITTEN for share in shares)
+    columns = len(steps) if len(steps) <= 5 else math.ceil(len(steps) / 2)
+    width = min(10.0, 2 + 1.8 * columns)
     head = 0.8 if is_cut else 0.65
-    figure, axes = panel_grid(*shape, head=head)
+    figure, axes = panel_grid(len(steps), columns, extent, width, names, head=head)
     for ax, k, density, share in zip(axes, steps, densities, shares, strict=True):
         peak = peak_of(density)
         draw_density(ax, density, extent, Normalize(0.0, 1.0), share, peak or 1.0)
-        notes = [] if share < LEAST_MASS else [f"peak {peak:.3g}"]
-        notes += [f"mass {share:.2f}"] if 1 - share > MASS_UNWRITTEN else []
-        name = f"k = {int(k)}" if k <= summary["k"] else "affine"
-        ax.set_title("\n".join([name, *notes]), fontsize=9)
+        title = f"k = {int(k)}" if k <= summary["k"] else "affine"
+        if not share < LEAST_MASS:  # unknown, NaN, is written too
+            title += f"\npeak {peak:.3g}"
+        if 1 - share > MASS_UNWRITTEN:
+            title += f"\nmass {share:.2f}"
+        ax.set_title(title, fontsize=9)
     add_colour_bar(axes[0].images[0], axes, "density / its peak", "neither")
-    parts = ("density after the first k flows", "peak and mass: in the frame" if is_cut else "")
-    title_figure(figure, summary, *parts)
+    peak_note = "peak and mass: in the frame" if is_cut else ""
+    title_figure(figure, summary, "density after the first k flows", peak_note)
     return figure
 
 
@@ -129,13 +137,16 @@ def draw_dots(ax: Axes, points: np.ndarray, most: int = 500) -> str:
     return count_shown(ax, points, "draws")
 
 
-def count_shown(ax: Axes, points: np.ndarray, what: str) -> str:
+def count_shown(ax: Axes, points: np.ndarray, noun: str) -> str:
     """Number of points (n, 2) in a panel, which has a note if none."""
-    seen = count_in((ax.get_xlim(), ax.get_ylim()), points)
-    if len(points) and not seen:
-        note(ax, f"all {what} lie outside", 0.4)
-    of = "" if seen == len(points) else f" of {len(points):,}"
-    return f"{seen:,}{of} {what}" if len(points) else ""
+    if not len(points):
+        return ""
+    shown = count_in((ax.get_xlim(), ax.get_ylim()), points)
+    if not shown:
+        note(ax, f"all {noun} lie outside", 0.4)
+    if shown == len(points):
+        return f"{shown:,} {noun}"
+    return f"{shown:,} of {len(points):,} {noun}"
 
 
 def density_of(log_density: np.ndarray) -> np.ndarray:
@@ -152,8 +163,9 @@ def peak_of(density: np.ndarray) -> float:
 def extent_of(x: np.ndarray, y: np.ndarray) -> Extent:
     """Extent of a grid with these axes."""
     # The grid's points are the centres of the pixels, so the picture is half a step wider.
-    dx, dy = ((axis[-1] - axis[0]) / (len(axis) - 1) / 2 for axis in (x, y))
-    return float(x[0] - dx), float(x[-1] + dx), float(y[0] - dy), float(y[-1] + dy)
+    half_x = (x[-1] - x[0]) / (len(x) - 1) / 2
+    half_y = (y[-1] - y[0]) / (len(y) - 1) / 2
+    return float(x[0] - half_x), float(x[-1] + half_x), float(y[0] - half_y), float(y[-1] + half_y)
 
 
 @drawing()
@@ -170,7 +182,7 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
 def fit_figures(
     evaluation: Arrays, summary: Summary, names: tuple[str, str] = AXES
 ) -> dict[str, Figure]:
-    """Those of `density`, `difference` and `deformation` whose arrays there are."""
+    """Pictures `density`, `difference` and `deformation`, of which the arrays there are."""
     figures = {}
     if evaluation.keys() >= FIT.keys():
         figures["density"] = density_figure(evaluation, summary, names)
@@ -187,24 +199,30 @@ def density_figure(evaluation: Arrays, summary: Summary, names: tuple[str, str] 
     has its own.
     """
     target, target_title = _target(evaluation, summary)
-    base, q = density_of(evaluation["log_base"]), density_of(evaluation["log_q"])
+    base = density_of(evaluation["log_base"])
+    q = density_of(evaluation["log_q"])
+    base_peak = peak_of(base)
+    fit_peak = peak_of(q)
+    target_peak = peak_of(target)
     extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
     figure, axes = panel_grid(3, 3, extent, 10.0, names, head=0.65)
-    peaks = [peak_of(density) for density in (base, q, target)]
-    compared, extend = colour_scale(peaks[1:], peaks[2] or peaks[1])
-    stands_out = peaks[0] > (compared.vmax or 0.0)
-    of_base = Normalize(0.0, peaks[0]) if stands_out else compared
+    shared_scale, extend = colour_scale([fit_peak, target_peak], target_peak or fit_peak)
+    top = shared_scale.vmax or 0.0
+    base_scale = shared_scale
+    label = "density"
+    if base_peak > top:
+        base_scale = Normalize(0.0, base_peak)
+        label = "density of fit and target"
     panels = (
-        ("base q₀", base, evaluation["base_samples"], of_base),
-        ("fit q", q, evaluation["samples"], compared),
-        (target_title, target, evaluation["target_samples"], compared),
+        ("base q₀", base, evaluation["base_samples"], base_scale),
+        ("fit q", q, evaluation["samples"], shared_scale),
+        (target_title, target, evaluation["target_samples"], shared_scale),
     )
     image = draw_panels(axes, panels, extent)
-    if stands_out:
-        axes[0].set_title(f"{axes[0].get_title()}\nown colour scale, peak {peaks[0]:.3g}")
-    if peaks[1] > (compared.vmax or 0.0):
-        axes[1].set_title(f"{axes[1].get_title()}\nabove the colour scale: peak {peaks[1]:.3g}")
-    label = "density of fit and target" if stands_out else "density"
+    if base_peak > top:
+        axes[0].set_title(f"{axes[0].get_title()}\nown colour scale, peak {base_peak:.3g}")
+    if fit_peak > top:
+        axes[1].set_title(f"{axes[1].get_title()}\nabove the colour scale: peak {fit_peak:.3g}")
     add_colour_bar(image, axes, label, extend)
     title_figure(figure, summary, score_text(summary, "kl", "KL"))
     return figure
@@ -219,7 +237,8 @@ def difference_figure(
     """
     target, _ = _target(evaluation, summary)
     difference = density_of(evaluation["log_q"]) - target
-    peak, largest = peak_of(target), peak_of(np.abs(difference))
+    peak = peak_of(target)
+    largest = peak_of(np.abs(difference))
     limit = min(largest, peak) or 1.0
     extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
     figure, axes = panel_grid(1, 1, extent, 5.6, names)
@@ -229,16 +248,16 @@ def difference_figure(
         axes[0].contour(evaluation["axis_1"], evaluation["axis_2"], target, **style)
         axes[0].set_title("lines: p at 10% and 50% of its peak")
     add_colour_bar(image, axes, "fit q − target p", "max" if largest > limit else "neither")
-    texts = {"ess": "ESS = {:.1%}", "mass": "mass = {:.4f}"}
-    ess, mass = (
-        "" if (value := summary.get(key)) is None else marked(text.format(value), summary, key)
-        for key, text in texts.items()
-    )
-    title_figure(figure, summary, score_text(summary, "kl", "KL"), ess, mass)
+    scores = [score_text(summary, "kl", "KL")]
+    for key, form in (("ess", "ESS = {:.1%}"), ("mass", "mass = {:.4f}")):
+        if summary.get(key) is not None:
+            scores.append(marked(form.format(summary[key]), summary, key))
+    title_figure(figure, summary, *scores)
     return figure
 
 
 def _target(evaluation: Arrays, summary: Summary) -> tuple[np.ndarray, str]:
+    """Density of the target over the grid, and its title."""
     log_p = evaluation["log_target"]
     if summary.get("log_z") is not None:
         return density_of(log_p), "target p"
@@ -269,7 +288,8 @@ def points_figure(evaluation: Arrays, summary: Summary) -> Figure:
     q = density_of(evaluation["log_q"])
     extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
     figure, axes = panel_grid(3, 3, extent, 10.0, COLUMN_AXES)
-    points, draws = evaluation["test_points"], evaluation["samples"]
+    points = evaluation["test_points"]
+    draws = evaluation["samples"]
     shown = min(len(points), len(draws), MOST_POINTS)
     axes[0].set_title(draw_points(axes[0], points[:shown], extent, "test points"))
     finite = np.append(q[np.isfinite(q)], 0.0)
@@ -283,12 +303,12 @@ def points_figure(evaluation: Arrays, summary: Summary) -> Figure:
     return figure
 
 
-def draw_points(ax: Axes, points: np.ndarray, extent: Extent, what: str) -> str:
+def draw_points(ax: Axes, points: np.ndarray, extent: Extent, noun: str) -> str:
     """Draw points (n, 2) over the extent; return the number shown as text."""
     style: Any = {"markersize": 2.2, "alpha": 0.5, "markeredgewidth": 0}
     ax.plot(*points.T, "o", color=BLUE, **style)
     ax.set(xlim=extent[:2], ylim=extent[2:], aspect=aspect_of(extent))
-    return count_shown(ax, points, what)
+    return count_shown(ax, points, noun)
 
 
 def animation_files(arrays: Arrays, summary: Summary, names: tuple[str, str]) -> dict[str, bytes]:
@@ -299,17 +319,19 @@ def animation_files(arrays: Arrays, summary: Summary, names: tuple[str, str]) ->
     """
     frames = list(_frames(arrays, summary, names))
     times = [MOMENT_MS] * len(frames)
-    times[0], times[-1] = BASE_MS, FIT_MS
+    times[0] = BASE_MS
+    times[-1] = FIT_MS
     palette = frames[-1].quantize()  # of all: with colours of its own, each frame would flicker
-    few = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    quantized = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     return {
-        "gif": _saved(few, "GIF", times, optimize=False),
+        "gif": _saved(quantized, "GIF", times, optimize=False),
         "webp": _saved(frames, "WEBP", times, quality=75, method=4),
     }
 
 
 @without_warnings()
 def _frames(arrays: Arrays, summary: Summary, names: tuple[str, str]) -> Iterator[Image.Image]:
+    """Frames of an animation: all but the density, its draws and the title is drawn once."""
     extent = extent_of(arrays["axis_1"], arrays["axis_2"])
     with drawing():
         figure, (ax,) = panel_grid(1, 1, extent, FRAME_WIDTH, names)
@@ -320,11 +342,11 @@ def _frames(arrays: Arrays, summary: Summary, names: tuple[str, str]) -> Iterato
         style = {"color": "white", "alpha": 0.7, "markersize": 1.6, "markeredgewidth": 0}
         (dots,) = ax.plot([], [], "o", **style)
         add_colour_bar(image, [ax], "density / its peak", "neither")
-        ax.set_title(_moment_text(0.0, arrays["moments"], summary))
+        ax.set_title(_moment_text(0.0, arrays["moments"]))
         title_figure(figure, summary)
         canvas = FigureCanvasAgg(figure)
-        moving = (image, dots, ax.title)
-        for artist in moving:
+        animated = (image, dots, ax.title)
+        for artist in animated:
             artist.set_animated(True)
         canvas.draw()
         background = canvas.copy_from_bbox(figure.bbox)
@@ -332,20 +354,21 @@ def _frames(arrays: Arrays, summary: Summary, names: tuple[str, str]) -> Iterato
         for moment, density, draws in zip(arrays["moments"], densities, arrays["draws"]):
             image.set_data(density / (peak_of(density) or 1.0))
             dots.set_data(*draws[:MOVING_DRAWS].T)
-            ax.title.set_text(_moment_text(moment, arrays["moments"], summary))
+            ax.title.set_text(_moment_text(moment, arrays["moments"]))
             canvas.restore_region(background)
-            for artist in (*moving, *ax.spines.values()):
+            for artist in (*animated, *ax.spines.values()):
                 ax.draw_artist(artist)
             yield Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
-def _moment_text(moment: float, moments: np.ndarray, summary: Summary) -> str:
-    number, last = math.ceil(moment), int(moments[-1])
-    if number == 0:
+def _moment_text(moment: float, moments: np.ndarray) -> str:
+    """Title of a moment: the base, the flow at work, or the fit."""
+    last = int(moments[-1])
+    if moment == 0:
         return "base q₀"
     if moment == last:
         return f"fit: after {last} of {last} flows"
-    return f"flow {number} of {last}"
+    return f"flow {math.ceil(moment)} of {last}"
 
 
 def _saved(
@@ -367,7 +390,8 @@ def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[s
     """
     extent = extent_of(arrays["axis_1"], arrays["axis_2"])
     figure, axes = panel_grid(3, 3, extent, 11.0, AXES, head=0.9)
-    before, after = (density_of(arrays[key]) for key in ("log_before", "log_after"))
+    before = density_of(arrays["log_before"])
+    after = density_of(arrays["log_after"])
     peaks = [peak_of(before), peak_of(after)]
     norm, extend = colour_scale(peaks, float(np.median(peaks)))
     panels = (
@@ -384,11 +408,13 @@ def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[s
 
 def draw_map(ax: Axes, arrays: Arrays, extent: Extent) -> None:
     """Draw a grid and its image, and the movement of draws."""
-    for key, colour, width in (("lines", "0.85", 0.6), ("lines_after", BLUE, 0.7)):
-        for line in arrays[key]:
-            ax.plot(*line.T, color=colour, linewidth=width)
+    for line in arrays["lines"]:
+        ax.plot(*line.T, color="0.85", linewidth=0.6)
+    for line in arrays["lines_after"]:
+        ax.plot(*line.T, color=BLUE, linewidth=0.7)
     ax.set(xlim=extent[:2], ylim=extent[2:], aspect=aspect_of(extent), title="the map")
-    before, after = arrays["draws_before"][:ARROWS], arrays["draws_after"][:ARROWS]
+    before = arrays["draws_before"][:ARROWS]
+    after = arrays["draws_after"][:ARROWS]
     style: Any = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.004, "color": "0.25"}
     ax.quiver(*before.T, *(after - before).T, zorder=3, **style)
     ax.plot([], [], color=BLUE, label="grid after the flow")

@@ -35,7 +35,10 @@ from nflow_cli.text import printable
 STYLE: dict[Any, Any] = {
     # Not those of a matplotlibrc, the user's or of a stranger's folder.
     **{key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"},
-    **{"axes.titlesize": 10, "pdf.fonttype": 42, "svg.hashsalt": "nflow", "svg.fonttype": "none"},
+    "axes.titlesize": 10,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "nflow",
+    "svg.fonttype": "none",
     "axes.formatter.limits": (-3, 5),  # beyond, numbers are multiples of a power of 10
     "axes.titley": 1.0,  # no search for room above each title, which nothing needs
 }
@@ -43,16 +46,19 @@ SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 COMPARABLE = 4.0  # sides of a panel that differ by less are drawn to one scale
 SEQUENTIAL = matplotlib.colormaps["viridis"].with_extremes(bad="0.75")
 # Okabe-Ito, safe for colour-blind readers, without its yellow, which is faint on white.
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "0.55"
-COLOURS = BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"
+BLUE = "#0072B2"
+ORANGE = "#D55E00"
+GREY = "0.55"
+COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 Arrays = Mapping[str, np.ndarray]
 Summary = Mapping[str, Any]
 Extent = tuple[float, float, float, float]  # left, right, bottom, top
 # Rows are light and wide, draws dark and small or a line: distinct without colours too.
 SKY = "#8CC8EE"
 LETTERS = 20  # of a column's name
-# A frame holds the rows but for strays at each end, and this much of its width beyond.
-STRAYS, WIDER, BORDER = 0.01, 0.5, 0.04
+STRAYS = 0.01  # share of the rows at each end that a frame may leave out
+WIDER = 0.5  # of the width of the others, which a frame may have beyond them
+BORDER = 0.04  # of its width, around a frame
 FEWEST_BINS = 8
 FURTHEST = 1e300  # largest value drawn
 Frame = tuple[float, float]
@@ -76,10 +82,10 @@ def without_warnings() -> Iterator[None]:
 @without_warnings()
 def save_figure(figure: Figure, file: str | Path | BinaryIO, format: str, dpi: int = DPI) -> None:
     """Write a figure as `png`, `svg` or `pdf`; equal figures give equal files."""
-    dates = {"svg": "Date", "pdf": "CreationDate"}
+    date_keys = {"svg": "Date", "pdf": "CreationDate"}
     with drawing():
-        if format in dates:
-            figure.savefig(file, format=format, dpi=dpi, metadata={dates[format]: None})
+        if format in date_keys:
+            figure.savefig(file, format=format, dpi=dpi, metadata={date_keys[format]: None})
         else:  # `savefig` would draw it twice
             figure.set_dpi(dpi)
             FigureCanvasAgg(figure).print_png(file, pil_kwargs={"compress_level": 3})
@@ -113,6 +119,7 @@ def panel_grid(
 
 
 def _ratio(extent: Extent) -> float:
+    """Height over width."""
     return (extent[3] - extent[2]) / (extent[1] - extent[0])
 
 
@@ -176,8 +183,9 @@ def colour_scale(peaks: list[float], typical: float) -> tuple[Normalize, str]:
     panels would be dark.
     """
     highest = max(peaks) or 1.0
-    spiked = highest > 2.5 * typical > 0
-    return Normalize(0.0, 1.25 * typical if spiked else highest), "max" if spiked else "neither"
+    if highest > 2.5 * typical > 0:
+        return Normalize(0.0, 1.25 * typical), "max"
+    return Normalize(0.0, highest), "neither"
 
 
 def add_colour_bar(image: AxesImage, axes: list[Axes], label: str, extend: str) -> None:
@@ -193,12 +201,17 @@ def plain(text: str, letters: int = 10_000, width: int = 0) -> str:
     that it begins no formula.
     """
     font = drawn_by(findfont(FontProperties()))
-    drawn = "".join(
-        c if ord(c) in font else c.encode("unicode_escape").decode() for c in printable(text)
-    )
+    drawn = "".join(_drawable(letter, font) for letter in printable(text))
     if len(drawn) > letters:
         drawn = f"{drawn[: letters // 2]}…{drawn[1 - letters // 2 :]}"
-    return (textwrap.fill(drawn, width) if width else drawn).replace("$", r"\$")
+    if width:
+        drawn = textwrap.fill(drawn, width)
+    return drawn.replace("$", r"\$")
+
+
+def _drawable(letter: str, font: frozenset[int]) -> str:
+    """Letter, escaped if the font lacks it."""
+    return letter if ord(letter) in font else letter.encode("unicode_escape").decode()
 
 
 @functools.cache
@@ -210,10 +223,10 @@ def drawn_by(font: str) -> frozenset[int]:
 def add_title(figure: Figure, *parts: str) -> None:
     """Set the overall title from its non-empty parts, one a line."""
     # A no-break space keeps "K = 8" together.
-    fixed = (plain(part).replace(" ", "\N{NO-BREAK SPACE}") for part in parts if part)
-    words = (re.sub(r",(?=[^\W\d])", ", ", part) for part in fixed)
+    unbroken = (plain(part).replace(" ", "\N{NO-BREAK SPACE}") for part in parts if part)
+    text = ", ".join(re.sub(r",(?=[^\W\d])", ", ", part) for part in unbroken)
     width = int(figure.get_figwidth() * 10.5)
-    title = textwrap.fill(", ".join(words), width, break_on_hyphens=False)
+    title = textwrap.fill(text, width, break_on_hyphens=False)
     figure.suptitle(title)
     figure.set_figheight(figure.get_figheight() + 0.2 * title.count("\n"))
 
@@ -253,12 +266,12 @@ def marked(text: str, summary: Summary, key: str) -> str:
 
 def frame_of(rows: np.ndarray, draws: np.ndarray) -> Frame:
     """Limits of a column's axis: most rows, and draws near them."""
-    every = np.concatenate([rows, draws])
-    if not len(every):
+    values = np.concatenate([rows, draws])
+    if not len(values):
         return 0.0, 1.0
     low, high = np.quantile(rows if len(rows) else draws, [STRAYS, 1 - STRAYS])
-    wider = WIDER * (high - low)
-    return padded((max(low - wider, every.min()), min(high + wider, every.max())))
+    room = WIDER * (high - low)
+    return padded((max(low - room, values.min()), min(high + room, values.max())))
 
 
 def count_in(frames: Sequence[Frame], points: np.ndarray) -> int:
@@ -283,11 +296,13 @@ def bin_count(values: np.ndarray, frame: Frame, n: int, most: int) -> int:
         return most
     low, high = np.quantile(values, [0.25, 0.75])
     width = 2 * (high - low) / n ** (1 / 3)
-    return int(np.clip((frame[1] - frame[0]) / width if width > 0 else most, FEWEST_BINS, most))
+    if not width > 0:
+        return most
+    return int(np.clip((frame[1] - frame[0]) / width, FEWEST_BINS, most))
 
 
 def draw_key(figure: Figure, rows: str, draws: str, above: str = "") -> None:
-    """Draw the legend of rows and draws below the panels."""
+    """Draw the legend of rows and draws below the panels, with a text above it."""
     handles = [Patch(color=SKY, label=rows), Patch(color=ORANGE, label=draws)]
     columns = 2 if figure.get_figwidth() > 6 else 1
     style: Any = {"frameon": False, "ncols": columns, "fontsize": 9, "title_fontsize": 8}

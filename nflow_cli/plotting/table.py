@@ -42,8 +42,10 @@ from nflow_cli.plotting.style import (
 )
 from nflow_cli.plotting.training import likelihood_figure, score_text
 
-DOTS, DOTS_BESIDE = 24_000, 1_000  # of each colour in a corner and in one of its panels, at most
-MOST_BARS, MOST_BINS = 16, 80
+MOST_DOTS = 24_000  # of each colour in a corner
+MOST_PANEL_DOTS = 1_000  # of each colour in one of its panels
+MOST_BARS = 16
+MOST_BINS = 80
 SHADE = "0.88"
 
 
@@ -55,25 +57,30 @@ def table_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
     Arrays, metrics and scores as in docs/scores.md, of other tables. Non-finite values are left out
     and counted.
     """
-    drawers = {"corner": corner_figure} if len(summary["columns"]) > 1 else {}
-    drawers |= {"density": density_figure} if "axis_1" in evaluation else {}
-    figures = {name: draw(evaluation, summary) for name, draw in drawers.items()}
-    return {**figures, "training": likelihood_figure(metrics, summary)}
+    figures = {}
+    if len(summary["columns"]) > 1:
+        figures["corner"] = corner_figure(evaluation, summary)
+    if "axis_1" in evaluation:
+        figures["density"] = density_figure(evaluation, summary)
+    figures["training"] = likelihood_figure(metrics, summary)
+    return figures
 
 
 def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
     """Draw a histogram of one column's test rows, and the exact density."""
     rows, lost = finite(evaluation["rows"], "test rows")
-    axis, q = evaluation["axis_1"], density_of(evaluation["log_q"])
-    frame = float(axis[0]), float(axis[-1])
+    axis = evaluation["axis_1"]
+    q = density_of(evaluation["log_q"])
+    frame = (float(axis[0]), float(axis[-1]))
     figure = Figure((7.0, 4.2), DPI, layout="constrained")
     ax = figure.subplots()
-    tallest = draw_histogram(ax, rows[:, 0], frame, label=seen_text(rows, [frame], "test rows"))
+    tallest = draw_histogram(ax, rows[:, 0], frame, label=count_text(rows, [frame], "test rows"))
     ax.plot(axis, q, color=ORANGE, lw=1.6, label="exact density q(x)")
+    peak = peak_of(q)
     # A spike of q would leave the histogram flat.
-    top = min(peak_of(q), 3 * tallest) if tallest else peak_of(q)
-    if peak_of(q) > top:
-        note(ax, f"peak of q: {peak_of(q):.3g}", 0.93)
+    top = min(peak, 3 * tallest) if tallest else peak
+    if peak > top:
+        note(ax, f"peak of q: {peak:.3g}", 0.93)
     label_panel(ax, plain(summary["columns"][0], LETTERS), "density")
     ax.set(xlim=frame, ylim=(0, 1.08 * max(top, tallest) or 1.0))
     # Below, where it hides nothing.
@@ -83,36 +90,40 @@ def density_figure(evaluation: Arrays, summary: Summary) -> Figure:
 
 
 def corner_figure(
-    evaluation: Arrays, summary: Summary, what: str = "test rows", score: str | None = None
+    evaluation: Arrays, summary: Summary, noun: str = "test rows", score: str | None = None
 ) -> Figure:
     """Draw rows and draws: each pair of columns, and histograms.
 
-    `score` is in the title, by default the log-likelihood.
+    `noun` names the rows; `score` is in the title, by default the log-likelihood.
     """
-    shown = evaluation["columns_shown"]
-    rows, lost_rows = finite(evaluation["rows"][:, shown], what)
-    draws, lost_draws = finite(evaluation["samples"][:, shown], "draws")
+    columns = evaluation["columns_shown"]
+    rows, lost_rows = finite(evaluation["rows"][:, columns], noun)
+    draws, lost_draws = finite(evaluation["samples"][:, columns], "draws")
     frames = [frame_of(x, y) for x, y in zip(rows.T, draws.T, strict=True)]
-    figure, axes = corner_panels([summary["columns"][i] for i in shown], frames)
-    dots = {colour: x for colour, x in ((SKY, rows), (ORANGE, draws)) if len(x)}
-    most = min([DOTS // len(axes), DOTS_BESIDE, *map(len, dots.values())])
+    figure, axes = corner_panels([summary["columns"][i] for i in columns], frames)
+    clouds = {colour: x for colour, x in ((SKY, rows), (ORANGE, draws)) if len(x)}
+    counts = [len(points) for points in clouds.values()]
+    n_dots = min(MOST_DOTS // len(axes), MOST_PANEL_DOTS, *counts)
     for (i, j), ax in axes.items():
         if i == j:
             draw_histogram(ax, rows[:, i], frames[i])
             draw_histogram(ax, draws[:, i], frames[i], is_line=True)
-            continue
-        if dots:
+        elif clouds:
             # A row, a draw, a row, …: drawn one after the other, draws would hide the rows.
-            x, y = np.stack([points[:most, [j, i]] for points in dots.values()], 1).reshape(-1, 2).T
-            size = 4.0 if len(shown) < 6 else 2.0
-            ax.scatter(x, y, size, [*dots] * most, linewidths=0, rasterized=True)
-    texts = seen_text(rows, frames, what), seen_text(draws, frames, "draws")
-    draw_key(figure, *texts)
-    some = f"{most:,} of each as dots" if most < max(len(rows), len(draws)) else ""
-    score = score_text(summary, "log_likelihood", "log-likelihood") if score is None else score
+            pairs = [points[:n_dots, [j, i]] for points in clouds.values()]
+            x, y = np.stack(pairs, 1).reshape(-1, 2).T
+            size = 4.0 if len(columns) < 6 else 2.0
+            ax.scatter(x, y, size, list(clouds) * n_dots, linewidths=0, rasterized=True)
+    draw_key(figure, count_text(rows, frames, noun), count_text(draws, frames, "draws"))
+    if score is None:
+        score = score_text(summary, "log_likelihood", "log-likelihood")
+    parts = [score]
     count = len(summary["columns"])
-    few = f"the {len(shown)} most dependent of {count:,} columns" if len(shown) < count else ""
-    title_figure(figure, summary, score, few, some, lost_rows, lost_draws)
+    if len(columns) < count:
+        parts.append(f"the {len(columns)} most dependent of {count:,} columns")
+    if n_dots < max(len(rows), len(draws)):
+        parts.append(f"{n_dots:,} of each as dots")
+    title_figure(figure, summary, *parts, lost_rows, lost_draws)
     return figure
 
 
@@ -122,7 +133,11 @@ def corner_panels(
     """Figure and its lower triangle of panels, by row and column."""
     count = len(names)
     width = min(10.0, 2.0 + 1.5 * count)
-    size = 9.0 if count < 6 else 8.0 if count < 9 else 6.5
+    size = 6.5
+    if count < 6:
+        size = 9.0
+    elif count < 9:
+        size = 8.0
     letters = int((width - 1) / count * 72 / (0.75 * size))
     layout = ConstrainedLayoutEngine(w_pad=0.04, h_pad=0.04, wspace=0, hspace=0)
     figure = Figure((width, width), DPI, layout=layout)
@@ -157,26 +172,28 @@ def draw_histogram(
     inside = values[(values >= frame[0]) & (values <= frame[1])]
     if not len(inside):
         return 0.0
-    counts, edges = np.histogram(inside, bin_count(inside, frame, len(inside), MOST_BINS), frame)
+    bins = bin_count(inside, frame, len(inside), MOST_BINS)
+    counts, edges = np.histogram(inside, bins, frame)
     heights = counts / len(values) / (edges[1] - edges[0])
     style: Any = {"color": ORANGE, "lw": 1.3} if is_line else {"color": SKY, "fill": True}
     ax.stairs(heights, edges, label=label, **style)
     return float(heights.max())
 
 
-def finite(points: np.ndarray, what: str) -> tuple[np.ndarray, str]:
+def finite(points: np.ndarray, noun: str) -> tuple[np.ndarray, str]:
     """Finite points (n, m) in float64, and a note on the others."""
-    good = np.isfinite(points).all(axis=1)
-    lost = len(points) - int(good.sum())
-    text = f"not finite: {lost:,} of {len(points):,} {what}" if lost else ""
-    return np.clip(points[good].astype(np.float64), -FURTHEST, FURTHEST), text
+    is_finite = np.isfinite(points).all(axis=1)
+    lost = len(points) - int(is_finite.sum())
+    text = f"not finite: {lost:,} of {len(points):,} {noun}" if lost else ""
+    return np.clip(points[is_finite].astype(np.float64), -FURTHEST, FURTHEST), text
 
 
-def seen_text(points: np.ndarray, frames: Sequence[Frame], what: str) -> str:
+def count_text(points: np.ndarray, frames: Sequence[Frame], noun: str) -> str:
     """Number of points (n, m), and of those within all frames, if not all."""
-    seen = count_in(frames, points)
-    whole = seen == len(points)
-    return f"{seen:,} {what}" if whole else f"{seen:,} of {len(points):,} {what} in the frame"
+    within = count_in(frames, points)
+    if within == len(points):
+        return f"{within:,} {noun}"
+    return f"{within:,} of {len(points):,} {noun} in the frame"
 
 
 @drawing()
@@ -187,19 +204,22 @@ def pit_figure(shares: np.ndarray, judged: Pit, subject: str) -> Figure:
     (:func:`~nflow_cli.evaluation.pit.pit`), for the column with most rows. Right: the largest
     distances with bands.
     """
-    names, worst = list(judged.columns), judged.worst_column
+    names = list(judged.columns)
+    worst = judged.worst_column
     excess = (shares - LEVELS[:, None]).T
     count = min(len(names), 2)
     figure = Figure((5.0 + 4.5 * (count - 1), 4.2), DPI, layout="constrained")
     axes = figure.subplots(1, count, squeeze=False, width_ratios=(1.6, 1)[:count])[0]
     draw_excess(axes[0], excess, judged, names.index(worst) if worst else 0)
-    thick = ""
+    parts = [subject, "calibration by PIT"]
+    p = judged.p_value
+    if p is not None:
+        parts.append(f"p = {p:.2g}" if p >= 1e-4 else "p < 0.0001")
     if count > 1:
         draw_distances(axes[1], judged)
-        thick = f"thick: {worst[:40]}" if worst else ""
-    p = judged.p_value
-    text = "" if p is None else f"p = {p:.2g}" if p >= 1e-4 else "p < 0.0001"
-    add_title(figure, subject, "calibration by PIT", text, thick, "grey: 99% band of chance")
+        if worst:
+            parts.append(f"thick: {worst[:40]}")
+    add_title(figure, *parts, "grey: 99% band of chance")
     return figure
 
 
@@ -221,18 +241,21 @@ def draw_excess(ax: Axes, excess: np.ndarray, judged: Pit, thick: int) -> None:
 def draw_distances(ax: Axes, judged: Pit) -> None:
     """Draw the largest distances from uniform as bars, with their bands."""
     known = {name: c for name, c in judged.columns.items() if c.distance is not None}
-    shown = sorted(known, key=lambda name: -known[name].excess)[:MOST_BARS]
-    at = np.arange(len(shown))
-    ax.barh(at, [known[name].band or 0.0 for name in shown], 0.9, color=SHADE)
-    colours = [ORANGE if known[name].excess > 1 else BLUE for name in shown]
-    ax.barh(at, [known[name].distance or 0.0 for name in shown], 0.4, color=colours)
-    ax.set_yticks(at, [plain(name, 20) for name in shown], size=SIZE)
-    ax.set_ylim(len(shown) - 0.4, -0.6)
+    names = sorted(known, key=lambda name: -known[name].excess)[:MOST_BARS]
+    columns = [known[name] for name in names]
+    places = np.arange(len(names))
+    colours = []
+    for column in columns:
+        colours.append(ORANGE if column.excess > 1 else BLUE)
+    ax.barh(places, [column.band or 0.0 for column in columns], 0.9, color=SHADE)
+    ax.barh(places, [column.distance or 0.0 for column in columns], 0.4, color=colours)
+    ax.set_yticks(places, [plain(name, 20) for name in names], size=SIZE)
+    ax.set_ylim(len(names) - 0.4, -0.6)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.set_xlabel("distance from uniform")
-    few = f"the largest {len(shown)} of {len(judged.columns)}" if len(shown) < len(known) else ""
-    ax.set_title(few, fontsize=9)
-    name_lost(ax, np.array([c.distance for c in known.values()], float))
+    if len(names) < len(known):
+        ax.set_title(f"the largest {len(names)} of {len(judged.columns)}", fontsize=9)
+    name_lost(ax, np.array([column.distance for column in known.values()], float))
 
 
 @drawing()
@@ -256,10 +279,11 @@ def whole_table_figures(
         subject: Data and model, for the title.
         n_given: Number of given columns.
     """
-    rows, draws = evaluation["rows"], evaluation["draws"]
-    own = dict(list(kinds.items())[n_given:])
+    rows = evaluation["rows"]
+    draws = evaluation["draws"]
+    modelled = dict(list(kinds.items())[n_given:])
     return {
-        "marginals": marginals_figure(own, rows[:, n_given:], draws[:, n_given:], subject),
+        "marginals": marginals_figure(modelled, rows[:, n_given:], draws[:, n_given:], subject),
         **dependence_figures(kinds, rows, draws, subject),
         "pit": pit_figure(evaluation["pit"], judged, subject),
     }

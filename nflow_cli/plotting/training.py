@@ -25,9 +25,11 @@ from nflow_cli.plotting.style import (
     title_of,
 )
 
-INTERVAL_MEAN, PALE = "interval mean", "0.78"
+INTERVAL_MEAN = "interval mean"
+PALE = "0.78"
 LEGEND_LETTERS = 40  # of a line of a legend beside its panel
-LETTERS, KEY_LETTERS = 100, 6  # of a line of one below it; as wide as the key of a label
+LETTERS = 100  # of a line of a legend below it
+KEY_LETTERS = 6  # as wide as the key of a label
 Spans = dict[str, tuple[float, float, str]]  # of steps, and their colour
 
 
@@ -47,36 +49,22 @@ def training_figure(
     metrics: Arrays,
     step: str,
     panels: Sequence[Panel],
-    spans: Mapping[str, Any],
+    spans: Spans,
     title: Sequence[str],
 ) -> Figure:
     """Draw scores against a column of steps, a panel each, with shaded spans of steps.
 
     Rows without a finite score get a cross.
     """
-    at, figure = metrics[step], Figure((9.2, 2.9 + len(panels)), DPI, layout="constrained")
-    ratios = [2, *(1 for _ in panels[1:])]
-    axes = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
+    figure = Figure((9.2, 2.9 + len(panels)), DPI, layout="constrained")
+    heights = [1] * len(panels)
+    heights[0] = 2
+    axes = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for ax, panel in zip(axes, panels, strict=True):
-        once = "" if ax is axes[0] else "_"  # which hides a label from the legend
+        hidden = "" if ax is axes[0] else "_"  # begins a label that the legend leaves out
         for label, (low, high, colour) in spans.items():
-            ax.axvspan(low, high, color=colour, alpha=0.12, lw=0, zorder=0, label=once + label)
-        colours, style = iter(COLOURS), {"marker": "o" if len(at) < 40 else "", "ms": 3}
-        for label, values in panel.curves.items():
-            # Wide, so that a median that follows it does not hide it.
-            colour, width = (PALE, 2.8) if label == INTERVAL_MEAN else (next(colours), 1.3)
-            ax.plot(at, values, color=colour, lw=width, label=once + label, **style)
-        for (label, level), line in zip(panel.levels.items(), ("--", ":", "-.")):
-            ax.axhline(level, color="k", ls=line, lw=1.4, label=label)
-        curves, levels = np.array([*panel.curves.values()], float), [*panel.levels.values()]
-        lost = at[~np.isfinite(curves).any(axis=0)]
-        if len(lost):
-            label, foot = f"not finite ({len(lost)} of {len(at)} rows)", ax.get_xaxis_transform()
-            ax.plot(lost, 0 * lost + 0.03, "x", color=ORANGE, label=label, transform=foot)
-        if panel.by_powers:
-            scale_values(ax, np.append(curves, levels))
-        else:
-            zoom_on_later(ax, curves, levels)
+            ax.axvspan(low, high, color=colour, alpha=0.12, lw=0, zorder=0, label=hidden + label)
+        draw_scores(ax, metrics[step], panel, hidden)
         draw_legend(ax, is_alone=len(panels) == 1)
         ax.grid(color="0.9", linewidth=0.6)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
@@ -88,13 +76,41 @@ def training_figure(
     return figure
 
 
+def draw_scores(ax: Axes, steps: np.ndarray, panel: Panel, hidden: str) -> None:
+    """Draw curves and levels of a panel over steps (n,); ``hidden`` begins the curves' labels."""
+    colours = iter(COLOURS)
+    marker = "o" if len(steps) < 40 else ""
+    for label, values in panel.curves.items():
+        if label == INTERVAL_MEAN:
+            colour = PALE
+            width = 2.8  # so that a median that follows it does not hide it
+        else:
+            colour = next(colours)
+            width = 1.3
+        style: Any = {"color": colour, "lw": width, "marker": marker, "ms": 3}
+        ax.plot(steps, values, label=hidden + label, **style)
+    for (label, level), line in zip(panel.levels.items(), ("--", ":", "-.")):
+        ax.axhline(level, color="k", ls=line, lw=1.4, label=label)
+    curves = np.array(list(panel.curves.values()), float)
+    levels = list(panel.levels.values())
+    lost = steps[~np.isfinite(curves).any(axis=0)]
+    if len(lost):
+        label = f"not finite ({len(lost)} of {len(steps)} rows)"
+        foot = ax.get_xaxis_transform()
+        ax.plot(lost, 0 * lost + 0.03, "x", color=ORANGE, label=label, transform=foot)
+    if panel.by_powers:
+        scale_values(ax, np.append(curves, levels))
+    else:
+        zoom_on_later(ax, curves, levels)
+
+
 def draw_legend(ax: Axes, is_alone: bool) -> None:
     """Draw the legend of a panel below the only one, and beside each of several."""
     handles, labels = ax.get_legend_handles_labels()
     style: Any = {"frameon": False}
     if is_alone:
-        wide = [len(label) + KEY_LETTERS for label in labels]
-        columns = len(labels) if sum(wide) <= LETTERS else max(1, LETTERS // max(wide))
+        widths = [len(label) + KEY_LETTERS for label in labels]
+        columns = len(labels) if sum(widths) <= LETTERS else max(1, LETTERS // max(widths))
         ax.figure.legend(handles, labels, loc="outside lower center", ncols=columns, **style)
         return
     texts = [textwrap.fill(label, LEGEND_LETTERS) for label in labels]
@@ -103,14 +119,15 @@ def draw_legend(ax: Axes, is_alone: bool) -> None:
 
 def smoothed(values: np.ndarray) -> dict[str, np.ndarray]:
     """Interval means (n,), and their running median if there are some."""
-    good = np.isfinite(values)
-    count = int(good.sum())
-    if count < 5:
+    finite = np.isfinite(values)
+    means = values[finite]
+    if len(means) < 5:
         return {INTERVAL_MEAN: values}
-    y, widest, median = values[good], max(1, count // 20), np.full(len(values), np.nan)
+    widest = max(1, len(means) // 20)
     # The window grows from the start, where a loss falls too fast for a lopsided one.
-    halves = np.minimum(np.arange(count), widest)
-    median[good] = [np.median(y[i - half : i + half + 1]) for i, half in enumerate(halves)]
+    halves = np.minimum(np.arange(len(means)), widest)
+    median = np.full(len(values), np.nan)
+    median[finite] = [np.median(means[i - half : i + half + 1]) for i, half in enumerate(halves)]
     return {INTERVAL_MEAN: values, f"running median of {2 * widest + 1}": median}
 
 
@@ -118,14 +135,18 @@ def zoom_on_later(ax: Axes, curves: np.ndarray, levels: Sequence[float]) -> None
     """Cut off the first tenth of curves (C, n) if it would flatten the rest."""
     count = curves.shape[1]
     early = math.ceil(count / 10) if count >= 8 else 0
-    every, later = np.append(curves, levels), np.append(curves[:, early:], levels)
-    every, later = every[np.isfinite(every)], later[np.isfinite(later)]
-    if not len(later) or np.ptp(every) <= 3 * np.ptp(later):
+    values = _finite(np.append(curves, levels))
+    later = _finite(np.append(curves[:, early:], levels))
+    if not len(later) or np.ptp(values) <= 3 * np.ptp(later):
         return
-    low, high, room = later.min(), later.max(), 0.2 * np.ptp(later) or 1.0
-    ax.set_ylim(low - room, high + room)  # room for where a curve comes from
-    ends = f"{every.min():.4g} to {every.max():.4g}"
+    room = 0.2 * np.ptp(later) or 1.0  # for where a curve comes from
+    ax.set_ylim(later.min() - room, later.max() + room)
+    ends = f"{values.min():.4g} to {values.max():.4g}"
     ax.plot([], [], " ", label=f"off the scale: the start, {ends} nats")
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return values[np.isfinite(values)]
 
 
 def reverse_kl_figure(metrics: Arrays, summary: Summary) -> Figure:
@@ -134,18 +155,20 @@ def reverse_kl_figure(metrics: Arrays, summary: Summary) -> Figure:
     Shaded: updates of several restarts, where a row is of the best; those before 0, of the first
     stage; those with beta < 1.
     """
-    has_kl = summary.get("kl") is not None and summary.get("log_z") is not None
-    update, spans = metrics["update"], annealing(metrics, "update")
+    updates = metrics["update"]
+    spans = annealing(metrics, "update")
     restarts = sorted(summary.get("restarts", {}).get("updates", []))
     if len(restarts) > 1:
-        spans["the best restart of each interval"] = 0.0, restarts[-2], ORANGE
-    if update[0] < 0:
-        spans["first stage: affine alone"] = update[0], 0.0, BLUE
-    name, key = ("KL", "kl") if has_kl else ("free energy", "loss")
-    levels = {f"evaluated {score_text(summary, 'kl', 'KL')}": summary["kl"]} if has_kl else {}
-    panel = Panel(f"{name} (nats)", smoothed(metrics[key]), levels, by_powers=has_kl)
+        spans["the best restart of each interval"] = (0.0, restarts[-2], ORANGE)
+    if updates[0] < 0:
+        spans["first stage: affine alone"] = (updates[0], 0.0, BLUE)
+    if summary.get("kl") is not None and summary.get("log_z") is not None:
+        levels = {f"evaluated {score_text(summary, 'kl', 'KL')}": summary["kl"]}
+        panel = Panel("KL (nats)", smoothed(metrics["kl"]), levels, by_powers=True)
+    else:
+        panel = Panel("free energy (nats)", smoothed(metrics["loss"]), {})
     figure = training_figure(metrics, "update", [panel], spans, title_of(summary))
-    if update[0] > 0 and len(update) > 1:
+    if updates[0] > 0 and len(updates) > 1:
         figure.axes[0].set_xscale("log")
     return figure
 
@@ -189,8 +212,10 @@ def annealing(metrics: Arrays, step: str, around: float = 0.0) -> Spans:
 
 def score_text(summary: Summary, key: str, name: str = "") -> str:
     """Score (nats) with its standard error and warning labels; "" where not finite or known."""
-    value, error = summary.get(key), summary.get(f"{key}_standard_error")
+    value = summary.get(key)
+    error = summary.get(f"{key}_standard_error")
     if value is None:
         return ""
-    text = f"{with_error(value, error) if error else f'{value:.3g}'} nats"
-    return marked(f"{name} = {text}" if name else text, summary, key)
+    estimate = with_error(value, error) if error else f"{value:.3g}"
+    text = f"{name} = {estimate} nats" if name else f"{estimate} nats"
+    return marked(text, summary, key)

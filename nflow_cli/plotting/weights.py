@@ -40,9 +40,10 @@ def log_z_figure(summary: Summary) -> Figure:
     """Draw log Z of each chain, and that of all with its standard error."""
     figure = Figure((7.0, 3.4), DPI, layout="constrained")
     ax = figure.subplots()
-    values = np.array([np.nan if v is None else v for v in summary["log_z_by_chain"]], float)
+    values = np.array(summary["log_z_by_chain"], float)  # None becomes NaN
     ax.plot(np.arange(1, len(values) + 1), values, "o", color=BLUE, label="a chain")
-    log_z, error = summary["log_z"], summary["log_z_standard_error"]
+    log_z = summary["log_z"]
+    error = summary["log_z_standard_error"]
     if log_z is not None:
         ax.axhline(log_z, color=ORANGE, label="all draws")
     if log_z is not None and error is not None:
@@ -62,39 +63,46 @@ def infer_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
 
     Arrays, metrics and scores as in docs/scores.md, of a log-density.
     """
-    rows = "exact samples" if summary["has_exact_samples"] else "resampled draws"
-    first, second = (plain(summary["columns"][i], LETTERS) for i in (0, -1))
+    noun = "exact samples" if summary["has_exact_samples"] else "resampled draws"
+    columns = summary["columns"]
+    names = (plain(columns[0], LETTERS), plain(columns[-1], LETTERS))
     return {
-        **fit_figures(evaluation, summary, (first, second)),
-        "corner": corner_figure(evaluation, summary, rows, _score(summary)),
+        **fit_figures(evaluation, summary, names),
+        "corner": corner_figure(evaluation, summary, noun, _weights_text(summary)),
         "weights": weights_figure(evaluation, summary),
         "training": reverse_kl_figure(metrics, summary),
     }
 
 
-def _score(summary: Summary) -> str:
-    k, ess = summary["pareto_k"], summary["ess"]
-    texts = ["" if k is None else f"k-hat = {k:z.2f}", "" if ess is None else f"ESS = {ess:.1%}"]
-    return ", ".join(filter(None, texts))
+def _weights_text(summary: Summary) -> str:
+    """Shape of the tail of the weights, and effective sample size, where known."""
+    parts = []
+    if summary["pareto_k"] is not None:
+        parts.append(f"k-hat = {summary['pareto_k']:z.2f}")
+    if summary["ess"] is not None:
+        parts.append(f"ESS = {summary['ess']:.1%}")
+    return ", ".join(parts)
 
 
-def weights_figure(evaluation: Arrays, summary: Summary, what: str = "weight") -> Figure:
+def weights_figure(evaluation: Arrays, summary: Summary, noun: str = "weight") -> Figure:
     """Draw the number of draws above each of the largest weights, and the fitted tail, of slope
     -1/k on log-log axes.
     """
     figure = Figure((7.0, 4.2), DPI, layout="constrained")
     ax = figure.subplots()
-    tail, smooth = (np.exp(np.asarray(evaluation[name], float)) for name in ("tail", "smooth_tail"))
-    above = np.arange(len(tail), 0, -1) - 0.5
-    good = np.isfinite(tail) & (tail > SMALLEST_DRAWN)
-    name_lost(ax, tail[good])
-    if good.any():
-        ax.plot(tail[good], above[good], "o", color=BLUE, ms=3, mew=0, label=f"{what}s")
-        fitted = np.isfinite(smooth) & (smooth > SMALLEST_DRAWN)
-        ax.plot(smooth[fitted], above[fitted], color=ORANGE, lw=1.6, label="fitted tail")
+    tail = np.exp(np.asarray(evaluation["tail"], float))
+    smooth = np.exp(np.asarray(evaluation["smooth_tail"], float))
+    n_larger = np.arange(len(tail), 0, -1) - 0.5
+    is_drawn = np.isfinite(tail) & (tail > SMALLEST_DRAWN)
+    name_lost(ax, tail[is_drawn])
+    if is_drawn.any():
+        label = f"{noun}s"
+        ax.plot(tail[is_drawn], n_larger[is_drawn], "o", color=BLUE, ms=3, mew=0, label=label)
+        is_fitted = np.isfinite(smooth) & (smooth > SMALLEST_DRAWN)
+        ax.plot(smooth[is_fitted], n_larger[is_fitted], color=ORANGE, lw=1.6, label="fitted tail")
         ax.set(xscale="log", yscale="log")
         ax.legend(frameon=False)
-    ax.set(xlabel=f"{what} / maximum", ylabel=f"draws of larger {what}")
+    ax.set(xlabel=f"{noun} / maximum", ylabel=f"draws of larger {noun}")
     ax.grid(color="0.9", linewidth=0.6)
-    title_figure(figure, summary, f"the {len(tail):,} largest {what}s", _score(summary))
+    title_figure(figure, summary, f"the {len(tail):,} largest {noun}s", _weights_text(summary))
     return figure

@@ -46,13 +46,16 @@ class Checkpoints:
         notify: Callable[[str], Any] = to_stderr,
         most: int = npz.MAX_BYTES,
     ):
-        self.directory, self.notify, self.most = directory, notify, most
+        self.directory = directory
+        self.notify = notify
+        self.most = most
 
     def save(self, update: int, checkpoint: Checkpoint) -> None:
         """Write a checkpoint, and remove all but the newest two."""
         # JSON as an array: one file, written atomically.
         state = np.frombuffer(json.dumps(checkpoint.state).encode(), np.uint8)
-        content, members = io.BytesIO(), {**checkpoint.arrays, _STATE: state}
+        members = {**checkpoint.arrays, _STATE: state}
+        content = io.BytesIO()
         np.savez(content, **members)
         name = f"{update:012d}.npz"
         digest = hashlib.sha256(content.getbuffer()).hexdigest()
@@ -68,11 +71,15 @@ class Checkpoints:
     def load(self) -> Checkpoint | None:
         """Newest intact checkpoint; ``None`` if none was written yet."""
         manifest = self._manifest()
-        for left, name in reversed(list(enumerate(sorted(manifest)))):
+        oldest = min(manifest, default="")
+        for name in sorted(manifest, reverse=True):
             try:
                 return self._read(f"{CHECKPOINTS}/{name}", manifest[name])
             except RunDirectoryError as error:
-                self.notify(f"{error}; loading the previous checkpoint" if left else str(error))
+                has_previous = name != oldest
+                self.notify(
+                    f"{error}; loading the previous checkpoint" if has_previous else str(error)
+                )
         if manifest:
             raise RunDirectoryError(
                 f"{self.directory.path / CHECKPOINTS}: no intact checkpoint; the run can only be "

@@ -20,10 +20,14 @@ from nflow_cli.runs import files, npz
 from nflow_cli.runs.json_text import json_object, with_nulls
 from nflow_cli.runs.npz import Shapes, check_axes, check_of
 
-CONFIG, METRICS, SUMMARY = "config.yaml", "metrics.csv", "summary.json"
-MODEL, EVALUATION = "model.keras", "evaluation.npz"
+CONFIG = "config.yaml"
+METRICS = "metrics.csv"
+SUMMARY = "summary.json"
+EVALUATION = "evaluation.npz"
+MODEL = "model.keras"
 WEIGHTS = "weights.npz"  # of a density of cells, in place of the model
-PLOTS, REPORT = "plots", "report.html"  # from the other files
+PLOTS = "plots"  # from the other files, as is the next
+REPORT = "report.html"
 ANIMATION = "animation"  # in plots/: a GIF and a WebP
 ESTIMATES = "estimates.npz"  # of a VAE, for each test image
 CHECKPOINTS = "checkpoints"
@@ -35,10 +39,13 @@ COUNTS = {"update", "epoch"}  # increasing columns of metrics.csv
 LOCK = ".lock"  # while the run is being written, or after a kill -9
 
 # Bytes.
-MAX_JSON, MAX_METRICS, MAX_EVALUATION = 16 * 2**20, 256 * 2**20, 2**30
+MAX_JSON = 16 * 2**20
+MAX_METRICS = 256 * 2**20
+MAX_EVALUATION = 2**30
 Arrays = dict[str, np.ndarray]
 FORMAT = 5  # in run.json
-VERSIONS, NFLOW = "versions", "nflow-cli"  # in run.json: of each package, and of this one
+VERSIONS = "versions"  # in run.json: of each package
+NFLOW = "nflow-cli"  # the key of this one among them
 
 
 class RunDirectory:
@@ -125,7 +132,7 @@ class RunDirectory:
         return path
 
     @contextmanager
-    def locked(self, what: str = "run") -> Iterator[None]:
+    def locked(self, noun: str = "run") -> Iterator[None]:
         """Lock the folder against other processes (``BusyError``) until the block, or this process,
         ends.
 
@@ -134,7 +141,7 @@ class RunDirectory:
         path = self.path / LOCK
         with files.opened(path, "ab") as file:
             if not files.lock(file, path):
-                raise BusyError(f"{self.path}: another nflow is writing this {what}")
+                raise BusyError(f"{self.path}: another nflow is writing this {noun}")
             try:
                 for name in ("", PLOTS, CHECKPOINTS):
                     files.remove(self.path / name, files.is_unfinished)
@@ -177,16 +184,19 @@ class RunDirectory:
         self._record_end({**record, FILES: self.checksums()}, "completed")
 
     def _resumed(self, info: Mapping[str, Any]) -> dict[str, Any]:
+        """Record of a run that is resumed: its first one, once more resumed."""
         record = self.read_json(RUN)
-        before = record.get("resumed", 0)
-        if not isinstance(before, int):
+        times_resumed = record.get("resumed", 0)
+        if not isinstance(times_resumed, int):
             raise RunDirectoryError(f"{self.path / RUN}: damaged: resumed: expected a number")
         record.pop(FILES, None)  # of a run that is extended
-        known, now = record.get(MACHINES), info.get(MACHINES, [])
-        known = known if isinstance(known, list) else []  # none if trained from Python
-        if now and known[-1:] != now:
-            record[MACHINES] = [*known, *now]
-        return {**record, "resumed": before + 1}
+        machines = record.get(MACHINES)
+        if not isinstance(machines, list):  # none if trained from Python
+            machines = []
+        added = info.get(MACHINES, [])
+        if added and machines[-1:] != added:
+            record[MACHINES] = [*machines, *added]
+        return {**record, "resumed": times_resumed + 1}
 
     def _record_end(self, record: Mapping[str, Any], status: str) -> None:
         end = {"status": status, "end_seconds": round(time.time(), 3)}
@@ -237,8 +247,10 @@ class RunDirectory:
             def add(row: Mapping[str, Any]) -> None:
                 with files.explained(path):
                     text = io.StringIO()
-                    header = [] if file.seek(0, os.SEEK_END) else [row]
-                    csv.writer(text).writerows([*header, row.values()])
+                    writer = csv.writer(text)
+                    if not file.seek(0, os.SEEK_END):
+                        writer.writerow(row)  # its keys
+                    writer.writerow(row.values())
                     files.append(file, text.getvalue().encode())
 
             yield add
@@ -251,13 +263,15 @@ class RunDirectory:
                 files.sync(path)
 
     def _keep_rows(self, path: Path, rows: int) -> None:
+        """Cut ``metrics.csv`` to its header and ``rows`` rows; to nothing without rows."""
         content = self.read(METRICS, MAX_METRICS) if self.has(METRICS) else b""
         lines = content.splitlines(keepends=True)
         if rows and len(lines) <= rows:
             raise RunDirectoryError(f"{path}: damaged: expected {rows} rows or more")
         if lines:
+            kept = lines[: rows + 1] if rows else []
             with files.opened(path, "rb+") as file, files.explained(path):
-                file.truncate(sum(map(len, lines[: rows + 1])) if rows else 0)
+                file.truncate(sum(len(line) for line in kept))
 
     def open_log(self) -> AbstractContextManager[Any]:
         """Open ``log.txt`` for appending."""
@@ -275,8 +289,8 @@ class RunDirectory:
         """Arrays of an ``.npz`` file, of the given shapes."""
         content = self.read(name, MAX_EVALUATION)
         with self.damaged_arrays(name), zipfile.ZipFile(io.BytesIO(content)) as archive:
-            there = {f"{key}.npy" for key in shapes} & {*archive.namelist()}
-            keys = [k for k, axes in shapes.items() if axes[0] != "?" or f"{k}.npy" in there]
+            members = set(archive.namelist())
+            keys = [k for k, axes in shapes.items() if axes[0] != "?" or f"{k}.npy" in members]
             arrays = npz.read_arrays(archive, keys, check_of(shapes))
             check_axes(arrays)
             return arrays
@@ -290,15 +304,14 @@ class RunDirectory:
     @contextmanager
     def damaged_arrays(self, name: str) -> Iterator[None]:
         """Turn errors while arrays are read into a RunDirectoryError."""
-        wrong: object = "expected arrays saved by nflow"
         try:
             yield
             return
         except npz.ArrayError as error:
-            wrong = error
+            reason = str(error)
         except Exception:  # zlib, zipfile and NumPy raise different ones for damaged bytes
-            pass
-        raise RunDirectoryError(f"{self.path / name}: damaged: {wrong}")
+            reason = "expected arrays saved by nflow"
+        raise RunDirectoryError(f"{self.path / name}: damaged: {reason}")
 
     def read_metrics(self) -> Arrays:
         """Columns of ``metrics.csv``."""
@@ -331,9 +344,9 @@ class RunDirectory:
 
 
 def _is_unbegun(names: list[str]) -> bool:
-    """Empty, or only with files of a run killed at its start."""
-    left = (name for name in names if name not in (LOCK, CONFIG))
-    return not names or (LOCK in names and all(map(files.is_unfinished, left)))
+    """Whether a folder is empty, or only has files of a run killed at its start."""
+    others = [name for name in names if name not in (LOCK, CONFIG)]
+    return not names or (LOCK in names and all(files.is_unfinished(name) for name in others))
 
 
 def _check_numbers(key: str, _: tuple[int, ...], dtype: np.dtype) -> None:
@@ -351,14 +364,15 @@ def expect_readable(path: str, record: Mapping[str, Any]) -> None:
     """Check that this version can read a run: its format and, if a development version wrote it,
     that version.
     """
-    number, known = record.get("format"), record.get(VERSIONS)
+    number = record.get("format")
+    versions = record.get(VERSIONS)
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
         raise RunDirectoryError(f"{path}: damaged: expected a format number")
     if number > FORMAT:
         raise RunDirectoryError(
             f"{path}: format {number}, written by a newer nflow; this one reads {FORMAT}"
         )
-    writer = known.get(NFLOW) if isinstance(known, Mapping) else None
+    writer = versions.get(NFLOW) if isinstance(versions, Mapping) else None
     if not isinstance(writer, str):
         raise RunDirectoryError(f"{path}: damaged: expected the version of {NFLOW}")
     if number < FORMAT:

@@ -19,7 +19,8 @@ from nflow_cli.constants import RUN
 from nflow_cli.errors import RunDirectoryError, one_line
 from nflow_cli.runs.directory import MODEL, RunDirectory
 
-DESCRIPTION, WEIGHTS = "config.json", "model.weights.h5"  # inside the file
+DESCRIPTION = "config.json"  # inside the file, as are the weights
+WEIGHTS = "model.weights.h5"
 MEMBERS = (DESCRIPTION, "metadata.json", WEIGHTS)
 MAX_DESCRIPTION = 2**20  # bytes of each but the weights
 OVERHEAD = 2**14  # bytes that HDF5 adds to the weights, and to each of them, at most
@@ -97,7 +98,7 @@ def _check_weights(file: h5py.File, model: Any) -> None:
         raise ValueError("its weights have other shapes")
 
 
-def _arrays(group: h5py.Group, seen: set[int]) -> Iterator[h5py.Dataset]:
+def _arrays(group: h5py.Group, addresses: set[int]) -> Iterator[h5py.Dataset]:
     """Arrays below a group: each once, in this file, and fully written.
 
     A link can lead to another file or back; a compressed or unwritten array can be of any size in a
@@ -110,11 +111,11 @@ def _arrays(group: h5py.Group, seen: set[int]) -> Iterator[h5py.Dataset]:
         if not isinstance(item, h5py.Group | h5py.Dataset):
             raise ValueError(f"its {place} is a link")
         address = h5py.h5o.get_info(item.id).addr
-        if address in seen:
+        if address in addresses:
             raise ValueError(f"its {place} occurs twice")
-        seen.add(address)
+        addresses.add(address)
         if isinstance(item, h5py.Group):
-            yield from _arrays(item, seen)
+            yield from _arrays(item, addresses)
         elif item.id.get_offset() is None:
             raise ValueError(f"its {place} is compressed, or was never written")
         else:

@@ -16,17 +16,26 @@ MAX_BYTES = 2 * 2**30  # of a file, uncompressed
 Check = Callable[[str, tuple[int, ...], np.dtype], None]
 SHOWN_SAMPLES = 2_000  # of each kind
 SHOWN_COLUMNS = 12  # of a table
-STRIP_PANELS, STRIP_GRID = 9, 120  # of the deformation: panels at most, points a side
+STRIP_PANELS = 9  # of the deformation, at most
+STRIP_GRID = 120  # points a side of each
 # By name: a letter for each axis, or its length if it is known. Axes of one letter have the same
 # length. A last "?": may be empty; a first one: may be missing.
 Shapes = Mapping[str, Sequence[str | int]]
 STRIP: Shapes = {
-    **{"deformation_k": "k", "log_deformation": "kji"},
-    **{"deformation_axis_1": "i", "deformation_axis_2": "j", "deformation_samples": ("k", "v", 2)},
+    "deformation_k": "k",
+    "log_deformation": "kji",
+    "deformation_axis_1": "i",
+    "deformation_axis_2": "j",
+    "deformation_samples": ("k", "v", 2),
 }
 FIT: Shapes = {
-    **{"axis_1": "x", "axis_2": "y", "log_target": "yx", "log_base": "yx", "log_q": "yx"},
-    **{"base_samples": ("t", 2), "target_samples": ("u", 2)},
+    "axis_1": "x",
+    "axis_2": "y",
+    "log_target": "yx",
+    "log_base": "yx",
+    "log_q": "yx",
+    "base_samples": ("t", 2),
+    "target_samples": ("u", 2),
 }
 ROWS: Shapes = {"test_log_q": "z"}  # log q of each test row that is kept
 ROW_WEIGHTS: Shapes = {"test_weights": "z"}
@@ -43,7 +52,11 @@ _LENGTHS = {
     **dict.fromkeys("np", (1, 10_000)),
     "c": (1, SHOWN_COLUMNS),
     "z": (1, 10**8),
-    **{"m": (1, 20), "d": (1, 400), "h": (1, 28), "w": (1, 28), "r": (2, 40)},
+    "m": (1, 20),
+    "d": (1, 400),
+    "h": (1, 28),
+    "w": (1, 28),
+    "r": (2, 40),
 }
 _MAX_COORDINATE = 1e100
 
@@ -94,13 +107,13 @@ def _read_member(
         raise ArrayError(f"{key}: expected deflated, received method {info.compress_type}")
     with archive.open(info) as member, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy's about files written by Python 2
-        first = npy.read_magic(member) == (1, 0)
-        read_header = npy.read_array_header_1_0 if first else npy.read_array_header_2_0
-        shape, fortran, dtype = read_header(member)
+        is_version_1 = npy.read_magic(member) == (1, 0)
+        read_header = npy.read_array_header_1_0 if is_version_1 else npy.read_array_header_2_0
+        shape, is_fortran, dtype = read_header(member)
         if dtype.hasobject:
             raise ArrayError(f"{key} holds pickled Python objects, which are never loaded")
         check(key, shape, dtype)
-        return read_values(member, key, shape, dtype, "F" if fortran else "C")
+        return read_values(member, key, shape, dtype, "F" if is_fortran else "C")
 
 
 def check_of(shapes: Shapes) -> Check:
@@ -108,9 +121,14 @@ def check_of(shapes: Shapes) -> Check:
     lengths: dict[str | int, int] = {}
 
     def check(key: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        axes, numbers = shapes[key], "whole numbers" if key in _WHOLE else "numbers"
-        if dtype.kind not in ("iu" if key in _WHOLE else "f") or dtype.itemsize > 8:
+        kinds = "f"
+        numbers = "numbers"
+        if key in _WHOLE:
+            kinds = "iu"
+            numbers = "whole numbers"
+        if dtype.kind not in kinds or dtype.itemsize > 8:
             raise ArrayError(f"{key}: expected {numbers}, received dtype {dtype}")
+        axes = shapes[key]
         axes = axes[axes[0] == "?" :]
         if axes[-1] == "?":
             axes = axes[:-1] if shape != (0,) else (0,)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nflow_cli.config.keys import SAME_EXPERIMENT, flat, without
+from nflow_cli.config.keys import SAME_EXPERIMENT, flat, value_text, without
 from nflow_cli.config.schema import RUNS
 from nflow_cli.constants import RUN, SWEEP
 from nflow_cli.errors import RunDirectoryError
@@ -28,9 +28,18 @@ from nflow_cli.text import printable
 
 # Keys of a group's identity, of `compared_of`, and those found from the rows.
 IDENTITY = (
-    *("target", "data.name", "data.binarization", "data.kinds"),
-    *("flow.pattern", "flow.k", "flow.affine", "prior"),
+    "target",
+    "data.name",
+    "data.binarization",
+    "data.kinds",
+    "flow.pattern",
+    "flow.k",
+    "flow.affine",
+    "prior",
 )
+
+
+Settings = frozenset[tuple[str, str]]  # dotted keys and values, as text
 
 
 class Identity(NamedTuple):
@@ -78,11 +87,10 @@ class Result(Run):
 
     def settings(self) -> dict[str, str]:
         """Settings that define the experiment, without :attr:`identity`, by dotted key, as text."""
-        config = self.config.model_dump(mode="json")
-        idle = (
-            ("train.halving",) if self.config.train.restarts == 1 else ()
-        )  # there is no worse half
-        settings = dict(flat(without(config, SAME_EXPERIMENT + IDENTITY + idle)))
+        left_out = SAME_EXPERIMENT + IDENTITY
+        if self.config.train.restarts == 1:  # there is no worse half
+            left_out += ("train.halving",)
+        settings = dict(flat(without(self.config.model_dump(mode="json"), left_out)))
         return settings | self.report.compared_of(self.config, self.summary)[1]
 
     def value(self, key: str) -> float | None:
@@ -128,9 +136,8 @@ class Group:
 
     def words(self, key: str) -> str:
         """Warning labels of a score over all runs, or ""."""
-        return ", ".join(
-            dict.fromkeys(filter(None, (words(r.warnings, key) for r in self.results)))
-        )
+        labels = dict.fromkeys(words(result.warnings, key) for result in self.results)
+        return ", ".join(filter(None, labels))
 
     def values(self, key: str) -> list[float]:
         """Score of each run; none if a run lacks it."""
@@ -157,15 +164,16 @@ def gather(paths: Iterable[str]) -> tuple[list[Result], Counter[str]]:
     results: dict[Path, Result] = {}
     unfinished: Counter[str] = Counter()
     for path in paths:
-        for run in _runs_of_sweep(Path(path)) or [RunDirectory.open(path)]:
-            result = Result(run)
+        directories = _runs_of_sweep(Path(path)) or [RunDirectory.open(path)]
+        for directory in directories:
+            result = Result(directory)
             status = result.record.get("status")
             if status != "completed":
                 unfinished[str(status)] += 1
                 continue
             if all(result.value(measure.key) is None for measure in result.report.MEASURES):
-                raise RunDirectoryError(f"{run.path / SUMMARY}: damaged: none of a run's scores")
-            results[run.path.resolve()] = result
+                raise RunDirectoryError(f"{result.path / SUMMARY}: damaged: none of a run's scores")
+            results[result.path.resolve()] = result
     return list(results.values()), unfinished
 
 
@@ -182,48 +190,57 @@ def _runs_of_sweep(path: Path) -> list[RunDirectory]:
 
 def tables_of(results: Sequence[Result]) -> list[list[Group]]:
     """Groups of each kind of experiment: a table shares its scores."""
-    tables = (group(r for r in results if r.config.command == name) for name in RUNS)
-    return list(filter(None, tables))
+    tables = [group(r for r in results if r.config.command == command) for command in RUNS]
+    return [groups for groups in tables if groups]
 
 
 def examples(results: Iterable[Result]) -> dict[str, tuple[str, str]]:
-    """Run's name and reason for each warning label."""
-    runs: dict[str, tuple[str, str]] = {}
+    """Name of a run, and the reason, for each warning label."""
+    examples_by_word: dict[str, tuple[str, str]] = {}
     for result in results:
-        for word, _, reason in result.warnings:
-            runs.setdefault(word, (result.path.name, reason))
-    return runs
+        for warning in result.warnings:
+            examples_by_word.setdefault(warning.word, (result.path.name, warning.reason))
+    return examples_by_word
 
 
 def group(results: Iterable[Result]) -> list[Group]:
     """Group results of one experiment over seeds, by identity and settings."""
     results = list(results)
-    targets: dict[str, dict[str, int]] = defaultdict(dict)  # those of a name, numbered
-    for result in results:
-        same = targets[result.identity.subject]
-        same.setdefault(result.target, len(same) + 1)
-
-    def identity_of(result: Result) -> Identity:
-        identity, same = result.identity, targets[result.identity.subject]
-        number = f" {same[result.target]}" if len(same) > 1 else ""
-        return identity._replace(subject=identity.subject + number)
-
-    together: dict[Any, list[Result]] = defaultdict(list)
-    for result in results:
-        together[identity_of(result), frozenset(result.settings().items())].append(result)
-    shared: dict[str, Any] = {}  # settings of all groups of a target
-    for identity, settings in together:
+    identities = _numbered_identities(results)
+    seeds: dict[tuple[Identity, Settings], list[Result]] = defaultdict(list)
+    for identity, result in zip(identities, results):
+        seeds[identity, frozenset(result.settings().items())].append(result)
+    shared: dict[str, Settings] = {}  # settings of all groups of a target
+    for identity, settings in seeds:
         shared[identity.subject] = shared.get(identity.subject, settings) & settings
-    groups = [
-        Group(identity, sorted(some, key=rank), dict(sorted(settings - shared[identity.subject])))
-        for (identity, settings), some in together.items()
-    ]
+    groups = []
+    for (identity, settings), runs in seeds.items():
+        differing = dict(sorted(settings - shared[identity.subject]))
+        groups.append(Group(identity, sorted(runs, key=rank), differing))
     return sorted(groups, key=_place)
 
 
-def _place(group: Group) -> Any:
-    """Numeric settings are sorted as numbers."""
-    return group.identity, [(name, _number(text), text) for name, text in group.settings.items()]
+def _numbered_identities(results: Sequence[Result]) -> list[Identity]:
+    """Identities of results, with a number after a name that several targets have."""
+    targets: dict[str, list[str]] = defaultdict(list)  # by their name
+    for result in results:
+        namesakes = targets[result.identity.subject]
+        if result.target not in namesakes:
+            namesakes.append(result.target)
+    identities = []
+    for result in results:
+        identity = result.identity
+        namesakes = targets[identity.subject]
+        if len(namesakes) > 1:
+            number = namesakes.index(result.target) + 1
+            identity = identity._replace(subject=f"{identity.subject} {number}")
+        identities.append(identity)
+    return identities
+
+
+def _place(group: Group) -> tuple[Identity, list[tuple[str, float, str]]]:
+    """Sorting key of a group: numeric settings are sorted as numbers."""
+    return group.identity, [(key, _number(text), text) for key, text in group.settings.items()]
 
 
 def _number(text: str) -> float:
@@ -234,9 +251,11 @@ def _number(text: str) -> float:
 
 def rank(result: Result) -> float:
     """Score for ranking, the lower the better."""
-    judges = (measure for measure in result.measures if measure.judges)
-    known = ((m.sign, value) for m in judges if (value := result.value(m.key)) is not None)
-    return next((sign * value for sign, value in known), math.inf)
+    for measure in result.measures:
+        value = result.value(measure.key)
+        if measure.judges and value is not None:
+            return measure.sign * value
+    return math.inf
 
 
 def densities(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -249,20 +268,21 @@ def course(result: Result) -> tuple[np.ndarray, np.ndarray] | None:
     """Training curve: updates or epochs ``(n,)`` and scores ``(n,)``, if recorded."""
     if not result.directory.has(METRICS):
         return None
-    course, count = result.report.COURSE, result.report.CURVES[0]
-    rows = result.curves([count, course.column])
-    return rows[count], course.sign * rows[course.column]
+    course = result.report.COURSE
+    step = result.report.CURVES[0]
+    curves = result.curves([step, course.column])
+    return curves[step], course.sign * curves[course.column]
 
 
 def course_name(results: Iterable[Result]) -> str:
     """Axis label of training curves: KL or free energy."""
-    courses = ((result.report.COURSE, result) for result in results)
-    names = (
-        course.name
-        if not course.otherwise or result.value("log_z") is not None
-        else course.otherwise
-        for course, result in courses
-    )
+    names: list[str] = []
+    for result in results:
+        course = result.report.COURSE
+        if course.otherwise and result.value("log_z") is None:
+            names.append(course.otherwise)
+        else:
+            names.append(course.name)
     return ", or ".join(dict.fromkeys(names))
 
 
@@ -282,36 +302,37 @@ def differences(groups: Sequence[Group]) -> list[Difference | None]:
 
     ``None`` for the best, and where test rows differ, are unknown or were not kept.
     """
-    bests = [group.best for group in groups]
-    rows = [_rows_judged(result) for result in bests]
-    first: dict[Any, Result] = {}  # by its test rows
-    for key, result in sorted(zip(rows, bests), key=lambda pair: rank(pair[1])):
-        first.setdefault(key, result)
-    return [
-        None if key is None or first[key] is result else _difference(result, first[key])
-        for key, result in zip(rows, bests)
-    ]
+    results = [group.best for group in groups]
+    best_by_rows: dict[tuple[str, str] | None, Result] = {}
+    for result in sorted(results, key=rank):
+        best_by_rows.setdefault(_test_rows_key(result), result)
+    return [_difference(result, best_by_rows[_test_rows_key(result)]) for result in results]
 
 
-def _rows_judged(result: Result) -> Any:
+def _test_rows_key(result: Result) -> tuple[str, str] | None:
+    """Checksum of the data and the settings that decide the test rows; ``None`` if not kept."""
     if not _shapes(result):
         return None
     settings = result.config.model_dump(mode="json")["data"]
-    same = {key: value for key, value in settings.items() if key not in SAME_ROWS}
-    return result.facts["data"].get("sha256"), json.dumps(same)
+    deciding = {key: value for key, value in settings.items() if key not in SAME_ROWS}
+    return result.facts["data"].get("sha256"), json.dumps(deciding)
 
 
-def _difference(one: Result, other: Result) -> Difference | None:
-    (a, weights), (b, _) = _rows(one), _rows(other)
-    if a.shape != b.shape:
+def _difference(result: Result, best: Result) -> Difference | None:
+    if result is best or not _shapes(result):
+        return None
+    log_q, weights = _test_log_q(result)
+    log_q_best, _ = _test_log_q(best)
+    if log_q.shape != log_q_best.shape:
         return None
     with np.errstate(invalid="ignore"):  # of infinities
-        moments = Moments.of(a - b, weights)
+        moments = Moments.of(log_q - log_q_best, weights)
     error = moments.standard_error
     return None if error is None else Difference(moments.mean, error)
 
 
-def _rows(result: Result) -> tuple[np.ndarray, np.ndarray | None]:
+def _test_log_q(result: Result) -> tuple[np.ndarray, np.ndarray | None]:
+    """Log-density of each test row, and the rows' weights if they have some."""
     arrays = result.directory.read_arrays(EVALUATION, _shapes(result))
     return arrays["test_log_q"], arrays.get("test_weights")
 
@@ -342,11 +363,13 @@ def bayes_factor(results: Sequence[Result]) -> BayesFactor | None:
     """
     if len(results) != 2:
         return None
-    (log_z, error), (other, its_error) = map(_log_z, results)
-    if log_z is None or other is None or error is None or its_error is None:
+    first, second = results
+    log_z_1, error_1 = _log_z(first)
+    log_z_2, error_2 = _log_z(second)
+    if log_z_1 is None or log_z_2 is None or error_1 is None or error_2 is None:
         return None
-    first, second = (str(result.path) for result in results)
-    return BayesFactor(first, second, log_z - other, math.hypot(error, its_error))
+    error = math.hypot(error_1, error_2)
+    return BayesFactor(str(first.path), str(second.path), log_z_1 - log_z_2, error)
 
 
 def _log_z(result: Result) -> tuple[float | None, float | None]:
@@ -364,17 +387,22 @@ MOST_LETTERS = 24  # of a list
 def scores_table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
     """Header and a row for each group of one experiment."""
     best = groups[0].best
-    known = [m for m in best.measures if any(g.shows(m.key) for g in groups)]
-    subjects, flows, ks = zip(*(map(str, group.identity) for group in groups))
+    measures = [m for m in best.measures if any(group.shows(m.key) for group in groups)]
     columns: Columns = [
-        *((best.config.subject_key, subjects), ("flow", flows), ("K", ks)),
+        (best.config.subject_key, [group.identity.subject for group in groups]),
+        ("flow", [group.identity.flow for group in groups]),
+        ("K", [str(group.identity.k) for group in groups]),
         ("seeds", [str(len(group.seeds)) for group in groups]),
-        *(column for m in known if m.has_spread for column in _scores(groups, m)),
-        *_differences(groups),
-        *setting_columns(groups),
-        *(column for m in known if not m.has_spread for column in _scores(groups, m)),
-        ("best run", [group.best.path.resolve().name for group in groups]),
     ]
+    for measure in measures:
+        if measure.has_spread:
+            columns += _scores(groups, measure)
+    columns += _differences(groups)
+    columns += setting_columns(groups)
+    for measure in measures:
+        if not measure.has_spread:
+            columns += _scores(groups, measure)
+    columns.append(("best run", [group.best.path.resolve().name for group in groups]))
     header = [name for name, _ in columns]
     return header, [list(row) for row in zip(*(texts for _, texts in columns))]
 
@@ -383,50 +411,70 @@ def setting_columns(groups: Sequence[Group]) -> Columns:
     """Settings that differ among some groups, as a table shows them."""
     differing = sorted({key for group in groups for key in group.settings})
     settings = [group.best.settings() for group in groups]
-    return [(key, _shown(key, [some.get(key, "") for some in settings])) for key in differing]
+    return [(key, _shown(key, [texts.get(key, "") for texts in settings])) for key in differing]
 
 
 def _shown(key: str, texts: Sequence[str]) -> Sequence[str]:
     """Values of a setting: of checksums a letter for each, of lists their first items and number,
     if these tell them apart.
     """
-    different = [*dict.fromkeys(filter(None, texts))]
-    if key in CHECKSUMS and len(different) <= len(LETTERS):
-        return [text and LETTERS[different.index(text)] for text in texts]
-    shown = [*map(_list, texts)]
-    return shown if len({*shown}) == len({*texts}) else texts
+    distinct = list(dict.fromkeys(filter(None, texts)))
+    if key in CHECKSUMS and len(distinct) <= len(LETTERS):
+        return [text and LETTERS[distinct.index(text)] for text in texts]
+    shortened = [_shortened_list(text) for text in texts]
+    return shortened if len(set(shortened)) == len(set(texts)) else texts
 
 
-def _list(text: str) -> str:
+def _shortened_list(text: str) -> str:
+    """First items of a JSON list and their number, if it is long; any other text as it is."""
     if not text.startswith("["):
         return text
-    with suppress(ValueError):
-        items = [item if isinstance(item, str) else json.dumps(item) for item in json.loads(text)]
-        line = ", ".join(items)
-        return line if len(line) <= MOST_LETTERS else f"{line[:MOST_LETTERS]}… ({len(items)})"
-    return text
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return text
+    line = ", ".join(value_text(value) for value in values)
+    return line if len(line) <= MOST_LETTERS else f"{line[:MOST_LETTERS]}… ({len(values)})"
 
 
 def _differences(groups: Sequence[Group]) -> Columns:
-    found = differences(groups)
-    texts = [with_error(*difference) if difference else "" for difference in found]
-    return [("to the best, paired", texts)] if any(found) else []
+    to_best = differences(groups)
+    if not any(to_best):
+        return []
+    texts = []
+    for difference in to_best:
+        texts.append(with_error(*difference) if difference else "")
+    return [("to the best, paired", texts)]
 
 
 def _scores(groups: Sequence[Group], measure: Measure) -> Columns:
-    scores, ranges = zip(*(_score(group, measure) for group in groups))
-    if measure.has_spread and any(len(group.seeds) > 1 for group in groups):
-        return [(f"{measure.name} median", scores), (f"{measure.name} min – max", ranges)]
-    return [(measure.name, scores)]
+    medians = [_median_text(group, measure) for group in groups]
+    if not measure.has_spread or all(len(group.seeds) == 1 for group in groups):
+        return [(measure.name, medians)]
+    ranges = [_range_text(group, measure) for group in groups]
+    return [(f"{measure.name} median", medians), (f"{measure.name} min – max", ranges)]
 
 
-def _score(group: Group, measure: Measure) -> tuple[str, str]:
-    """Median with its warnings, and range of a score."""
-    spread = group.spread(measure.key) if group.shows(measure.key) else None
+def _median_text(group: Group, measure: Measure) -> str:
+    """Median of a score with its warnings; of a single run with its standard error."""
+    spread = _shown_spread(group, measure)
     if spread is None:
-        return "", ""
-    median, low, high = (f"{value:,.{measure.decimals}f}" for value in spread)
-    error, word = group.error(measure.key), group.words(measure.key)
-    text = median if error is None else with_error(spread.median, error)
-    spread = f"{low} – {high}" if len(group.seeds) > 1 else ""
-    return f"{text} [{word}]" if word else text, spread
+        return ""
+    text = f"{spread.median:,.{measure.decimals}f}"
+    error = group.error(measure.key)
+    if error is not None:
+        text = with_error(spread.median, error)
+    labels = group.words(measure.key)
+    return f"{text} [{labels}]" if labels else text
+
+
+def _range_text(group: Group, measure: Measure) -> str:
+    """Range of a score over several seeds."""
+    spread = _shown_spread(group, measure)
+    if spread is None or len(group.seeds) == 1:
+        return ""
+    return f"{spread.low:,.{measure.decimals}f} – {spread.high:,.{measure.decimals}f}"
+
+
+def _shown_spread(group: Group, measure: Measure) -> Spread | None:
+    return group.spread(measure.key) if group.shows(measure.key) else None

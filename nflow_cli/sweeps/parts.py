@@ -26,8 +26,8 @@ from nflow_cli.runs.directory import CONFIG, LOCK, MAX_JSON, RunDirectory
 
 RECORDS = ".nflow"  # folder of the records, which readers of a folder of tables leave out
 COMMAND = "command.json"  # in it: the command and the run that the folder belongs to
-TABLES = ".csv", ".parquet"
-HIDDEN = ".", "_"  # first letters of files of a folder that are no parts, as in Arrow and Dask
+TABLES = (".csv", ".parquet")
+HIDDEN = (".", "_")  # first letters of files of a folder that are no parts, as in Arrow and Dask
 
 
 def are_parts(name: str) -> bool:
@@ -54,51 +54,57 @@ class Part:
 
     def tally(self, folder: Path) -> Tally | None:
         """Sums over the rows of a part that is done; ``None`` if not, or of a changed file."""
-        *paths, record = self.paths(folder)
+        path, output, record = self.paths(folder)
         if not files.is_file(Path(record)):
             return None
         try:
             written = json.loads(files.read(Path(record), MAX_JSON))
-            found = Tally.read(written["tally"])
+            tally = Tally.read(written["tally"])
         except (ValueError, KeyError, TypeError):
             return None
-        return found if written.get("files") == [*map(stamp, paths)] else None
+        return tally if written.get("files") == [stamp(path), stamp(output)] else None
 
 
-def stamp(path: str) -> list[Any] | None:
+def stamp(path: str) -> list[str | int] | None:
     """Place, size and time of a file, by which a change of it is noticed."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return [os.path.realpath(path), found.st_size, found.st_mtime_ns]
+    return [os.path.realpath(path), status.st_size, status.st_mtime_ns]
 
 
 def parts_of(name: str, output: Path) -> list[Part]:
     """Parts of a folder or a pattern, in the order of their paths; files in ``output`` are none."""
-    folder, own = Path(name), output.resolve()
+    folder = Path(name)
     if folder.is_dir():
-        below = (path.relative_to(folder) for path in folder.rglob("*"))
-        found = [folder / p for p in below if not any(n.startswith(HIDDEN) for n in p.parts)]
+        paths = [path for path in folder.rglob("*") if not _is_hidden(path.relative_to(folder))]
     else:
-        found = map(Path, glob.glob(name, recursive=True))
+        paths = [Path(path) for path in glob.glob(name, recursive=True)]
         folder = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), folder.parts))
-    paths = [path for path in found if path.is_file() and own not in path.resolve().parents]
+    results = output.resolve()
+    paths = [path for path in paths if path.is_file() and results not in path.resolve().parents]
     if not paths:
         raise DataError(f"{name}: no files; expected parts of a table, outside {output}")
-    outputs: dict[str, Path] = {}
+    paths_by_label: dict[str, Path] = {}
     for path in sorted(paths):
-        label = _output(path.relative_to(folder))
-        if (other := outputs.setdefault(label, path)) != path:
-            raise DataError(f"{other} and {path}: both would be written to {label}")
-    return [Part(label, path, path.stat().st_size) for label, path in outputs.items()]
+        label = _output_label(path.relative_to(folder))
+        first = paths_by_label.setdefault(label, path)
+        if first != path:
+            raise DataError(f"{first} and {path}: both would be written to {label}")
+    return [Part(label, path, path.stat().st_size) for label, path in paths_by_label.items()]
 
 
-def _output(path: Path) -> str:
+def _is_hidden(path: Path) -> bool:
+    return any(name.startswith(HIDDEN) for name in path.parts)
+
+
+def _output_label(path: Path) -> str:
     """Name of an output: that of the part, or one of a CSV."""
     if path.suffix.lower() in TABLES:
         return str(path)
-    path = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    if path.suffix.lower() == ".gz":
+        path = path.with_suffix("")
     return str(path.with_suffix(".csv"))
 
 
@@ -108,37 +114,41 @@ def identity(run: Run, question: Mapping[str, Any]) -> dict[str, Any]:
     return {"run": sha256, "question": {**question}}
 
 
-def claim(folder: RunDirectory, asked: Mapping[str, Any], parts: Sequence[Part]) -> None:
-    """Reserve a folder for the outputs of a command, or check that it holds those."""
+def claim(folder: RunDirectory, command: Mapping[str, Any], parts: Sequence[Part]) -> None:
+    """Reserve a folder for the outputs of a command, an :func:`identity`, or check that it holds
+    those.
+    """
     names = {entry.name for entry in folder.path.iterdir()} - {LOCK}
     if names and RECORDS not in names:
         raise RunDirectoryError(f"{folder.path}: not empty; -o takes a new folder")
     records = RunDirectory.at(str(folder.path / RECORDS))
     if not records.has(COMMAND):
-        records.write_json(COMMAND, asked)
-    elif records.read_json(COMMAND) != asked:
+        records.write_json(COMMAND, command)
+    elif records.read_json(COMMAND) != command:
         raise RunDirectoryError(
             f"{folder.path}: of another run, or of other options; -o takes a new folder"
         )
-    for parent in {Path(path).parent for one in parts for path in one.paths(folder.path)[1:]}:
+    outputs = [path for part in parts for path in part.paths(folder.path)[1:]]
+    for parent in {Path(path).parent for path in outputs}:
         files.remove(parent, files.is_unfinished)
 
 
 def work_off(
     run: str,
     paths: Sequence[str],
-    asked: Mapping[str, Any],
+    command: Mapping[str, Any],
     cwd: str,
     device: str,
     threads: int | None,
 ) -> None:
     """Write the output of a part, and then its record.
 
-    ``paths``: of :meth:`Part.paths`; ``asked``: an :func:`identity`.
+    ``paths``: of :meth:`Part.paths`; ``command``: an :func:`identity`.
     """
     os.chdir(cwd)
-    opened, (path, output, record) = Run.open(run), paths
-    if identity(opened, asked["question"]) != asked:
+    opened = Run.open(run)
+    path, output, record = paths
+    if identity(opened, command["question"]) != command:
         raise RunDirectoryError(f"{run}: has changed since the command began")
     before = stamp(path)
     if opened.config.is_of_flows:
@@ -147,13 +157,14 @@ def work_off(
     with memory_errors("smaller parts take less"):
         table = open_table(path)
         table.is_part = True
-        columns, judged = _answer(opened, table, asked["question"])
+        columns, judgement = _answer(opened, table, command["question"])
         write_beside(table, Path(output), columns)
-    text = json.dumps({"files": [before, stamp(output)], "tally": judged.tally._asdict()})
+    text = json.dumps({"files": [before, stamp(output)], "tally": judgement.tally._asdict()})
     RunDirectory.at(os.path.dirname(record)).write_text(os.path.basename(record), text)
 
 
 def _answer(run: Run, table: TableFile, question: Mapping[str, Any]) -> Any:
+    """Columns of a part, and their judgement: log-densities, or predictions."""
     if "latent" in question:
         scoring: Any = part(run.config, "scoring")
         return scoring.score(run.trained, table, question["latent"])

@@ -82,35 +82,43 @@ def _absolute(preset: str, folder: Path) -> str:
 def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
     """Runs of a sweep, each with a valid config and a unique name."""
     paths = [presets.find_preset(name) for name in sweep.presets]
-    stems = _labels([_stem(p, sweep) for p in paths], MAX_STEM)
-    axes = [
-        [
-            (f",{key}={text}", Change(f"vary {key}", key, value))
-            for text, value in zip(_labels(values), values)
-        ]
-        for key, values in [*sorted(sweep.vary.items()), ("seed", sweep.seeds)]
-        if values
-    ]
-    count = math.prod(map(len, [paths, *axes]))
+    stems = _labels([_stem(path, sweep) for path in paths], MAX_STEM)
+    axes = _axes(sweep)
+    count = math.prod(len(axis) for axis in [paths, *axes])
     if count > MAX_RUNS:
         raise ConfigError(f"{source}: expected at most {MAX_RUNS:,} runs. Received: {count:,}")
     runs = []
     for stem, path in zip(stems, paths):
-        preset, label = presets.read_preset(path), presets.preset_label(path)
+        preset = presets.read_preset(path)
+        preset_label = presets.preset_label(path)
         for point in itertools.product(*axes):
-            name = stem + "".join(text for text, _ in point)
+            name = stem + "".join(label for label, _ in point)
             if len(name.encode()) > MAX_NAME:
                 raise ConfigError(
                     f"{source}: folder name longer than {MAX_NAME} bytes: {name:.60}..."
                 )
             changes = [*_set(sweep), *(change for _, change in point)]
             try:
-                settings = presets.resolve(preset, label, changes, RUNS)
+                settings = presets.resolve(preset, preset_label, changes, RUNS)
             except ConfigError as error:
                 raise ConfigError(f"{source}: {name}: {error}") from None
             settings, note = settings.in_memory
             runs.append(PlannedRun(name, settings, (note,) if note else ()))
     return runs
+
+
+def _axes(sweep: SweepConfig) -> list[list[tuple[str, Change]]]:
+    """Axes of the grid: of each varied key the changes, with their part of a run's name."""
+    varied = [*sorted(sweep.vary.items()), ("seed", sweep.seeds)]
+    axes = []
+    for key, values in varied:
+        changes = [
+            (f",{key}={label}", Change(f"vary {key}", key, value))
+            for label, value in zip(_labels(values), values)
+        ]
+        if changes:
+            axes.append(changes)
+    return axes
 
 
 def _set(sweep: SweepConfig) -> Iterator[Change]:
@@ -133,7 +141,7 @@ def overlap(seeds: Sequence[int], restarts: int) -> str:
 
     A run of R restarts trains with its seed and the next R - 1.
     """
-    if all(b - a >= restarts for a, b in itertools.pairwise(sorted(seeds))):
+    if all(later - seed >= restarts for seed, later in itertools.pairwise(sorted(seeds))):
         return ""
     return (
         f"seeds less than {restarts} apart share some of the {restarts} restarts of a run, so the "
@@ -141,10 +149,11 @@ def overlap(seeds: Sequence[int], restarts: int) -> str:
     )
 
 
-def _labels(values: list[Any], longest: int = MAX_LABEL) -> list[str]:
+def _labels(values: Sequence[object], longest: int = MAX_LABEL) -> list[str]:
+    """Label of each value: its text if all are short and distinct, else its number."""
     texts = [text_of(value) for value in values]
-    short = all(0 < len(text) <= longest for text in texts)
-    if short and len({text.casefold() for text in texts}) == len(texts):
+    are_short = all(0 < len(text) <= longest for text in texts)
+    if are_short and len({text.casefold() for text in texts}) == len(texts):
         return texts
     return [str(n) for n in range(1, len(values) + 1)]
 
@@ -167,12 +176,13 @@ def claim_beside_others(
 
 def claim(folder: RunDirectory, sweep: SweepConfig) -> None:
     """Write ``sweep.yaml``, or check that the folder holds the same sweep of the same presets."""
-    written, checksums = folder.path / SWEEP, checksums_of(sweep)
+    path = folder.path / SWEEP
+    checksums = checksums_of(sweep)
     if folder.has(SWEEP):
         data = plain_preset(folder, SWEEP)
-        there = presets.validate(data, str(written), {"sweep": SweepConfig})
-        if there.model_copy(update={"description": sweep.description}) != sweep:
-            raise RunDirectoryError(f"{written}: another sweep; --output takes a new folder")
+        recorded = presets.validate(data, str(path), {"sweep": SweepConfig})
+        if recorded.model_copy(update={"description": sweep.description}) != sweep:
+            raise RunDirectoryError(f"{path}: another sweep; --output takes a new folder")
         if folder.read_json(CHECKSUMS) != checksums:
             raise RunDirectoryError(
                 f"{folder.path}: a preset has changed since the sweep began; --output takes a new "

@@ -16,13 +16,15 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from tempfile import TemporaryFile
-from typing import Any
+from typing import IO, Any
 
 from nflow_cli.backend.start import VISIBLE
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.terminal.signals import NUMBERS
 
-COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
+COMPLETED = "completed"
+FAILED = "failed"
+INTERRUPTED = "interrupted"
 DIED = "died"  # its process did: a failure that need not come again
 ENDS = {0: COMPLETED, 1: FAILED, **{128 + number: INTERRUPTED for number in NUMBERS}}  # exit codes
 # Without -P, modules of the current folder would shadow installed ones.
@@ -30,8 +32,11 @@ COMMAND = ("-P", "-m", "nflow_cli.sweeps.worker")
 END_SECONDS = 10  # seconds for a process to end
 LOG_TAIL = 8_192  # bytes of a log that hold its last line
 ENVIRONMENT = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-    **dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
 }
 
 Outcome = dict[str, str]  # "status", and the "message" of a run that failed
@@ -61,9 +66,9 @@ class Workers:
                 if self._stopped:
                     return {"status": INTERRUPTED}
                 folder = request.get("folder")
-                log = RunDirectory.at(folder).open_log if folder else TemporaryFile
-                printed: Any = stack.enter_context(log())
-                process = self._begin(printed)
+                open_log = RunDirectory.at(folder).open_log if folder else TemporaryFile
+                log = stack.enter_context(open_log())
+                process = self._begin(log)
             try:
                 with suppress(OSError, ValueError):  # it has ended
                     process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -73,20 +78,27 @@ class Workers:
                 _end(process)
                 with self._lock:
                     del self._processes[process]
-            status = ENDS.get(code, INTERRUPTED if self._stopped else DIED)
-            died = f"its process died (exit code {code})"
-            message = {FAILED: _last_line(printed), DIED: died}.get(status)
-        return {"status": status, **({"message": message} if message else {})}
+            if code == 1:
+                return _failure(FAILED, _last_line(log))
+        if code in ENDS:
+            return {"status": ENDS[code]}
+        if self._stopped:
+            return {"status": INTERRUPTED}
+        return _failure(DIED, f"its process died (exit code {code})")
 
-    def _begin(self, printed: Any) -> Any:
-        taken = Counter(self._processes.values())
-        gpu = min(self._gpus, key=lambda gpu: taken[gpu], default=None)
+    def _begin(self, log: IO[bytes]) -> Any:
+        """Start a process that prints to ``log``, on the GPU that has the fewest."""
+        process_counts = Counter(self._processes.values())
+        gpu = min(self._gpus, key=lambda gpu: process_counts[gpu], default=None)
+        environment = {**os.environ, **ENVIRONMENT}
+        if gpu:
+            environment[VISIBLE] = gpu
         process = subprocess.Popen(
             [sys.executable, *COMMAND],
             stdin=subprocess.PIPE,
-            stdout=printed,
-            stderr=printed,
-            env={**os.environ, **ENVIRONMENT, **({VISIBLE: gpu} if gpu else {})},
+            stdout=log,
+            stderr=log,
+            env=environment,
             start_new_session=True,  # Ctrl-C reaches it once, through `interrupt`
         )
         self._processes[process] = gpu
@@ -111,11 +123,15 @@ class Workers:
             _end(process)
 
 
-def _last_line(printed: Any) -> str:
+def _failure(status: str, message: str) -> Outcome:
+    return {"status": status, "message": message} if message else {"status": status}
+
+
+def _last_line(log: IO[bytes]) -> str:
     """Message of an error, the last that was printed."""
-    printed.seek(max(printed.seek(0, os.SEEK_END) - LOG_TAIL, 0))
-    *_, line = printed.read().decode(errors="replace").strip().split("\n")
-    return line.removeprefix("nflow: error: ")
+    log.seek(max(log.seek(0, os.SEEK_END) - LOG_TAIL, 0))
+    lines = log.read().decode(errors="replace").strip().split("\n")
+    return lines[-1].removeprefix("nflow: error: ")
 
 
 def _end(process: Any) -> None:
