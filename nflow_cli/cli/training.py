@@ -51,8 +51,8 @@ class Typed:
         self.path = presets.find_preset(self.preset or str(usual))
         return presets.merged(self.command, self.path, changes)
 
-    def train(self, config: Any, data: Any = None) -> None:
-        """Train in a new run directory, and print its scores; ``data``: default: the config's."""
+    def execute(self, config: Any, data: Any = None) -> None:
+        """Execute in a new run directory, and print its scores; ``data``: default: the config's."""
         from nflow_cli.experiments.run import part
         from nflow_cli.experiments.running import show, start
 
@@ -110,7 +110,7 @@ def fit_2d(typed: Typed) -> None:
     """
     pattern = typed.options["flow"] or ["planar"]
     target = typed.options["target"] or registry.NATURAL_TARGETS.get(pattern[0], "multimodal")
-    typed.train(typed.config(_presets().nearest_preset(target, pattern, typed.options["k"])))
+    typed.execute(typed.config(_presets().nearest_preset(target, pattern, typed.options["k"])))
 
 
 @training("infer")
@@ -152,11 +152,11 @@ def infer(typed: Typed, density: str | None, start: str | None) -> None:
         points = numbers_of(open_table(start), config.density.columns).tolist()
         config = typed.config(usual, [*named, _presets().Change("--start", "train.starts", points)])
     if user is None:
-        typed.train(config)
+        typed.execute(config)
     else:
         from nflow_cli.experiments.reverse_kl.trial import user_subject
 
-        typed.train(config, user_subject(config, user))
+        typed.execute(config, user_subject(config, user))
 
 
 def _density(density: str | None, typed: Typed) -> tuple[Any, list[Any]]:
@@ -218,7 +218,7 @@ def fit(typed: Typed, table: str | None, dry_run: bool, as_json: bool) -> None:
     if dry_run:
         _dry_run(config, typed.argv, as_json)
     else:
-        typed.train(config)
+        typed.execute(config)
 
 
 def _table(table: str | None, assigned: Sequence[Any]) -> list[Any]:
@@ -231,13 +231,13 @@ def _table(table: str | None, assigned: Sequence[Any]) -> list[Any]:
 
 
 def _dry_run(config: Any, argv: list[str], as_json: bool) -> None:
-    from nflow_cli.experiments.running import settled
+    from nflow_cli.experiments.running import settled_config
     from nflow_cli.experiments.table.dry_run import command_of, dry_run, lines_of, record_of
 
     found = dry_run(config)
     command = command_of(found, config.data, argv)
     if found.data is not None:
-        config = settled(config, found.data)
+        config = settled_config(config, found.data)
     if as_json:
         click.echo(json_text(record_of(found, config, command)))
     else:
@@ -259,7 +259,7 @@ def evidence(typed: Typed, draws: tuple[str, ...]) -> None:
     refuse((not (draws or typed.preset), "expected DRAWS, or --preset with some"))
     named = {"data.name": draws[0], "data.others": list(draws[1:])} if draws else {}
     changes = [_presets().Change("DRAWS", key, value) for key, value in named.items()]
-    typed.train(typed.config("evidence", changes))
+    typed.execute(typed.config("evidence", changes))
 
 
 @training("train-vae")
@@ -272,4 +272,4 @@ def train_vae(typed: Typed) -> None:
     Without --preset, `mnist`: two latents and pictures of them. The last line printed is the run
     directory.
     """
-    typed.train(typed.config("mnist"))
+    typed.execute(typed.config("mnist"))

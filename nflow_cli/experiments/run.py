@@ -120,7 +120,7 @@ class Run:
     @cached_property
     def data(self) -> Any:
         """Data that it was trained on, unchanged."""
-        return part(self.config, "data").again(self)
+        return part(self.config, "data").reopen(self)
 
     @cached_property
     def trained(self) -> Any:
@@ -191,17 +191,17 @@ class Data(Protocol):
     def load(self, config: Any) -> Any:
         """Data of a new run; ``None`` if the config holds all."""
 
-    def again(self, run: Any) -> Any:
+    def reopen(self, run: Any) -> Any:
         """Data of a run, which must be unchanged."""
 
     def read(self, name: str) -> Any:
         """User data by which a trained run is scored."""
 
-    def settled(self, config: Any, data: Any) -> Config:
+    def settled_config(self, config: Any, data: Any) -> Config:
         """Config resolved by the data."""
         ...
 
-    def drawn(self, config: Any, data: Any, share: float) -> tuple[Any, Any]:
+    def sampled(self, config: Any, data: Any, share: float) -> tuple[Any, Any]:
         """Config of a share of the rows, drawn at random, and these; of kinds with rows."""
         ...
 
@@ -209,7 +209,7 @@ class Data(Protocol):
 class Training(Protocol):
     """From a config to a saved model."""
 
-    def run(self, config: Any, directory: RunDirectory, data: Any) -> Fitted:
+    def train(self, config: Any, directory: RunDirectory, data: Any) -> Fitted:
         """Train or resume in ``directory``, score and save."""
         ...
 

@@ -12,7 +12,7 @@ from nflow_cli.experiments import run
 FOLDER = Path(run.__file__).parent
 KINDS = [path.parent.name for path in matching(FOLDER, "*/report.py")]
 PARTS = {p.__name__.lower(): p for p in vars(run).values() if getattr(p, "_is_protocol", False)}
-OPTIONAL = {"trial", "drawn"}  # of kinds with --minutes, and of tables
+OPTIONAL = {"trial", "sampled"}  # of kinds with --minutes, and of tables
 
 
 def fits(function, expected):

@@ -227,7 +227,7 @@ def _shift(density: CellDensity, rows: np.ndarray, weights: np.ndarray | None) -
     return total
 
 
-def train(
+def fit(
     parts: Parts, data: Dataset, config: CellsConfig, directory: RunDirectory | None = None
 ) -> tuple[Training, dict[str, float]]:
     """Train the networks as ``config.train`` specifies, each to its best validation loss.
@@ -333,7 +333,7 @@ def networks_of(parts: Parts) -> Iterator[Member]:
         yield Member(masked, np.ones(len(density.modelled)))
 
 
-def fit(
+def train(
     config: CellsConfig, directory: RunDirectory, data: Dataset
 ) -> tuple[CellsConfig, CellDensity, Training, dict[str, Any]]:
     """Train or resume in ``directory``, and save: config as decided, density, training, further
@@ -347,7 +347,7 @@ def fit(
         cells = config.cells.model_copy(update={"unmixed": parts.density.unmixing is not None})
         config = config.model_copy(update={"cells": cells})
         directory.write_text(CONFIG, presets.dump(config))
-    training, acceptance = train(parts, data, config, directory)
+    training, acceptance = fit(parts, data, config, directory)
     density = fitted(parts, data)
     model_sha256 = save_weights(directory, arrays_of(density, parts.model.members()))
     facts = {"n_parameters": parts.model.trained.count_params(), "model_sha256": model_sha256}

@@ -30,7 +30,7 @@ def load(config: CellsConfig | FitConfig) -> Dataset:
     return load_dataset(config.data, flows=tails_of(config))
 
 
-def drawn(
+def sampled(
     config: CellsConfig | FitConfig, data: Dataset, share: float
 ) -> tuple[CellsConfig | FitConfig, Dataset]:
     """Config of a share of its rows, drawn at random, and these."""
@@ -40,7 +40,7 @@ def drawn(
     return config.model_copy(update={"data": settings}), fewer
 
 
-def again(run: Run) -> Dataset:
+def reopen(run: Run) -> Dataset:
     """Rows of a run, unchanged."""
     expect_settled(run)
     config = run.config
@@ -70,7 +70,7 @@ def read(name: str) -> TableFile:
     return open_table(name)
 
 
-def settled(config: CellsConfig | FitConfig, data: Dataset) -> Any:
+def settled_config(config: CellsConfig | FitConfig, data: Dataset) -> Any:
     """Config with column kinds, sizes and updates resolved; of cells also ``train.filled``, and
     ``cells.unmixed`` unless the training decides.
     """

@@ -95,7 +95,7 @@ def build(config: FitConfig, data: Dataset) -> FitPoints:
     return model
 
 
-def train(
+def fit(
     model: FitPoints, data: Dataset, config: FitConfig, directory: RunDirectory | None = None
 ) -> Training:
     """Train ``model`` as ``config.train`` specifies; restore the weights of the best validation."""
@@ -130,12 +130,12 @@ def validator(model: FitPoints, data: Dataset) -> Callable[[], Any]:
     return validate
 
 
-def fit(
+def train(
     config: FitConfig, directory: RunDirectory, data: Dataset
 ) -> tuple[FitConfig, PushforwardDensity, Training, dict[str, Any]]:
     """Train or resume in ``directory``, and save: config, density, training, further facts."""
     model = build(config, data)
-    training = train(model, data, config, directory)
+    training = fit(model, data, config, directory)
     model_sha256 = save_model(directory, model.trained)
     facts = {"n_parameters": model.trained.count_params(), "model_sha256": model_sha256}
     if config.is_of_two:
