@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from nflow_cli.config.kinds import ColumnKind, row_names
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Text
 from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.evaluation.association import LostRelation
@@ -163,7 +163,7 @@ def _best_text(summary: TableSummary) -> str:
 
 def score_rows(config: Config, summary: TableSummary, warnings: Warnings) -> Rows:
     """Rows of all scores of test rows."""
-    computed = row_names(config.data.kinds or {}, config.data.given).computed
+    computed = config.data.row_names.computed
     rows = verdict_of(summary, warnings)
     if members := summary.member_log_likelihoods:
         finite = [value for value in members if value is not None]
@@ -279,7 +279,8 @@ MEMORISED = 0.6  # smallest AUC of a warning
 
 def warnings_of(config: Config, summary: TableSummary) -> list[ScoreWarning]:
     """Warnings about the scores."""
-    data, facts = config.data, summary.facts
+    data = config.data
+    facts = summary.facts
     are_chosen = any((data.split, data.test, data.group))
     return raised_warnings(
         ruined_fit(facts, "log_likelihood", -1) if config.is_of_flows else ruined(summary),
@@ -436,7 +437,7 @@ SAMPLES = None
 
 def labels_of(config: Config) -> dict[str, Any]:
     """Given columns and baseline."""
-    given = row_names(config.data.kinds or {}, config.data.given).given
+    given = config.data.row_names.given
     baseline = "Gaussian" if config.is_of_flows else "independent"
     return {"target": None, "given": given, "baseline": baseline}
 
@@ -463,7 +464,7 @@ LINE: Shapes = {"axis_1": "x", "log_q": "x"}
 def shapes_of(config: Config) -> Shapes:
     """Density over a grid or rows, draws, PIT, and scores by row."""
     data = config.data
-    names = row_names(data.kinds or {}, data.given)
+    names = data.row_names
     d = len(names.modelled) + len(names.computed)
     if isinstance(config, CellsConfig):
         c = d + len(names.given)
@@ -487,7 +488,7 @@ def inconsistency_of(
 ) -> str:
     """Other columns than those of the config, or cells that are none of their columns."""
     kinds = config.data.kinds or {}
-    names = row_names(kinds, config.data.given)
+    names = config.data.row_names
     columns = [*names.modelled, *names.computed]
     if len(summary.pit.columns) != arrays["pit"].shape[1]:
         return f"{EVALUATION}: damaged: pit: expected the columns of the summary"
@@ -528,7 +529,7 @@ def figures_of(
     subject = f"{printable(config.subject)}, {config.model_text}"
     if isinstance(config, CellsConfig):
         kinds = config.data.kinds or {}
-        names = row_names(kinds, config.data.given)
+        names = config.data.row_names
         alone = {name: kinds[name].alone for group in names for name in group}
         figures = plotting.whole_table_figures(alone, arrays, pit, subject, len(names.given))
         return {**figures, "training": plotting.likelihood_figure(metrics, summary, subject)}

@@ -5,7 +5,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nflow_cli.config.kinds import row_names
 from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.table_files import names_of_set
@@ -93,7 +92,7 @@ def _recorded(row: DominantRow | None) -> dict[str, Any] | None:
 
 def computed_in(config: Config) -> list[str]:
     """Names of computed columns."""
-    return row_names(config.data.kinds or {}, config.data.given).computed
+    return config.data.row_names.computed
 
 
 def pit_of(of_rows: RowScores, weights: np.ndarray | None) -> Pit:

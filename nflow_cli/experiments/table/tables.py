@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.arguments import room_for, whole_number
-from nflow_cli.config.kinds import ColumnKind, row_names
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.array_tables import columns_table
 from nflow_cli.data.columns import read_columns
 from nflow_cli.data.dataset import NEW, level_texts, rows_of
@@ -65,13 +65,13 @@ class TableRun(TrainedRun):
     @property
     def columns(self) -> list[str]:
         """Names of the C columns of a row, given ones first."""
-        groups = row_names(self.config.data.kinds or {}, self.config.data.given)
+        groups = self.config.data.row_names
         return [name for group in groups for name in group]
 
     @property
     def given(self) -> list[str]:
         """Names of the G given columns."""
-        return row_names(self.config.data.kinds or {}, self.config.data.given).given
+        return self.config.data.row_names.given
 
     def rows(self, table: Any) -> np.ndarray:
         """Table, the path of one, or an array of rows as rows ``(n, C)``."""
@@ -185,7 +185,7 @@ class TableRun(TrainedRun):
         ranges of others.
         """
         in_table = [] if table is None else [column.name for column in table.columns]
-        computed = row_names(self.config.data.kinds or {}, self.config.data.given).computed
+        computed = self.config.data.row_names.computed
         if wrong := [shown(column) for column in in_table if column in computed]:
             raise DataError(f"{name}: {wrong[0]} is computed from other columns: give these")
         names = [column for column in self.conditioned if column in in_table]
