@@ -143,7 +143,12 @@ def _unlike(
     name = ": ".join(map(str, keys))
     if isinstance(expected, np.ndarray) and isinstance(received, np.ndarray):
         yield from (f"{name}: {text}" for text in _unlike_arrays(expected, received, tolerance))
-    elif not _is_near(expected, received, tolerance, values, keys):
+        return
+    if isinstance(expected, float) and type(received) in (int, float):
+        is_near = tolerance.allows(expected, received, values, keys)
+    else:
+        is_near = expected == received and isinstance(expected, bool) == isinstance(received, bool)
+    if not is_near:
         yield f"{name}: expected {expected!r:.80}, received {received!r:.80}"
 
 
@@ -151,18 +156,6 @@ def _parts(value: Any) -> dict[Any, Any] | None:
     if isinstance(value, list | tuple):
         return dict(enumerate(value))
     return dict(value) if isinstance(value, Mapping) else None
-
-
-def _is_near(
-    expected: Any,
-    received: Any,
-    tolerance: Tolerance,
-    values: Mapping[str, Any],
-    keys: Sequence[Any],
-) -> bool:
-    if isinstance(expected, float) and type(received) in (int, float):
-        return bool(tolerance.allows(expected, received, values, keys))
-    return expected == received and isinstance(expected, bool) == isinstance(received, bool)
 
 
 def _unlike_arrays(

@@ -11,7 +11,7 @@ are independent, each is to be simple given those before.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -58,7 +58,7 @@ from nflow_cli.experiments.table.trainer import (
     log_present,
     packed,
 )
-from nflow_cli.experiments.table.weights import arrays_of
+from nflow_cli.experiments.table.weights import arrays_of, stacked
 from nflow_cli.flows.stack import seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import CONFIG, RunDirectory
@@ -154,8 +154,8 @@ def _fit_maps(maps: np.ndarray, train: np.ndarray, config: CellsConfig) -> FitMa
     components = [component(i, FLOOR, -FAR, FAR) for i in range(train.shape[1])]
     layout = layout_of(components, 0, COMPONENTS, WIDTH)
     starts = [starting_weights(layout, components, train @ matrix.T, None) for matrix in maps]
-    arrays = _stacked([start.arrays for start in starts])
-    units = _stacked([start.units for start in starts])
+    arrays = stacked([start.arrays for start in starts])
+    units = stacked([start.units for start in starts])
     initial = network.initial(layout, BLOCKS, stream(config.seed, "maps"))
     weights = CellWeights([{**initial, TURN: np.zeros(maps.shape[1:])}] * len(maps))
     model = FitMaps(maps, layout, components, weights, StartingWeights(arrays, units))
@@ -164,11 +164,6 @@ def _fit_maps(maps: np.ndarray, train: np.ndarray, config: CellsConfig) -> FitMa
     chunks = PointChunks(train, [config.seed], steps, chunk, settings.batch_size or 1)
     model.train_on(chunks, [])
     return model
-
-
-def _stacked(members: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Arrays of R members as one each, R first."""
-    return {name: np.stack([arrays[name] for arrays in members]) for name in members[0]}
 
 
 class BuiltCells(NamedTuple):
@@ -280,7 +275,8 @@ def fit(
         validate = validator(built, data.validation, data.weights.validation)
         filling = filling_of(built, data, chunks)
     training = train_on_rows(built.model, chunks, validate, data, config, directory, filling)
-    return training, filling[0].acceptance if filling else {}
+    acceptance = filling[0].acceptance if filling else {}
+    return training, acceptance
 
 
 def batches_of(built: BuiltCells, data: Dataset, config: CellsConfig) -> CellChunks:
@@ -329,7 +325,7 @@ def validator(
         by_batch = [log_cells(batch) for batch in batches]
         masses = _concatenated([cells.masses for cells in by_batch])
         presence = _concatenated([cells.presence for cells in by_batch])
-        networks = [LogCells(masses[r], presence[r]) for r in range(len(masses))]
+        networks = map(LogCells, masses, presence)
         return np.array([losses(_in_rows(cells)) for cells in networks])
 
     return validate

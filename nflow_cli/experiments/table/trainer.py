@@ -30,6 +30,7 @@ from nflow_cli.densities.cells.heads import LogCells, log_cells, log_masses, mix
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.proposals import moved, proposals
 from nflow_cli.densities.cells.start import StartingWeights, starting_parents, starting_weights
+from nflow_cli.experiments.table.weights import stacked
 from nflow_cli.flows.layer import keep_precision
 from nflow_cli.flows.stack import add_initialised_weight
 from nflow_cli.random_streams import stream
@@ -52,8 +53,8 @@ class CellWeights(keras.layers.Layer):
         super().__init__(**kwargs)
         keep_precision(self)
         self.arrays = {
-            name: add_initialised_weight(self, name, np.stack([member[name] for member in members]))
-            for name in members[0]
+            name: add_initialised_weight(self, name, array)
+            for name, array in stacked(members).items()
         }
         self.count = len(members)
         self.built = True

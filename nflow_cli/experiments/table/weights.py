@@ -1,6 +1,6 @@
 """Arrays of ``weights.npz`` of a density of cells."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -93,7 +93,7 @@ def arrays_of(
 ) -> dict[str, np.ndarray]:
     """All arrays of a density, with the trained weights of its networks."""
     arrays = {
-        **{name: np.stack([weights[name] for weights in networks]) for name in networks[0]},
+        **stacked(networks),
         LIMITS: density.limits[..., 0, 0],
         SHARES: np.stack([member.shares for member in density.networks]),
         WEIGHTS: np.array([member.weight for member in density.networks]),
@@ -116,6 +116,11 @@ def arrays_of(
         arrays[ALONE_NORMALS] = _normals(density.independent.marginals)
         arrays[ALONE_OUTLIERS] = _outliers(density.independent.cells)
     return arrays
+
+
+def stacked(members: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Arrays of R members as one each, R first."""
+    return {name: np.stack([arrays[name] for arrays in members]) for name in members[0]}
 
 
 def _of_scores(scores: Scores | None) -> list[np.ndarray]:
@@ -149,27 +154,26 @@ def _normals(marginals: Sequence[Marginal]) -> np.ndarray:
 
 def inconsistency(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
     """First invalid array and the expected values; "" if all are valid."""
-    requirements = _requirements(layout, arrays)
-    return next((text for text, is_met in requirements if not is_met), "")
+    for name, requirements in _requirements(layout, arrays):
+        for text, is_met in requirements:
+            if not is_met:
+                return f"{name}: expected {text}"
+    return ""
 
 
-def _requirements(layout: Layout, arrays: Mapping[str, np.ndarray]) -> Iterator[Requirement]:
-    """What is expected of arrays, and whether it is so."""
-    yield from _of_limits(arrays[LIMITS], arrays[MARGINAL_NORMALS])
+def _requirements(
+    layout: Layout, arrays: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, Iterable[Requirement]]]:
+    """What is expected of each array, by its name."""
     weights = arrays[WEIGHTS]
-    is_mixture = _are_shares(weights) and np.isclose(weights.sum(), 1)
-    yield f"{WEIGHTS}: expected weights of sum 1", is_mixture
+    yield LIMITS, _of_limits(arrays[LIMITS], arrays[MARGINAL_NORMALS])
+    yield WEIGHTS, [("weights of sum 1", _are_shares(weights) and np.isclose(weights.sum(), 1))]
     counts = [layout.outcomes[i].count for i in layout.modelled]
     for name, array in arrays.items():
-        if name.startswith("scores") and not array.size:
-            continue
-        if not name.endswith(IN_TABLE_UNITS):
-            are_small = (np.abs(array) <= LARGEST).all()
-            yield f"{name}: expected numbers up to {LARGEST:.1e}", are_small
-        starts = np.cumsum([0, *counts])[:-1] if name == MARGINAL_SHARES else [0]
-        yield from _of_array(name, array, starts)
-    are_finite = _are_finite(layout, arrays)
-    yield "the networks: expected finite outputs of all inputs", are_finite
+        if array.size or not name.startswith("scores"):
+            starts = np.cumsum([0, *counts])[:-1] if name == MARGINAL_SHARES else [0]
+            yield name, _of_array(name, array, starts)
+    yield "the networks", [("finite outputs of all inputs", _are_finite(layout, arrays))]
 
 
 def _of_limits(limits: np.ndarray, normals: np.ndarray) -> Iterator[Requirement]:
@@ -178,40 +182,39 @@ def _of_limits(limits: np.ndarray, normals: np.ndarray) -> Iterator[Requirement]
     far = FAR * scales.max(axis=1, initial=0.0)
     is_low_near = low >= means.min(axis=1, initial=0.0) - far
     is_high_near = high <= means.max(axis=1, initial=0.0) + far
-    yield f"{LIMITS}: expected scales above 0", (floors > 0).all()
-    yield f"{LIMITS}: expected low < high", (low < high).all()
-    are_near = np.all(is_low_near & is_high_near)
-    yield f"{LIMITS}: expected ends near those of the marginal", are_near
+    yield "scales above 0", (floors > 0).all()
+    yield "low < high", (low < high).all()
+    yield "ends near those of the marginal", (is_low_near & is_high_near).all()
 
 
 def _of_array(
     name: str, array: np.ndarray, starts: Sequence[int] | np.ndarray
 ) -> Iterator[Requirement]:
     """What is expected of an array by its name; ``starts``: of the log-shares of each column."""
+    if not name.endswith(IN_TABLE_UNITS):
+        yield f"numbers up to {LARGEST:.1e}", (np.abs(array) <= LARGEST).all()
     if name in (SHARES, BROKEN):
-        yield f"{name}: expected numbers from 0 to 1", _are_shares(array)
+        yield "numbers from 0 to 1", _are_shares(array)
     elif name.endswith("log_shares"):
         shares = np.add.reduceat(np.exp(np.minimum(array, 1.0)), starts)
-        yield f"{name}: expected shares of sum 1", np.allclose(shares, 1)
+        yield "shares of sum 1", np.allclose(shares, 1)
     elif name.endswith("outliers"):
-        yield f"{name}: expected scales above 0", (array[1] > 0).all()
+        yield "scales above 0", (array[1] > 0).all()
     elif name.endswith("tails"):
         ends, scales, masses = array
-        is_small = (masses > 0).all() and masses.sum() <= 1
-        yield f"{name}: expected two ends in order", len(ends) == 2 and ends[0] <= ends[1]
-        yield f"{name}: expected scales above 0", (scales > 0).all()
-        yield f"{name}: expected masses above 0 of sum up to 1", is_small
+        yield "two ends in order", len(ends) == 2 and ends[0] <= ends[1]
+        yield "scales above 0", (scales > 0).all()
+        yield "masses above 0 of sum up to 1", (masses > 0).all() and masses.sum() <= 1
     elif name.endswith("steps"):
-        has_rest = (array[2] > 0).all() and array[2].sum() < 1
-        yield f"{name}: expected ascending values and units", (np.diff(array[:2]) > 0).all()
-        yield f"{name}: expected masses above 0 of sum below 1", has_rest
+        masses = array[2]
+        yield "ascending values and units", (np.diff(array[:2]) > 0).all()
+        yield "masses above 0 of sum below 1", (masses > 0).all() and masses.sum() < 1
     elif name.endswith("normals"):
         weights = np.exp(np.minimum(array[0], 1.0)).sum(axis=-1)
-        yield f"{name}: expected weights of sum 1", np.allclose(weights, 1)
-        yield f"{name}: expected scales above 0", (array[2] > 0).all()
+        yield "weights of sum 1", np.allclose(weights, 1)
+        yield "scales above 0", (array[2] > 0).all()
     elif name == UNMIXING:
-        is_invertible = bool(np.linalg.matrix_rank(array) == len(array))
-        yield f"{name}: expected an invertible matrix", is_invertible
+        yield "an invertible matrix", bool(np.linalg.matrix_rank(array) == len(array))
 
 
 @np.errstate(over="ignore", invalid="ignore")
