@@ -31,11 +31,11 @@ from nflow_cli.training.budget import Cost
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the numerical packages, if known."""
-    known = {"python": platform.python_version()}
+    numbers = {"python": platform.python_version()}
     for name in ("keras", "tensorflow", "numpy"):
         with suppress(PackageNotFoundError):  # a build of another name: tensorflow-cpu, tf-nightly
-            known[name] = version(name)
-    return known
+            numbers[name] = version(name)
+    return numbers
 
 
 @released()
@@ -56,7 +56,8 @@ def start(
     :func:`in_time`; ``pictures``: draw and report.
     """
     expect_tensorflow()
-    name, folder = presets.run_name(config, preset), None if output is None else str(output)
+    name = presets.run_name(config, preset)
+    folder = None if output is None else str(output)
     if deadline is None:
         config = settled_config(config, data)
     else:
@@ -87,21 +88,23 @@ def in_time(
         ConfigError: The time is too short for the least training.
     """
     reading = deadline.passed
-    asked, config = config, settled_config(config, data)
+    requested = config
+    config = settled_config(requested, data)
     doing = f"compiling, and timing some updates{about_left(deadline.left)}"
     start_tensorflow(machine and machine.with_threads(config.threads))
     with phase(doing), memory_errors(config.remedy):
         cost = part(config, "training").trial(config, data)
     key = config.train.length_key
-    least = (config.train.chunk or 1) if key == "steps" else 1
+    least = config.train.chunk or 1 if key == "steps" else 1
     rows = cost.rows_in(deadline.left - reading)
     if rows == cost.rows:
         _expect_time(cost, least, deadline, 0.0)
     else:
-        share, cost = rows / cost.rows, cost.of_rows(rows)
+        share = rows / cost.rows
+        cost = cost.of_rows(rows)
         _expect_time(cost, least, deadline, reading)
         tell("--minutes: a sample of the rows, as all leave less than half of the time for updates")
-        config, data = part(config, "data").sampled(asked, data, share)
+        config, data = part(config, "data").sampled(requested, data, share)
         config = settled_config(config, data)
     length = cost.length(deadline.left, least)
     tell(f"--minutes: --{key} {length}, as the run records{about_left(deadline.left)}")
@@ -198,7 +201,8 @@ def execute(
 def train_and_write(run: Run, data: Any = None) -> None:
     """Train or resume, score, and write model, arrays and summary."""
     fitted = part(run.config, "training").train(run.config, run.directory, data)
-    run.config = config = fitted.config
+    config = fitted.config
+    run.config = config
     report = part(config, "report")
     scores = {**identity_of(config), **report.labels_of(config), **fitted.scores}
     run.arrays = dict(fitted.arrays)
