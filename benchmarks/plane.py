@@ -116,7 +116,7 @@ def planar(k: int, updates: int) -> dict[str, float]:
     start_tensorflow(PROCESSOR.with_threads(resolved.threads))
     from nflow_cli.experiments.reverse_kl import training
 
-    found = training.train(training.build(resolved, resolved.new_target()), resolved)
+    found = training.search(training.build(resolved, resolved.new_target()), resolved)
     return {"updates_per_second": found["steps_per_second"], "compile": found["compile_seconds"]}
 
 

@@ -105,12 +105,12 @@ def train(preset: dict[str, Any], threads: int, device: str = "cpu") -> Row:
             preset["data"]["name"] = write_rows(preset["data"]["name"], Path(folder))
         config, start = presets.validate(preset, "benchmark"), time.process_time()
         data = part(config, "data").load(config)
-        config = part(config, "data").settled(config, data)
+        config = part(config, "data").settled_config(config, data)
         run = RunDirectory.create("benchmark", f"{folder}/run")
         run.write_text(CONFIG, presets.dump(config))
         with run.recorded({}):
             opened = Run(run, config)
-            running.fit(opened, data)
+            running.train_and_write(opened, data)
         summary = opened.facts
         in_all = time.process_time() - start
     clock = clocks[0]
@@ -295,7 +295,7 @@ def a_vae(seconds: float) -> tuple[Callable[[int, Any], Any], int]:
         config = presets.validate(presets.override(data, {"train.epochs": epochs}), "benchmark")
         chunks = ImageChunks(load_images("mnist-sample").x_train, config)
         model = training.build(config, chunks.batches)
-        return training.train(model, chunks, None, config, run)
+        return training.fit(model, chunks, None, config, run)
 
     return train, math.ceil(seconds / train(5, None)["seconds_per_epoch"])
 
@@ -309,7 +309,7 @@ def a_fit(seconds: float) -> tuple[Callable[[int, Any], Any], int]:
 
     def train(steps: int, run: Any) -> Any:
         config = presets.validate(presets.override(data, {"train.steps": steps}), "benchmark")
-        return training.train(training.build(config, config.new_target()), config, run)
+        return training.search(training.build(config, config.new_target()), config, run)
 
     return train, int(seconds * train(20_000, None)["steps_per_second"])
 

@@ -27,7 +27,7 @@ def assert_points_come_back(q, x):
 def test_the_kl_is_not_negative_the_mass_is_1_and_points_come_back(name):
     settings = presets.validate(presets.read_preset(PRESETS[name]) | {"seed": 0}, "preset")
     model = built(settings)
-    target_fit.train(model, settings)
+    target_fit.search(model, settings)
     scores = scores_of(model.density, model.target, 0, settings.evaluate.samples)
     assert scores["kl"] >= -4 * scores["kl_standard_error"]
     mass, _ = mass_of(model.density, 0)

@@ -65,7 +65,7 @@ def resume(
     The function of an infer run is named again by --density.
     """
     from nflow_cli.experiments.run import Run
-    from nflow_cli.experiments.running import show, train
+    from nflow_cli.experiments.running import execute, show
 
     run = Run.open(run_dir)
     if finish and (steps or epochs):
@@ -85,7 +85,7 @@ def resume(
             "the start ends differently"
         )
     run.config = resolved
-    train(run, data, machine, argv)
+    execute(run, data, machine, argv)
     show(run)
 
 

@@ -56,8 +56,8 @@ class Typed:
         self.path = presets.find_preset(self.preset or str(default))
         return presets.merged(self.command, self.path, changes)
 
-    def train(self, config: Any, data: Any = None) -> None:
-        """Train in a new run directory, and print its scores; ``data``: default: the config's."""
+    def execute(self, config: Any, data: Any = None) -> None:
+        """Execute in a new run directory, and print its scores; ``data``: default: the config's."""
         from nflow_cli.experiments.run import part
         from nflow_cli.experiments.running import show, start
 
@@ -126,7 +126,7 @@ def fit_2d(typed: Typed) -> None:
     """
     pattern = typed.options["flow"] or ["planar"]
     target = typed.options["target"] or registry.NATURAL_TARGETS.get(pattern[0], "multimodal")
-    typed.train(typed.config(_presets().nearest_preset(target, pattern, typed.options["k"])))
+    typed.execute(typed.config(_presets().nearest_preset(target, pattern, typed.options["k"])))
 
 
 @training("infer")
@@ -171,11 +171,11 @@ def infer(typed: Typed, density: str | None, start: str | None) -> None:
         changes.append(_presets().Change("--start", "train.starts", points))
         config = typed.config(preset, changes)
     if user is None:
-        typed.train(config)
+        typed.execute(config)
     else:
         from nflow_cli.experiments.reverse_kl.trial import user_subject
 
-        typed.train(config, user_subject(config, user))
+        typed.execute(config, user_subject(config, user))
 
 
 def _density(density: str | None, typed: Typed) -> "tuple[UserFunction | None, list[Change]]":
@@ -238,7 +238,7 @@ def fit(typed: Typed, table: str | None, dry_run: bool, as_json: bool) -> None:
     if dry_run:
         _dry_run(config, typed.argv, as_json)
     else:
-        typed.train(config)
+        typed.execute(config)
 
 
 def _table(table: str | None, assigned: Sequence["Change"]) -> list["Change"]:
@@ -253,13 +253,13 @@ def _table(table: str | None, assigned: Sequence["Change"]) -> list["Change"]:
 
 
 def _dry_run(config: Any, argv: list[str], as_json: bool) -> None:
-    from nflow_cli.experiments.running import settled
+    from nflow_cli.experiments.running import settled_config
     from nflow_cli.experiments.table.dry_run import command_of, dry_run, lines_of, record_of
 
     outcome = dry_run(config)
     command = command_of(outcome, config.data, argv)
     if outcome.data is not None:
-        config = settled(config, outcome.data)
+        config = settled_config(config, outcome.data)
     if as_json:
         click.echo(json_text(record_of(outcome, config, command)))
     else:
@@ -284,7 +284,7 @@ def evidence(typed: Typed, draws: tuple[str, ...]) -> None:
     if draws:
         changes.append(_presets().Change("DRAWS", "data.name", draws[0]))
         changes.append(_presets().Change("DRAWS", "data.others", list(draws[1:])))
-    typed.train(typed.config("evidence", changes))
+    typed.execute(typed.config("evidence", changes))
 
 
 @training("train-vae")
@@ -297,4 +297,4 @@ def train_vae(typed: Typed) -> None:
     Without --preset, `mnist`: two latents and pictures of them. The last line printed is the run
     directory.
     """
-    typed.train(typed.config("mnist"))
+    typed.execute(typed.config("mnist"))

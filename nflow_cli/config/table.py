@@ -336,13 +336,18 @@ class TableData(Strict):
         return {
             **{key: _names(getattr(self, key)) for key in keys},
             "na": [name for name in in_marks if name],
-            "kinds": [*itertools.chain(*row_names(self.kinds or {}, self.given))],
+            "kinds": [*itertools.chain(*self.row_names)],
         }
 
     def na_of(self, column: str) -> list[str]:
         """Values that are missing in a column."""
         pairs = (text.rpartition("=") for text in self.na)
         return [value for name, equals, value in pairs if not equals or name == column]
+
+    @property
+    def row_names(self) -> RowNames:
+        """Names of a row's columns; none before their kinds are known."""
+        return row_names(self.kinds or {}, self.given)
 
     @property
     def given_example(self) -> str:
@@ -516,7 +521,7 @@ class FitConfig(TableConfig):
     @classmethod
     def dims(cls, data: Mapping[str, Any]) -> tuple[int, int]:
         table = data.get("data")
-        names = row_names(table.kinds or {}, table.given) if table else RowNames([], [], [])
+        names = table.row_names if table else RowNames([], [], [])
         return len(names.modelled), len(names.given)
 
     @property
@@ -528,12 +533,12 @@ class FitConfig(TableConfig):
     @property
     def given(self) -> list[str]:
         """Columns conditioned on, in a row's order."""
-        return row_names(self.data.kinds or {}, self.data.given).given
+        return self.data.row_names.given
 
     @property
     def columns(self) -> list[str]:
         """The D modelled columns, in a row's order."""
-        return row_names(self.data.kinds or {}, self.data.given).modelled
+        return self.data.row_names.modelled
 
     @property
     def dim(self) -> int:

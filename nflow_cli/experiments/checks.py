@@ -90,14 +90,16 @@ class CheckedRun(Run):
     @property
     def length(self) -> int:
         """Number of updates, or epochs, in metrics.csv."""
-        return whole(self.column(self.count)[-1])
+        return whole_number(self.column(self.count)[-1])
 
     def best_at(self, loss: str) -> int:
         """Time of the lowest validation loss after annealing; the end if none is finite."""
-        values, ends = self.column(loss), self.column(self.count)
-        counted = np.isfinite(values) & (self.metrics.get("beta", np.ones(len(values))) >= 1)
+        values = self.column(loss)
+        ends = self.column(self.count)
+        beta = self.metrics.get("beta", np.ones(len(values)))
+        counted = np.isfinite(values) & (beta >= 1)
         best = np.where(counted, values, np.inf).argmin() if counted.any() else -1
-        return whole(ends[best])
+        return whole_number(ends[best])
 
 
 @dataclass(frozen=True)
@@ -125,11 +127,12 @@ def check_run(path: str) -> Iterator[Finding]:
             with np.errstate(all="ignore"):  # weights that are not finite fail, and that is all
                 outcome, detail = check(run)
         except NflowError as error:
-            outcome, detail = Outcome.FAIL, str(error)
+            outcome = Outcome.FAIL
+            detail = str(error)
         yield Finding(name, outcome, detail)
 
 
-def whole(value: float) -> int:
+def whole_number(value: float) -> int:
     """Number of metrics.csv that must be whole."""
     if not value == value // 1:
         raise RunDirectoryError(f"{METRICS}: damaged: expected a whole number, received {value}")
@@ -148,9 +151,11 @@ def check_files(run: CheckedRun) -> Verdict:
     Seconds, dropped restarts and the rows of a training cannot be recomputed without training
     again.
     """
-    received, recorded = run.directory.checksums(), run.record.get(FILES)
-    known = recorded if isinstance(recorded, dict) else {}
-    wrong = [name for name in ENDED if received.get(name) != known.get(name)]
+    received = run.directory.checksums()
+    recorded = run.record.get(FILES)
+    if not isinstance(recorded, dict):
+        recorded = {}
+    wrong = [name for name in ENDED if received.get(name) != recorded.get(name)]
     if wrong:
         return Outcome.FAIL, f"{', '.join(wrong)}: SHA-256 not that recorded in {RUN}"
     names = ", ".join(received)
@@ -159,7 +164,7 @@ def check_files(run: CheckedRun) -> Verdict:
 
 def check_record(run: CheckedRun) -> Verdict:
     """Check that config.yaml, run.json, summary.json and the model agree."""
-    config, summary = run.config, run.facts
+    config = run.config
     expected = {
         **identity_of(config),
         "n_parameters": run.weights.numbers,
@@ -167,18 +172,20 @@ def check_record(run: CheckedRun) -> Verdict:
         **part(config, "report").labels_of(config),
     }
     recorded = {"command": config.command, "seed": config.seed}
-    wrong = differences(SUMMARY, expected, summary) + differences(RUN, recorded, run.record)
-    named = ", ".join(f"{key} {expected[key]}" for key in ("flow", "k", "seed"))
-    return agreement(wrong, f"{CONFIG}, {RUN}, {SUMMARY} and the model agree: {named}")
+    wrong = differences(SUMMARY, expected, run.facts)
+    wrong += differences(RUN, recorded, run.record)
+    identity = ", ".join(f"{key} {expected[key]}" for key in ("flow", "k", "seed"))
+    return agreement(wrong, f"{CONFIG}, {RUN}, {SUMMARY} and the model agree: {identity}")
 
 
 def check_training(run: CheckedRun) -> Verdict:
     """Check that config.yaml, summary.json and metrics.csv are of one training."""
-    made, planned = run.length, run.config.length
-    expected = {run.config.train.length_key: made, **run.training}
+    length = run.length
+    planned = run.config.length
+    expected = {run.config.train.length_key: length, **run.training}
     wrong = differences(SUMMARY, expected, run.facts)
-    if run.config.train.early_stopping is None and made != planned:
-        wrong.append(f"{METRICS}: ends at {run.count} {made}, not at {planned}")
+    if run.config.train.early_stopping is None and length != planned:
+        wrong.append(f"{METRICS}: ends at {run.count} {length}, not at {planned}")
     counts = (f"{name} {n:,}" for name, n in expected.items() if isinstance(n, int))
     return agreement(wrong, f"{', '.join(counts)}, by {METRICS}")
 
@@ -190,7 +197,8 @@ def check_weights(run: CheckedRun) -> Verdict:
 
 def check_checksum(run: CheckedRun) -> Verdict:
     """Check that the weights are, to the bit, the recorded ones."""
-    expected, received = run.facts.get("model_sha256"), run.weights.sha256
+    expected = run.facts.get("model_sha256")
+    received = run.weights.sha256
     if expected != received:
         return Outcome.FAIL, f"expected SHA-256 {expected!r:.80}, received {received}"
     return Outcome.OK, f"SHA-256 {received[:12]}… of the weights, as recorded"
@@ -199,16 +207,16 @@ def check_checksum(run: CheckedRun) -> Verdict:
 def check_warnings(run: CheckedRun) -> Verdict:
     """Check the warnings in the summary."""
     expected = records(run.warnings)
-    named = ", ".join(warning["word"] for warning in expected) or "none"
-    return agreement(differences(SUMMARY, {"warnings": expected}, run.facts), named)
+    words = ", ".join(warning["word"] for warning in expected) or "none"
+    return agreement(differences(SUMMARY, {"warnings": expected}, run.facts), words)
 
 
 def check_scores(run: CheckedRun) -> Verdict:
     """Compare the scores of the summary with recomputed ones; earlier versions wrote fewer."""
-    recomputed, schema = run.judged.scores, part(run.config, "report").SCHEMA
+    recomputed = run.judged.scores
     # Typed as a summary: values that are not finite are None.
-    whole = schema(**{**run.facts, **recomputed}).facts
-    scores = {key: whole[key] for key in recomputed if key in run.facts}
+    summary = run.summary.with_scores(recomputed).facts
+    scores = {key: summary[key] for key in recomputed if key in run.facts}
     numbers = {key: x for key, x in scores.items() if type(x) in (int, float)}
     wrong = differences(SUMMARY, scores, run.facts, run.tolerances)
     return agreement(wrong, f"{', '.join(with_errors(numbers))} {run.source}")
@@ -218,17 +226,18 @@ def with_errors(numbers: Mapping[str, float]) -> Iterator[str]:
     """Numbers of a summary as text, each with its standard error if that is the next."""
     keys = [*numbers]
     for key, following in zip(keys, [*keys[1:], ""]):
-        value, error = numbers[key], numbers.get(following)
+        value = numbers[key]
         if following.endswith(STANDARD_ERROR):
-            yield f"{key} {with_error(value, error)}"
+            yield f"{key} {with_error(value, numbers.get(following))}"
         elif not key.endswith(STANDARD_ERROR):
-            yield f"{key} {value}" if isinstance(value, int) else f"{key} {value:.5g}"
+            text = value if isinstance(value, int) else f"{value:.5g}"
+            yield f"{key} {text}"
 
 
 def check_arrays(run: CheckedRun) -> Verdict:
     """Compare the recomputed arrays of the pictures with those of the run."""
-    judged = {k: array for k, array in run.judged.arrays.items() if k in run.arrays}
-    wrong = differences(EVALUATION, judged, run.arrays)
+    arrays = {name: array for name, array in run.judged.arrays.items() if name in run.arrays}
+    wrong = differences(EVALUATION, arrays, run.arrays)
     return agreement(wrong, f"{EVALUATION}: as the model gives it")
 
 

@@ -1,5 +1,6 @@
 """Comparison of recomputed scores and arrays with the files of a run, by tolerances."""
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -20,9 +21,11 @@ class Outcome(StrEnum):
 
 
 Verdict = tuple[Outcome, str]
+Numbers = float | np.ndarray
+Scale = Callable[[Any, Mapping[str, Any], Sequence[Any]], Numbers | None]
 
 
-def passed(condition: Any) -> Outcome:
+def passed(condition: bool | np.bool) -> Outcome:
     """``OK`` or ``FAIL``."""
     return Outcome.OK if condition else Outcome.FAIL
 
@@ -37,26 +40,30 @@ class Tolerance(NamedTuple):
     absolute: float = 0.0
     relative: float = 0.0
     scaled: float = 0.0
-    scale: Callable[[Any, Mapping[str, Any], Sequence[Any]], Any] = lambda *_: None
+    scale: Scale = lambda *_: None
     few: float = 0.0
 
-    def allows(self, x: Any, received: Any, *where: Any) -> Any:
+    def allows(
+        self, x: Numbers, received: Numbers, values: Mapping[str, Any], keys: Sequence[Any]
+    ) -> np.ndarray:
         """Whether numbers, or arrays of them, differ by no more."""
-        scale = self.scale(x, *where)
+        scale = self.scale(x, values, keys)
         with np.errstate(invalid="ignore"):  # of infinities
             off = np.where(x == received, 0.0, np.abs(x - received))
             allowed = np.maximum(self.absolute, self.relative * np.abs(x))
-            near = off <= allowed + self.scaled * (0.0 if scale is None else scale)
-        return near | (np.isnan(x) & np.isnan(received))
+        if scale is not None:
+            allowed = allowed + self.scaled * scale
+        is_near = off <= allowed
+        return is_near | (np.isnan(x) & np.isnan(received))
 
 
-def std(array: np.ndarray, *_: Any) -> Any:
+def std(array: np.ndarray, *_: Any) -> np.ndarray:
     """Standard deviation of an array, by column; 0 where nothing is known."""
     columns = -2 if array.ndim > 1 and array.shape[-1] == 2 else None
     return np.ma.masked_invalid(array).std(axis=columns, keepdims=True).filled(0.0)
 
 
-def error_of(key: str) -> Callable[..., Any]:
+def error_of(key: str) -> Scale:
     """Scale that is the value of a key, if there is one."""
     return lambda _, values, keys: values.get(key)
 
@@ -72,7 +79,11 @@ MASS = Tolerance(3e-6, 3e-6, 0.05, error_of("mass_error"))
 MOMENT = Tolerance(1e-12, 1e-3, 1e-3, lambda _, values, keys: values["moments"][keys[1]][1])
 OTHERS = "*"  # keys of a file that are not in its table
 TOLERANCES: Mapping[str, Mapping[str, Tolerance]] = {
-    RUN: {OTHERS: EXACT, **dict.fromkeys(("units", "straight_units"), Tolerance(relative=1e-6))},
+    RUN: {
+        OTHERS: EXACT,
+        "units": Tolerance(relative=1e-6),
+        "straight_units": Tolerance(relative=1e-6),
+    },
     SUMMARY: {
         OTHERS: MEAN,
         "restarts": EXACT,
@@ -108,25 +119,36 @@ def differences(
     ``received`` are values of ``file``; ``tolerances`` replace some of its :data:`TOLERANCES`.
     """
     table = {**TOLERANCES[file], **tolerances}
-    found = (
-        next(_unlike(value, received.get(key), table.get(key, table[OTHERS]), expected, (key,)), "")
-        for key, value in expected.items()
-    )
-    return [f"{file}: {difference}" for difference in found if difference]
+    lines = []
+    for key, value in expected.items():
+        tolerance = table.get(key, table[OTHERS])
+        unlike = _unlike(value, received.get(key), tolerance, expected, (key,))
+        lines += [f"{file}: {difference}" for difference in itertools.islice(unlike, 1)]
+    return lines
 
 
 def _unlike(
-    expected: Any, received: Any, near: Tolerance, values: Mapping[str, Any], keys: tuple[Any, ...]
+    expected: Any,
+    received: Any,
+    tolerance: Tolerance,
+    values: Mapping[str, Any],
+    keys: tuple[Any, ...],
 ) -> Iterator[str]:
-    parts, of_received = _parts(expected), _parts(received)
-    if parts is not None and of_received is not None and parts.keys() == of_received.keys():
+    parts = _parts(expected)
+    received_parts = _parts(received)
+    if parts is not None and received_parts is not None and parts.keys() == received_parts.keys():
         for key, part in parts.items():
-            yield from _unlike(part, of_received[key], near, values, (*keys, key))
+            yield from _unlike(part, received_parts[key], tolerance, values, (*keys, key))
         return
     name = ": ".join(map(str, keys))
     if isinstance(expected, np.ndarray) and isinstance(received, np.ndarray):
-        yield from (f"{name}: {text}" for text in _unlike_arrays(expected, received, near))
-    elif not _is_near(expected, received, near, values, keys):
+        yield from (f"{name}: {text}" for text in _unlike_arrays(expected, received, tolerance))
+        return
+    if isinstance(expected, float) and type(received) in (int, float):
+        is_near = tolerance.allows(expected, received, values, keys)
+    else:
+        is_near = expected == received and isinstance(expected, bool) == isinstance(received, bool)
+    if not is_near:
         yield f"{name}: expected {expected!r:.80}, received {received!r:.80}"
 
 
@@ -136,18 +158,14 @@ def _parts(value: Any) -> dict[Any, Any] | None:
     return dict(value) if isinstance(value, Mapping) else None
 
 
-def _is_near(expected: Any, received: Any, near: Tolerance, *where: Any) -> bool:
-    if isinstance(expected, float) and type(received) in (int, float):
-        return bool(near.allows(expected, received, *where))
-    return expected == received and isinstance(expected, bool) == isinstance(received, bool)
-
-
-def _unlike_arrays(expected: np.ndarray, received: np.ndarray, near: Tolerance) -> Iterator[str]:
+def _unlike_arrays(
+    expected: np.ndarray, received: np.ndarray, tolerance: Tolerance
+) -> Iterator[str]:
     if expected.shape != received.shape:
         yield f"expected shape {expected.shape}, received {received.shape}"
         return
-    wrong = ~near.allows(expected.astype(np.float64), received.astype(np.float64), {}, ())
-    if wrong.sum() > near.few * wrong.size:
+    wrong = ~tolerance.allows(expected.astype(np.float64), received.astype(np.float64), {}, ())
+    if wrong.sum() > tolerance.few * wrong.size:
         yield f"{wrong.mean():.0%} of its numbers are others"
 
 

@@ -18,7 +18,8 @@ from nflow_cli.runs.directory import SUMMARY
 from nflow_cli.runs.model_file import weights_sha256
 
 POINTS = 256  # base samples at which a stack is checked
-MASS_TOLERANCE, BOUNDED_MASS_TOLERANCE = 1e-3, 5e-3  # a density that jumps is harder to sum
+MASS_TOLERANCE = 1e-3
+BOUNDED_MASS_TOLERANCE = 5e-3  # a density that jumps is harder to sum
 # Steps of the finite differences, of fourth order. For most flows truncation and rounding are 1e-10
 # with the first; steep flows need a shorter one.
 STEPS = (1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
@@ -26,9 +27,9 @@ NUMBERS = 1_000_000  # coordinates moved at a time for them
 LOG_DET_TOLERANCE = 1e-6  # nats
 ROUND_TRIP_TOLERANCE = 1e-8  # times 1 + |x|
 SINGLE_TOLERANCE = 1e-3  # of both, for the float32 model as saved
-# Size of the noise that stands for rounding, in roundings; repeats; and tolerated error over its
-# effect.
-ROUNDINGS, SHAKES, BEYOND = 10, 4, 10
+ROUNDINGS = 10  # size of the noise that stands for rounding, in roundings
+SHAKES = 4  # repeats with such noise
+BEYOND = 10  # tolerated error over the effect of the noise
 
 
 @dataclass(frozen=True)
@@ -43,21 +44,28 @@ class Flows:
     maps: Composition
     points: np.ndarray
 
-    def run(self, points: Any, inverse: bool = False, dtype: str = "float64") -> Any:
+    def run(
+        self, points: np.ndarray, inverse: bool = False, dtype: str = "float64"
+    ) -> list[np.ndarray]:
         """Points and log-determinants by the maps in ``dtype``, as float64 arrays."""
         maps = self.maps.map_weights(lambda weight: ops.convert_to_tensor(weight, dtype))
         moved = maps.run(ops.convert_to_tensor(points, dtype), inverse)
         return [ops.convert_to_numpy(array).astype(np.float64) for array in moved]
 
-    def shaken(self, points: np.ndarray, size: np.ndarray, inverse: bool = False) -> Any:
+    def shaken(
+        self, points: np.ndarray, size: np.ndarray, inverse: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Run in float64 with noise before each map: ``size`` times ``1 + |points|``."""
-        rng, log_det = stream(0, "rounding"), np.zeros(points.shape[:-1])
+        rng = stream(0, "rounding")
+        log_det = np.zeros(points.shape[:-1])
         steps = list(self.maps.map_weights(ops.convert_to_tensor).steps())
-        for step in reversed(steps) if inverse else steps:
+        if inverse:
+            steps.reverse()
+        for step in steps:
             noise = size * rng.uniform(-1, 1, points.shape) * (1 + np.abs(points))
-            moved = step.run(ops.convert_to_tensor(points + noise), inverse)
-            points, change = (ops.convert_to_numpy(array) for array in moved)
-            log_det = log_det + change
+            moved, change = step.run(ops.convert_to_tensor(points + noise), inverse)
+            points = ops.convert_to_numpy(moved)
+            log_det = log_det + ops.convert_to_numpy(change)
         return points, log_det
 
 
@@ -72,22 +80,20 @@ def check_log_det(flows: Flows) -> Verdict:
     Their rounding error is eps ``|x|`` / step, times the norm of the inverse Jacobian.
     """
     x, log_det = flows.run(flows.points)
-    dense, rounding = [], []
+    by_step = []  # signs, log-determinants and rounding errors
     for step in STEPS:
         dense_jacobian = jacobian(lambda z: flows.run(z)[0], flows.points, step)
-        dense.append(np.linalg.slogdet(dense_jacobian))
         least = np.linalg.svd(np.nan_to_num(dense_jacobian), compute_uv=False)[..., -1]
-        rounding.append(np.finfo(float).eps * np.abs(x).max(axis=-1) / (step * least))
-    signs, log_dets = (np.stack(part) for part in zip(*dense))
+        rounding = np.finfo(float).eps * np.abs(x).max(axis=-1) / (step * least)
+        by_step.append([*np.linalg.slogdet(dense_jacobian), rounding])
+    steps = np.array(by_step)
     # At each point the step of best agreement: none agrees with a wrong log-determinant.
-    best = np.abs(log_det - log_dets).argmin(axis=0)[None]
-    sign, expected, hidden = (
-        np.take_along_axis(part, best, axis=0)[0] for part in (signs, log_dets, np.stack(rounding))
-    )
+    best = np.abs(log_det - steps[:, 1]).argmin(axis=0)[None, None]
+    sign, expected, rounding = np.take_along_axis(steps, best, axis=0)[0]
     errors = np.abs(log_det - expected)
     single = np.abs(flows.run(flows.points, dtype="float32")[1] - log_det).max()
-    right = np.all(errors <= LOG_DET_TOLERANCE + hidden) and single <= SINGLE_TOLERANCE
-    exact = hidden <= LOG_DET_TOLERANCE
+    right = np.all(errors <= LOG_DET_TOLERANCE + rounding) and single <= SINGLE_TOLERANCE
+    exact = rounding <= LOG_DET_TOLERANCE
     worst = errors.max(where=exact, initial=0.0)
     text = f"largest error {worst:.0e} nats in float64, {single:.0e} as saved"
     text += f"; tested at {np.sum(exact)} of {exact.size} points"
@@ -122,8 +128,10 @@ def check_round_trip(flows: Flows) -> Verdict:
     """
     z0 = flows.points
     wide = 2 * z0  # points that need not be samples
-    trips = [_trip(flows, z0, "float64"), _trip(flows, wide, "float64", inverse=True)]
-    errors, rounding = (np.concatenate(both) for both in zip(*trips))
+    forward, forward_rounding = _trip(flows, z0, "float64")
+    inverse, inverse_rounding = _trip(flows, wide, "float64", inverse=True)
+    errors = np.concatenate([forward, inverse])
+    rounding = np.concatenate([forward_rounding, inverse_rounding])
     single, single_rounding = _trip(flows, flows.run(z0)[0], "float32", inverse=True)
     right = np.all(errors <= ROUND_TRIP_TOLERANCE + rounding)
     right &= np.all(single <= SINGLE_TOLERANCE + single_rounding)
@@ -144,20 +152,20 @@ def _trip(
         Error of each point, or of the sum of its two log-determinants, ``(n,)``, and its share by
         rounding.
     """
-    moved, there = flows.run(points, inverse, dtype)
-    back, home = flows.run(moved, not inverse, dtype)
-    size = ROUNDINGS * np.finfo(dtype).eps * np.array([0] + SHAKES * [1])  # none, then some
+    moved, log_det = flows.run(points, inverse, dtype)
+    returned, log_det_back = flows.run(moved, not inverse, dtype)
+    size = ROUNDINGS * np.finfo(dtype).eps * np.array([0] + SHAKES * [1])  # none, then noise
     size = size.reshape(-1, *[1] * points.ndim)
-    shaken, shaken_there = flows.shaken(points + 0 * size, size, inverse)
-    shaken, shaken_home = flows.shaken(shaken, size, not inverse)
-    total = shaken_there + shaken_home
+    shaken, shaken_log_det = flows.shaken(points + 0 * size, size, inverse)
+    shaken, shaken_back = flows.shaken(shaken, size, not inverse)
+    shaken_total = shaken_log_det + shaken_back
     scale = 1 + np.abs(points)
 
     def worst(points_off: np.ndarray, log_det_off: np.ndarray) -> np.ndarray:
         return np.maximum((np.abs(points_off) / scale).max(axis=-1), np.abs(log_det_off))
 
-    error = worst(back - points, there + home)
-    rounding = worst(shaken - shaken[0], total - total[0])
+    error = worst(returned - points, log_det + log_det_back)
+    rounding = worst(shaken - shaken[0], shaken_total - shaken_total[0])
     return error.ravel(), BEYOND * rounding.max(axis=0).ravel()
 
 
@@ -204,8 +212,8 @@ class CheckedFlows(CheckedRun):
 
 def weights_of(model: Any) -> Weights:
     """Weights of a Keras layer or model."""
-    numbers = len(model.weights), model.count_params()
-    return Weights(type(model).__name__, *numbers, weights_sha256(model))
+    arrays = len(model.weights)
+    return Weights(type(model).__name__, arrays, model.count_params(), weights_sha256(model))
 
 
 class CheckedDensity(CheckedFlows):
@@ -221,7 +229,8 @@ class CheckedDensity(CheckedFlows):
 
 def flows_of(density: Any, seed: int) -> Flows:
     """Flows of a density in float64, and points to check them at."""
-    flow, rng = density.flow, stream(seed, "check")
+    flow = density.flow
+    rng = stream(seed, "check")
     points = density.base.sample(rng, (*flow.members, POINTS, density.dim))
     context = None  # of flows that take one, any will do
     if flow.takes_context:

@@ -12,9 +12,26 @@ from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.text import printable
 
 PUBLIC = {  # names of loaded runs of all kinds
-    *("path", "summary", "warnings", "log_prob", "sample", "latent", "from_latent", "dim", "flow"),
-    *("columns", "given", "rows", "sample_table", "cell_log_probs", "predict", "impute", "explain"),
-    *("drift", "to_arviz", "model"),
+    "path",
+    "summary",
+    "warnings",
+    "log_prob",
+    "sample",
+    "latent",
+    "from_latent",
+    "dim",
+    "flow",
+    "columns",
+    "given",
+    "rows",
+    "sample_table",
+    "cell_log_probs",
+    "predict",
+    "impute",
+    "explain",
+    "drift",
+    "to_arviz",
+    "model",
 }
 
 
@@ -42,11 +59,12 @@ class TrainedRun:
     @property
     def warnings(self) -> list[ScoreWarning]:
         """Warnings: each has a ``word``, the ``figures`` it is about, and a ``reason``."""
-        found = self.run.warnings
-        return [warning._replace(reason=in_python(warning.reason)) for warning in found]
+        warnings = self.run.warnings
+        return [warning._replace(reason=in_python(warning.reason)) for warning in warnings]
 
     def _scores(self) -> tuple[Rows, list[ScoreWarning]]:
-        warnings, report = self.warnings, part(self.config, "report")
+        warnings = self.warnings
+        report = part(self.config, "report")
         rows = report.rows_of(self.config, self.run.summary, warnings)
         return [(name, in_python(text)) for name, text in rows], warnings
 

@@ -20,7 +20,8 @@ from nflow_cli.registry import nearest
 from nflow_cli.runs.directory import ANIMATION, CONFIG, PLOTS, REPORT, SUMMARY, RunDirectory
 from nflow_cli.text import command_line, printable
 
-MAX_PICTURE, MAX_PIXELS = 8 * 2**20, 40_000_000  # of a file, in bytes and as decoded
+MAX_PICTURE = 8 * 2**20  # bytes of a file
+MAX_PIXELS = 40_000_000  # of a file, decoded
 # Captions of pictures, in the order of the page; other pictures follow.
 PICTURES = {
     "density": "The density that was fitted, beside what it was fitted to.",
@@ -41,7 +42,9 @@ PICTURES = {
     "training": "The course of the training.",
     ANIMATION: "The base on its way through the flows, each of which moves it at a steady pace.",
 }
-MAX_TEXT, MAX_CODE, MAX_ROWS = 1_000, 100_000, 100  # letters, letters, of a table
+MAX_TEXT = 1_000  # letters
+MAX_CODE = 100_000  # letters
+MAX_ROWS = 100  # of a table
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
     "base-uri 'none'; form-action 'none'"
@@ -90,30 +93,31 @@ pre { background: var(--block); border-radius: 4px; padding: .8rem 1rem; margin:
 
 def write_report(run: Run) -> Path:
     """Write ``report.html``, self-contained, from the files of a run."""
-    config, record, name = run.config, run.record, run.path.resolve().name
-    head = [
+    config = run.config
+    record = run.record
+    name = run.path.resolve().name
+    description = paragraph(config.description) if config.description else ""
+    parts = [
         f"<header><h1>{shown(name)}</h1>",
         paragraph(f"nflow {config.command}, {_text(record.get('status'))}", "soft"),
-        paragraph(config.description) if config.description else "",
+        description,
         "</header>",
         *_scores(run),
-    ]
-    tail = [
+        section("Pictures", [*pictures(run.directory)]),
         section("Training", [table(_training(record))]),
         section("Config", [code(presets.dump(config))]),
         section("To repeat it", _repetition(run, record)),
         f"<footer>Written by nflow {__version__} from the files of the run.</footer>",
     ]
-    title = f"{name}: nflow {config.command}"
-    parts = [*head, section("Pictures", [*pictures(run.directory)]), *tail]
-    return run.directory.write_text(REPORT, document(title, parts))
+    return run.directory.write_text(REPORT, document(f"{name}: nflow {config.command}", parts))
 
 
 def _scores(run: Run) -> list[str]:
     if not run.directory.has(SUMMARY):
         text = paragraph(f"None yet: the run has no {SUMMARY}.")
         return [section("Verdict", [text])]
-    report, warnings = part(run.config, "report"), run.warnings
+    report = part(run.config, "report")
+    warnings = run.warnings
     main = report.verdict_of(run.summary, warnings)
     verdict = [table(main, "verdict")]
     if warnings:
@@ -139,22 +143,29 @@ def pictures(run: RunDirectory) -> Iterator[str]:
     if not paths:
         yield paragraph(f"None: {PLOTS}/ has no PNG; `nflow plot` draws them.", "soft")
     for path in sorted(paths, key=lambda path: ([*PICTURES, path.stem].index(path.stem), path)):
-        file, caption = f"{PLOTS}/{path.name}", f"The picture {path.stem}."
+        file = f"{PLOTS}/{path.name}"
+        caption = PICTURES.get(path.stem, f"The picture {path.stem}.")
         try:
             uri, width = _embedded(run.read(file, MAX_PICTURE), file)
-            yield figure(uri, width, path.stem, PICTURES.get(path.stem, caption))
+            yield figure(uri, width, path.stem, caption)
         except NflowError as error:
             yield paragraph(str(error), "soft")
 
 
 def _embedded(content: bytes, file: str) -> tuple[str, int]:
     """PNG or WebP as a ``data:`` URI, and its width in pixels of 1/96 inch."""
-    format, dpi, width, height = "png", DPI, 0, 0
+    format = "png"
+    dpi = DPI
+    width = 0
+    height = 0
     if content[:8] == b"\x89PNG\r\n\x1a\n" and content[12:16] == b"IHDR":
-        width, height = int.from_bytes(content[16:20]), int.from_bytes(content[20:24])
+        width = int.from_bytes(content[16:20])
+        height = int.from_bytes(content[20:24])
     elif content[:4] + content[8:16] == b"RIFFWEBPVP8X":
-        format, dpi = "webp", 96
-        width, height = (int.from_bytes(content[i : i + 3], "little") + 1 for i in (24, 27))
+        format = "webp"
+        dpi = 96
+        width = int.from_bytes(content[24:27], "little") + 1
+        height = int.from_bytes(content[27:30], "little") + 1
     if not 0 < width * height <= MAX_PIXELS:
         raise RunDirectoryError(f"{file}: damaged, or too large to be shown here")
     uri = f"data:image/{format};base64,{base64.b64encode(content).decode()}"
@@ -187,8 +198,8 @@ def _moment(seconds: Any) -> str:
 
 
 def _repetition(run: Run, record: Mapping[str, Any]) -> list[str]:
-    again = command_line(["nflow", run.config.command, "--preset", str(run.path / CONFIG)])
-    parts = [code(again)]
+    words = ["nflow", run.config.command, "--preset", str(run.path / CONFIG)]
+    parts = [code(command_line(words))]
     argv = record.get("argv")
     if isinstance(argv, list) and all(isinstance(word, str) for word in argv):
         parts += [paragraph("It was begun by"), code(command_line(["nflow", *argv]))]
@@ -233,7 +244,9 @@ def code(text: str) -> str:
     """Preformatted lines."""
     kept = text[:MAX_CODE].rstrip("\n").split("\n")
     lines = [shown(line, MAX_CODE) for line in kept]
-    return f"<pre>{chr(10).join([*lines, *('…' for _ in text[MAX_CODE : MAX_CODE + 1])])}</pre>"
+    if len(text) > MAX_CODE:
+        lines.append("…")
+    return f"<pre>{chr(10).join(lines)}</pre>"
 
 
 def section(title: str, parts: Sequence[str]) -> str:
@@ -270,9 +283,9 @@ def draw(run: Run, format: str = "png", dpi: int = DPI, only: Collection[str] = 
     pictures = report.figures_of(run.config, run.shown_arrays, curves, with_warnings(run))
     for name in only:
         if name not in pictures:
-            known = ", ".join(pictures)
+            names = ", ".join(pictures)
             hint = nearest(name, list(pictures))
-            raise ConfigError(f"--only: {name!r} is no picture of this run{hint}; known: {known}")
+            raise ConfigError(f"--only: {name!r} is no picture of this run{hint}; known: {names}")
     return [
         write_picture(run, name, figure, format, dpi)
         for name, figure in pictures.items()

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, overload
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from nflow_cli.backend.start import start_keras
 from nflow_cli.config import presets
 from nflow_cli.config.schema import RUNS, Config
 from nflow_cli.config.strict import LARGEST
+from nflow_cli.config.training import RunConfig
 from nflow_cli.constants import RUN
 from nflow_cli.errors import ConfigError, RunDirectoryError
 from nflow_cli.evaluation.warnings import ScoreWarning
@@ -42,6 +43,11 @@ from nflow_cli.runs.directory import (
 from nflow_cli.runs.npz import Shapes
 from nflow_cli.text import command_line
 
+if TYPE_CHECKING:  # which loads batches of images
+    from nflow_cli.training.budget import Cost
+
+C = TypeVar("C", bound=RunConfig)
+TakenC = TypeVar("TakenC", bound=RunConfig, contravariant=True)
 MOST_ROWS = 2_000  # of metrics.csv that are drawn; of more, means
 
 
@@ -84,7 +90,8 @@ class Run:
     @cached_property
     def summary(self) -> Any:
         """``summary.json``, by the schema of its kind."""
-        schema, data = part(self.config, "report").SCHEMA, self.directory.read_json(SUMMARY)
+        schema = part(self.config, "report").SCHEMA
+        data = self.directory.read_json(SUMMARY)
         try:
             return presets.checked(schema, data, f"{self.path / SUMMARY}: damaged")
         except ConfigError as error:
@@ -122,7 +129,7 @@ class Run:
     @cached_property
     def data(self) -> Any:
         """Data that it was trained on, unchanged."""
-        return part(self.config, "data").again(self)
+        return part(self.config, "data").reopen(self)
 
     @cached_property
     def trained(self) -> Any:
@@ -160,18 +167,24 @@ class Run:
         """Check that training has ended; else say what resumes it."""
         if self.directory.has(self.model_file) or self.record.get("status") == "completed":
             return
-        count, made = part(self.config, "report").CURVES[0], 0
+        counter = part(self.config, "report").CURVES[0]
+        length = 0
         with suppress(RunDirectoryError):  # no row yet
-            made = max(0, int(self.metrics[count][-1]))
-        how, way_on = "interrupted", f"to go on: {self.resume_command}"
+            length = max(0, int(self.metrics[counter][-1]))
+        resume = self.resume_command
         if self.record.get("status") == "diverged":
-            how, way_on = "diverged", "train again with a smaller train.learning_rate"
+            state = "diverged"
+            remedy = "train again with a smaller train.learning_rate"
         elif self.directory.is_busy:
-            how, way_on = "still in training", "it has one at its end"
+            state = "still in training"
+            remedy = "it has one at its end"
         else:
-            way_on += f"; to end it there: {self.resume_command} --finish"
-        far = f"after {made:,} of {self.config.length:,} {count}s"
-        raise RunDirectoryError(f"{self.path}: {how} {far}, so it has no model yet; {way_on}")
+            state = "interrupted"
+            remedy = f"to go on: {resume}; to end it there: {resume} --finish"
+        progress = f"after {length:,} of {self.config.length:,} {counter}s"
+        raise RunDirectoryError(
+            f"{self.path}: {state} {progress}, so it has no model yet; {remedy}"
+        )
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -187,47 +200,63 @@ def load(path: str | os.PathLike[str]) -> Any:
     return run.trained
 
 
-class Data(Protocol):
+class RunData(Protocol):
+    """Data of a run, or the density that it is fitted to."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Lines printed before training."""
+        ...
+
+    def record(self) -> Mapping[str, Any] | None:
+        """Entry of ``run.json``, if any."""
+        ...
+
+
+class Data(Protocol[C]):
     """Data of a run, or the density that it is fitted to; of training and of scores."""
 
-    def load(self, config: Any) -> Any:
-        """Data of a new run; ``None`` if the config holds all."""
+    def load(self, config: C) -> RunData:
+        """Data of a new run."""
+        ...
 
-    def again(self, run: Any) -> Any:
+    def reopen(self, run: Run) -> RunData:
         """Data of a run, which must be unchanged."""
+        ...
 
     def read(self, name: str) -> Any:
         """User data by which a trained run is scored."""
 
-    def settled(self, config: Any, data: Any) -> Config:
+    def settled_config(self, config: C, data: Any) -> C:
         """Config resolved by the data."""
         ...
 
-    def drawn(self, config: Any, data: Any, share: float) -> tuple[Any, Any]:
+    def sampled(self, config: C, data: Any, share: float) -> tuple[C, RunData]:
         """Config of a share of the rows, drawn at random, and these; of kinds with rows."""
         ...
 
 
-class Training(Protocol):
+class Training(Protocol[TakenC]):
     """From a config to a saved model."""
 
-    def run(self, config: Any, directory: RunDirectory, data: Any) -> Fitted:
+    def train(self, config: TakenC, directory: RunDirectory, data: Any) -> Fitted:
         """Train or resume in ``directory``, score and save."""
         ...
 
-    def trial(self, config: Any, data: Any) -> Any:
-        """:class:`~nflow_cli.training.budget.Cost` of a run, of kinds with ``--minutes``."""
+    def trial(self, config: TakenC, data: Any) -> "Cost":
+        """Seconds that a run costs, of kinds with ``--minutes``."""
+        ...
 
 
 class Scoring(Protocol):
     """From a model to its scores."""
 
-    def evaluate(self, run: Any, data: Any, samples: int | None, seed: int) -> Judgement:
+    def evaluate(self, run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
         """Score a trained model by fresh samples, ``None``: as many as the run's, or by data."""
         ...
 
 
-class Report(Protocol):
+class Report(Protocol[TakenC]):
     """Printed rows and pictures from scores; no Keras, and no Matplotlib until it draws.
 
     Attributes:
@@ -248,15 +277,15 @@ class Report(Protocol):
     BESIDE: ClassVar[Sequence[str]]
     SAMPLES: ClassVar[tuple[int, int] | None]
 
-    def labels_of(self, config: Any) -> dict[str, Any]:
+    def labels_of(self, config: TakenC) -> dict[str, Any]:
         """Summary's config entries beside flow, K and seed."""
         ...
 
-    def warnings_of(self, config: Any, summary: Any) -> list[ScoreWarning]:
+    def warnings_of(self, config: TakenC, summary: Any) -> list[ScoreWarning]:
         """Warnings about the scores of a summary, one of ``SCHEMA`` here and below."""
         ...
 
-    def rows_of(self, config: Any, summary: Any, warnings: Sequence[ScoreWarning]) -> Rows:
+    def rows_of(self, config: TakenC, summary: Any, warnings: Sequence[ScoreWarning]) -> Rows:
         """Printed scores."""
         ...
 
@@ -264,23 +293,25 @@ class Report(Protocol):
         """Main scores and their baselines."""
         ...
 
-    def compared_of(self, config: Any, summary: Any) -> tuple[str, dict[str, str]]:
+    def compared_of(self, config: TakenC, summary: Any) -> tuple[str, dict[str, str]]:
         """Name of the target or data set, and settings beside the config, in comparisons."""
         ...
 
-    def shapes_of(self, config: Any) -> Shapes:
+    def shapes_of(self, config: TakenC) -> Shapes:
         """Shapes of the arrays in ``evaluation.npz``."""
         ...
 
-    def inconsistency_of(self, config: Any, arrays: Mapping[str, Any], summary: Any) -> str:
+    def inconsistency_of(
+        self, config: TakenC, arrays: Mapping[str, np.ndarray], summary: Any
+    ) -> str:
         """Inconsistency between the files of the pictures and the config, or ""."""
         ...
 
     def figures_of(
         self,
-        config: Any,
-        arrays: Mapping[str, Any],
-        metrics: Mapping[str, Any],
+        config: TakenC,
+        arrays: Mapping[str, np.ndarray],
+        metrics: Mapping[str, np.ndarray],
         summary: Summary,
     ) -> dict[str, Any]:
         """Pictures by name; ``summary``: its facts, and the warnings."""
@@ -290,7 +321,7 @@ class Report(Protocol):
 class Loading(Protocol):
     """From a run to its model."""
 
-    def load(self, run: Any) -> Any:
+    def load(self, run: Run) -> Any:
         """Trained model of a finished run."""
 
     def write_samples(
@@ -307,29 +338,29 @@ class Checks(Protocol):
 
 
 @overload
-def part(config: Config, name: Literal["data"]) -> Data: ...
+def part(config: C, name: Literal["data"]) -> Data[C]: ...
 
 
 @overload
-def part(config: Config, name: Literal["training"]) -> Training: ...
+def part(config: C, name: Literal["training"]) -> Training[C]: ...
 
 
 @overload
-def part(config: Config, name: Literal["scoring"]) -> Scoring: ...
+def part(config: RunConfig, name: Literal["scoring"]) -> Scoring: ...
 
 
 @overload
-def part(config: Config, name: Literal["report"]) -> Report: ...
+def part(config: C, name: Literal["report"]) -> Report[C]: ...
 
 
 @overload
-def part(config: Config, name: Literal["loading"]) -> Loading: ...
+def part(config: RunConfig, name: Literal["loading"]) -> Loading: ...
 
 
 @overload
-def part(config: Config, name: Literal["checks"]) -> Checks: ...
+def part(config: RunConfig, name: Literal["checks"]) -> Checks: ...
 
 
-def part(config: Config, name: str) -> Any:
+def part(config: RunConfig, name: str) -> Any:
     """Part of the kind of a config."""
     return importlib.import_module(f"nflow_cli.experiments.{config.kind}.{name}")

@@ -31,11 +31,11 @@ from nflow_cli.training.budget import Cost
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the numerical packages, if known."""
-    known = {"python": platform.python_version()}
+    numbers = {"python": platform.python_version()}
     for name in ("keras", "tensorflow", "numpy"):
         with suppress(PackageNotFoundError):  # a build of another name: tensorflow-cpu, tf-nightly
-            known[name] = version(name)
-    return known
+            numbers[name] = version(name)
+    return numbers
 
 
 @released()
@@ -56,20 +56,21 @@ def start(
     :func:`in_time`; ``pictures``: draw and report.
     """
     expect_tensorflow()
-    name, folder = presets.run_name(config, preset), None if output is None else str(output)
+    name = presets.run_name(config, preset)
+    folder = None if output is None else str(output)
     if deadline is None:
-        config = settled(config, data)
+        config = settled_config(config, data)
     else:
         RunDirectory.expect_free(folder)  # before the trial
         config, data = in_time(config, data, machine, deadline)
     run = Run(RunDirectory.create(name, folder), config)
-    train(run, data, machine, argv, pictures)
+    execute(run, data, machine, argv, pictures)
     return run
 
 
-def settled(config: Config, data: Any) -> Config:
+def settled_config(config: Config, data: Any) -> Config:
     """Config resolved by the data, with chunks that fit in memory."""
-    config, note = part(config, "data").settled(config, data).in_memory
+    config, note = part(config, "data").settled_config(config, data).in_memory
     if note:
         tell(note)
     return config
@@ -87,22 +88,24 @@ def in_time(
         ConfigError: The time is too short for the least training.
     """
     reading = deadline.passed
-    asked, config = config, settled(config, data)
+    requested = config
+    config = settled_config(requested, data)
     doing = f"compiling, and timing some updates{about_left(deadline.left)}"
     start_tensorflow(machine and machine.with_threads(config.threads))
     with phase(doing), memory_errors(config.remedy):
         cost = part(config, "training").trial(config, data)
     key = config.train.length_key
-    least = (config.train.chunk or 1) if key == "steps" else 1
+    least = config.train.chunk or 1 if key == "steps" else 1
     rows = cost.rows_in(deadline.left - reading)
     if rows == cost.rows:
         _expect_time(cost, least, deadline, 0.0)
     else:
-        share, cost = rows / cost.rows, cost.of_rows(rows)
+        share = rows / cost.rows
+        cost = cost.of_rows(rows)
         _expect_time(cost, least, deadline, reading)
         tell("--minutes: a sample of the rows, as all leave less than half of the time for updates")
-        config, data = part(config, "data").drawn(asked, data, share)
-        config = settled(config, data)
+        config, data = part(config, "data").sampled(requested, data, share)
+        config = settled_config(config, data)
     length = cost.length(deadline.left, least)
     tell(f"--minutes: --{key} {length}, as the run records{about_left(deadline.left)}")
     return config.of_length(length), data
@@ -137,11 +140,11 @@ def carry_on(
     if config.is_of_flows:
         start_tensorflow(machine)  # before a density, which may be in operations of it
     data = run.data if directory.begun else part(config, "data").load(config)
-    run.config = config if directory.begun else settled(config, data)
+    run.config = config if directory.begun else settled_config(config, data)
     deadline = time.monotonic() + patience
     while True:
         try:
-            train(run, data, machine, argv)
+            execute(run, data, machine, argv)
             break
         except BusyError:
             if time.monotonic() >= deadline:
@@ -157,7 +160,7 @@ def show(run: Run) -> None:
     print(printable(run.path))
 
 
-def train(
+def execute(
     run: Run,
     data: Any,
     machine: Machine | None,
@@ -187,7 +190,7 @@ def train(
                 start_tensorflow(machine)
             if pictures:
                 _import_ahead()
-            fit(run, data)
+            train_and_write(run, data)
             if pictures:
                 with phase("drawing pictures"):
                     draw(run)
@@ -195,10 +198,11 @@ def train(
             _report(run)
 
 
-def fit(run: Run, data: Any = None) -> None:
+def train_and_write(run: Run, data: Any = None) -> None:
     """Train or resume, score, and write model, arrays and summary."""
-    fitted = part(run.config, "training").run(run.config, run.directory, data)
-    run.config = config = fitted.config
+    fitted = part(run.config, "training").train(run.config, run.directory, data)
+    config = fitted.config
+    run.config = config
     report = part(config, "report")
     scores = {**identity_of(config), **report.labels_of(config), **fitted.scores}
     run.arrays = dict(fitted.arrays)

@@ -91,7 +91,7 @@ def trained(monkeypatch):
     """Let a training do what a test puts in here; it is handed the config."""
     does = []
     monkeypatch.setattr("nflow_cli.experiments.running.start_tensorflow", lambda *_: None)
-    monkeypatch.setattr(training, "run", lambda config, *_: does[0](config))
+    monkeypatch.setattr(training, "train", lambda config, *_: does[0](config))
     return does
 
 
@@ -132,7 +132,7 @@ def test_a_lack_of_memory_in_python_says_what_to_lower(tmp_path, monkeypatch):
     def allocate(*_):
         raise MemoryError
 
-    monkeypatch.setattr(table_training, "run", allocate)
+    monkeypatch.setattr(table_training, "train", allocate)
     sizes = {"train.batch_size": 64, "train.ensemble": 3}
     with pytest.raises(NflowError) as caught:
         nflow_cli.fit("rings", flow=["planar"], k=4, settings=sizes, output=tmp_path / "run")

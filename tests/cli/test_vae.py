@@ -83,7 +83,7 @@ def test_without_network_and_cache_the_sample_is_taken_with_a_warning(
         raise NflowError("stopped by the test")
 
     monkeypatch.setattr("nflow_cli.experiments.running.start_tensorflow", lambda *_: None)
-    monkeypatch.setattr(training, "run", fit)
+    monkeypatch.setattr(training, "train", fit)
     result = invoke("train-vae", "--output", "run")
     assert taken == ["mnist-sample"]
     warnings = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]

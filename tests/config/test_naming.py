@@ -14,7 +14,7 @@ from nflow_cli.experiments.images import data as run_data
 def name_of(invoke, tmp_path, monkeypatch):
     """Return a function that gives the name of the run that a command would begin."""
     runs = []
-    monkeypatch.setattr(running, "train", lambda run, *_: runs.append(run))
+    monkeypatch.setattr(running, "execute", lambda run, *_: runs.append(run))
     monkeypatch.setattr(running, "show", lambda run: None)
     for module in (images, run_data):
         monkeypatch.setattr(module, "load_images", lambda *_, **__: images._sample())

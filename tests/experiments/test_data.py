@@ -21,7 +21,7 @@ def rows_of(name):
 
 FIND = {
     "points.npy": lambda run: found_again(Run(run), rows_of),
-    "images.npz": lambda run: of_images.again(Run(run)),
+    "images.npz": lambda run: of_images.reopen(Run(run)),
 }
 
 

@@ -36,7 +36,7 @@ def preset(train=None, **changes):
 def fit(settings):
     """Build and train; return the model and its rows of metrics."""
     model = built(settings)
-    _, rows = with_rows(lambda directory: target_fit.train(model, settings, directory))
+    _, rows = with_rows(lambda directory: target_fit.search(model, settings, directory))
     return model, rows
 
 
@@ -46,7 +46,7 @@ def fit_by_hand(target, train, base=None, pattern=("planar",), k=4):
     density = density_of(FlowStack(list(pattern), k, seed=0), base)
     model = ReverseKL(density, target, settings.train.annealed)
     model.prepare(settings.train, settings.train.steps)
-    _, rows = with_rows(lambda directory: target_fit.train(model, settings, directory))
+    _, rows = with_rows(lambda directory: target_fit.search(model, settings, directory))
     return model, rows
 
 

@@ -282,7 +282,7 @@ def begins(path):
     config = presets.validate({"command": "fit", "data": data, "flow": None}, "a test")
     found = dry_run(config)
     command = command_of(found, config.data, ["fit", str(path)])
-    config = config if found.data is None else running.settled(config, found.data)
+    config = config if found.data is None else running.settled_config(config, found.data)
     lines_of(found, config, command)
     json_text(record_of(found, config, command))
     if found.data is None:

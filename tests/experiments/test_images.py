@@ -58,7 +58,7 @@ def fit(settings, data=None):
     chunks = ImageChunks(training, settings)
     model = images_fit.build(settings, chunks.batches)
     training, rows = with_rows(
-        lambda directory: images_fit.train(model, chunks, held_out, settings, directory)
+        lambda directory: images_fit.fit(model, chunks, held_out, settings, directory)
     )
     return model, rows, training
 

@@ -24,12 +24,12 @@ from nflow_cli.experiments.checks import check_record
 from nflow_cli.experiments.reverse_kl import members, report
 from nflow_cli.experiments.reverse_kl import training as infer_fit
 from nflow_cli.experiments.reverse_kl.checks import Checked
-from nflow_cli.experiments.reverse_kl.data import again, built_in, load
+from nflow_cli.experiments.reverse_kl.data import built_in, load, reopen
 from nflow_cli.experiments.reverse_kl.report import RULES, ReverseKLSummary, judged_rows
 from nflow_cli.experiments.reverse_kl.trial import user_subject
 from nflow_cli.experiments.reverse_kl.user_code import function_of
 from nflow_cli.experiments.run import Run
-from nflow_cli.experiments.running import train
+from nflow_cli.experiments.running import execute
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.session import Checkpointer
 
@@ -66,7 +66,7 @@ def fit(path, name="tensors", function=None, **changes):
     subject = user_subject(config, function_of(function or FUNCTIONS[name]))
     run = RunDirectory.create("test", str(path))
     opened = Run(run, config)
-    train(opened, subject, None, [])
+    execute(opened, subject, None, [])
     return run, opened.facts
 
 
@@ -234,7 +234,7 @@ def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(
     config = Run(run).config
     with without_pictures():
         subject = user_subject(config, function_of(FUNCTIONS[name]))
-        train(Run(run, config), subject, None, [])
+        execute(Run(run, config), subject, None, [])
     assert_same_run(whole.path, run.path)
 
 
@@ -361,7 +361,7 @@ def test_a_run_of_a_function_is_checked_without_it_and_no_code_of_a_run_is_run(f
     with pytest.raises(ConfigError, match="name it"):
         load(run.config)
     with pytest.raises(ConfigError, match="name it"):
-        again(run)
+        reopen(run)
 
 
 def test_edited_scores_and_other_columns_fail_the_check(banana):
@@ -461,7 +461,7 @@ def test_killed_among_its_members_a_run_resumes_to_the_same_bits(mixture, tmp_pa
         fit(tmp_path / "run", "arrays", two_modes, **OF_TWO)
     run = RunDirectory(tmp_path / "run")
     subject = user_subject(Run(run).config, function_of(two_modes))
-    train(Run(run), subject, None, [])
+    execute(Run(run), subject, None, [])
     assert_same_run(mixture[0].path, run.path)
 
 

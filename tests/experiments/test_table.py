@@ -69,7 +69,7 @@ def preset(name, train=None, **changes):
 def finish(path, settings):
     """Train in ``path`` as ``nflow fit`` does; return the run and its summary."""
     run, data = RunDirectory.create("test", str(path)), data_of(settings)
-    settings = part(settings, "data").settled(settings, data)
+    settings = part(settings, "data").settled_config(settings, data)
     run.write_text(CONFIG, presets.dump(settings))
     with run.recorded({"command": "fit", "data": data.record()}):
         return run, fitted(settings, run, data).facts
@@ -375,9 +375,9 @@ def test_a_preset_comes_close_to_the_entropy_of_eight_gaussians(preset, seeds):
             preset,
         )
         data = data_of(settings)
-        settings = part(settings, "data").settled(settings, data)
+        settings = part(settings, "data").settled_config(settings, data)
         model = table_fit.build(settings, data)
-        table_fit.train(model, data, settings)
+        table_fit.fit(model, data, settings)
         log_p = log_prob_of_eight_gaussians(data.test)
         gaps.append(log_p.mean() - model.density.log_prob(data.test).mean())
     assert min(gaps) > -0.02 and np.median(gaps) < 0.06

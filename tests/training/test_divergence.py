@@ -70,7 +70,7 @@ def test_a_diverged_fit_keeps_its_last_good_checkpoint(tmp_path, times):
         # A density until a sample goes too far.
         model.target = Formula(lambda z: Multimodal().log_prob(z) + ops.log(3.3 - z[..., 0]))
         with pytest.raises(DivergenceError, match="loss nan") as error:
-            target_fit.train(model, settings, run)
+            target_fit.search(model, settings, run)
         return str(error.value)
 
     message = train_on()
@@ -105,7 +105,7 @@ def vae(prior=None, **train):
 def test_a_learning_rate_of_a_thousand_is_survived():
     resolved, chunks = vae(learning_rate=1e3)
     model = images_fit.build(resolved, chunks.batches)
-    images_fit.train(model, chunks, None, resolved)
+    images_fit.fit(model, chunks, None, resolved)
     # The log-variance is bounded and no log-determinant overflows: what it learns is no good.
     assert all(np.isfinite(to_numpy(v.value)).all() for v in model.weights)
 
@@ -116,4 +116,4 @@ def test_a_learning_rate_of_a_hundred_thousand_ends_in_a_message():
     model = images_fit.build(resolved, chunks.batches)
     message = r"diverged by update \d+: loss \S+, learning rate \S+"
     with pytest.raises(DivergenceError, match=message):
-        images_fit.train(model, chunks, None, resolved)
+        images_fit.fit(model, chunks, None, resolved)

@@ -38,7 +38,7 @@ STOPPED = settings(TWO, checkpoint_seconds=0.0, first_stage=60)
 
 def fit(settings):
     model = built(settings)
-    _, rows = with_rows(lambda directory: target_fit.train(model, settings, directory))
+    _, rows = with_rows(lambda directory: target_fit.search(model, settings, directory))
     return model, rows
 
 
@@ -110,7 +110,7 @@ def test_restarts_have_first_stages_of_their_own():
 
 def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(tmp_path, monkeypatch):
     model = built(STOPPED)
-    _, expected = with_rows(lambda whole: target_fit.train(model, STOPPED, whole))
+    _, expected = with_rows(lambda whole: target_fit.search(model, STOPPED, whole))
     weights = model.flow.get_weights()
     run = RunDirectory.create("test", str(tmp_path / "run"))
 
@@ -120,10 +120,10 @@ def test_a_fit_that_is_stopped_and_goes_on_ends_as_one_that_was_not(tmp_path, mo
     for method in ("fit_first", "fit"):  # in the first stage, and after it
         with monkeypatch.context() as patch, pytest.raises(Interrupted):
             patch.setattr(Session, method, stopped)
-            target_fit.train(model, STOPPED, run)
+            target_fit.search(model, STOPPED, run)
         saved = Checkpoints(run).load()
         assert (saved is None) == (method == "fit_first")
-    target_fit.train(model, STOPPED, run)
+    target_fit.search(model, STOPPED, run)
     for one, other in zip(weights, model.flow.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     metrics = run.read_metrics()

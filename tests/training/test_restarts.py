@@ -34,7 +34,7 @@ def preset(seed=0, flow=FLOW, **train):
 def fit(settings, model=None):
     """Train; return the stack, the rows of metrics and the record of the restarts."""
     model = model or built(settings)
-    training, rows = with_rows(lambda directory: target_fit.train(model, settings, directory))
+    training, rows = with_rows(lambda directory: target_fit.search(model, settings, directory))
     return model.flow, rows, training["restarts"]
 
 
@@ -221,7 +221,7 @@ def test_a_target_without_a_normaliser_is_judged_by_the_free_energy():
     slope = Formula(lambda z: -0.5 * ops.sum((z - 1.0) ** 2, axis=-1))
     model = ReverseKL(density_of(flow), slope, settings.train.annealed)
     model.prepare(settings.train, settings.train.steps)
-    record = target_fit.train(model, settings)["restarts"]
+    record = target_fit.search(model, settings)["restarts"]
     # The free energy is at least -log Z = -log 2π; the KL to the target of the config is above 0.
     assert all(-np.log(2 * np.pi) - 0.05 < score < 0 for score in record.kl)
 

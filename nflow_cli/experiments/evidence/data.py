@@ -21,7 +21,7 @@ def load(config: EvidenceConfig) -> Draws:
     return load_draws(config.data)
 
 
-def again(run: Run) -> Draws:
+def reopen(run: Run) -> Draws:
     """Draws of a run, unchanged."""
     settings = run.config.data
     # A space that is not recorded was that of the name.
@@ -59,7 +59,7 @@ def with_density(run: Run, place: str) -> Any:
     return user, draws
 
 
-def settled(config: EvidenceConfig, data: Draws) -> EvidenceConfig:
+def settled_config(config: EvidenceConfig, data: Draws) -> EvidenceConfig:
     """Config with the parameters and the space named, and the folds counted."""
     found = {"columns": list(data.columns), "folds": data.n_folds}
     found["space"] = data.space or config.data.space

@@ -116,7 +116,7 @@ def build(config: EvidenceConfig, draws: Draws) -> FitDraws:
     return model
 
 
-def train(
+def fit(
     model: FitDraws, draws: Draws, config: EvidenceConfig, directory: RunDirectory | None = None
 ) -> tuple[Clock, ValidationLog]:
     """Train all members; restore each one's weights of the best validation loss."""
@@ -165,10 +165,10 @@ def _validator(model: FitDraws, draws: Draws) -> Callable[[], Any]:
     return lambda: ops.convert_to_numpy(loss(batch)).astype(float)
 
 
-def run(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Fitted:
+def train(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Fitted:
     """Train or resume in ``directory``, judge and save."""
     model = build(config, draws)
-    clock, log = train(model, draws, config, directory)
+    clock, log = fit(model, draws, config, directory)
     model_sha256 = save_model(directory, model.trained)
     scores, arrays = judged(model.density, draws)
     chunks = fold_chunks(model.density, draws, config, BOUND_UPDATES)

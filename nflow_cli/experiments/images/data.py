@@ -13,7 +13,7 @@ def load(config: VAEConfig) -> Images:
     return load_images(config.subject, fallback=config.data.fallback)
 
 
-def again(run: Run) -> Images:
+def reopen(run: Run) -> Images:
     """Images of a run, unchanged."""
     return found_again(run, read)
 
@@ -23,6 +23,6 @@ def read(name: str) -> Any:
     return load_images(name, fallback=False)
 
 
-def settled(config: VAEConfig, data: Images) -> VAEConfig:
+def settled_config(config: VAEConfig, data: Images) -> VAEConfig:
     """Config as it is."""
     return config

@@ -124,7 +124,7 @@ def split(images: Images, config: VAEConfig) -> tuple[np.ndarray, np.ndarray | N
     return images.x_train[order[stopping.images :]], images.x_train[order[: stopping.images]]
 
 
-def train(
+def fit(
     model: FitVAE,
     chunks: ImageChunks,
     held_out: np.ndarray | None,
@@ -173,12 +173,12 @@ def _validator(vae: FlowVAE, held_out: np.ndarray, config: VAEConfig) -> Callabl
     return validate
 
 
-def run(config: VAEConfig, directory: RunDirectory, images: Images) -> Fitted:
+def train(config: VAEConfig, directory: RunDirectory, images: Images) -> Fitted:
     """Train or resume in ``directory``, score and save."""
     training, held_out = split(images, config)
     chunks = ImageChunks(training, config)
     model = build(config, chunks.batches)
-    trained = train(model, chunks, held_out, config, directory)
+    trained = fit(model, chunks, held_out, config, directory)
     model_sha256 = save_model(directory, model.vae)
     pixels = binarize(images.x_test, config.data.binarization, config.seed, 0, "test")
     draws = config.evaluate.importance_samples

@@ -52,7 +52,7 @@ def load(config: Any) -> Subject:
     )
 
 
-def again(run: Run) -> Subject:
+def reopen(run: Run) -> Subject:
     """Named density of a run; a user's function is never executed from a config."""
     config = run.config
     if config.is_built_in:
@@ -76,6 +76,6 @@ def read(name: str) -> Any:
     return read_points(name)
 
 
-def settled(config: Config, data: Subject) -> Config:
+def settled_config(config: Config, data: Subject) -> Config:
     """Config as it is."""
     return config

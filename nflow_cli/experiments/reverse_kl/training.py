@@ -52,7 +52,7 @@ def trial(config: Config, subject: Subject) -> Cost:
     return Cost(update, len(rungs) * one_program + settings.first_stage * update + scoring)
 
 
-def train(
+def search(
     model: ReverseKL,
     config: Config,
     directory: RunDirectory | None = None,
@@ -92,11 +92,11 @@ def _stopping(config: Config, clock: Clock) -> list[Any]:
     return [Plateau(**stopping.model_dump(), clock=clock, start=start)]
 
 
-def run(config: Config, directory: RunDirectory, subject: Subject) -> Fitted:
+def train(config: Config, directory: RunDirectory, subject: Subject) -> Fitted:
     """Train or resume in ``directory``, score and save."""
     model = build(config, subject.target)
     with compiling(config.train.compile):
-        trained = train(model, config, directory)
+        trained = search(model, config, directory)
         density, member_seconds = with_missed_modes(model, config)
     model_sha256 = save_model(directory, density.flow)
     scores, arrays = judged(config, density, subject.target)

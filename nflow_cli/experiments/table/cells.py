@@ -26,46 +26,49 @@ def row_scores(
     advance: Callable[[int], None] | None = None,
 ) -> RowScores:
     """Scores of rows ``(n, C)``: of modelled and computed cells, beside independent columns."""
-    found, known = density.scored_rows(rows, stream(seed, "pit"), advance), density.are_known(rows)
+    scored = density.scored_rows(rows, stream(seed, "pit"), advance)
+    are_known = density.are_known(rows)
     has_levels = np.array([not column.has_numbers for column in density.scored])
     return RowScores(
-        log_q=np.where(known, found.log_q, np.nan),
-        members=found.members,
-        baseline=np.where(known, found.log_independent, np.nan),
+        log_q=np.where(are_known, scored.log_q, np.nan),
+        members=scored.members,
+        baseline=np.where(are_known, scored.log_independent, np.nan),
         # An unmixed component is no column.
         columns=() if density.unmixing else density.cell_names,
-        pit=found.pit,
+        pit=scored.pit,
         pit_columns=density.cell_names,
         n_new_levels=int(((rows[:, density.n_given :] < 0) & has_levels).sum()),
     )
 
 
 def further_scores(
-    density: CellDensity, data: Dataset, found: RowScores, seed: int
+    density: CellDensity, data: Dataset, of_rows: RowScores, seed: int
 ) -> dict[str, Any]:
     """Memorisation, copies, lost relations, mean weights of the networks beside marginals, and
     losses of predictions of the only modelled column.
     """
-    copied_rows = copied(density, data, seed)
+    repeats = copied(density, data, seed)
+    copies_record = None if repeats is None else repeats.model_dump()
     weights = data.weights.test
-    weights = None if weights is None else weights[:SHOWN_SAMPLES]
+    if weights is not None:
+        weights = weights[:SHOWN_SAMPLES]
     losses = of_held_out(density, data.test[:SHOWN_SAMPLES], weights, seed)
     shares = np.mean([member.shares for member in density.networks], axis=0)
-    return {
+    scores = {
         "memorisation": memorised(density, data, seed).model_dump(),
-        "copies": None if copied_rows is None else copied_rows.model_dump(),
-        "lost_relations": [one.model_dump() for one in lost(density, data, seed)],
-        "shares": dict(zip((c.name for c in density.modelled), shares.tolist())),
-        **({"losses": losses} if losses else {}),
+        "copies": copies_record,
+        "lost_relations": [relation.model_dump() for relation in lost(density, data, seed)],
+        "shares": {column.name: w for column, w in zip(density.modelled, shares.tolist())},
     }
+    return {**scores, "losses": losses} if losses else scores
 
 
 def arrays(config: CellsConfig, density: CellDensity, data: Dataset) -> dict[str, np.ndarray]:
     """Test rows, if the run keeps some, and draws with their log-density."""
-    rows = data.test[: SHOWN_SAMPLES if config.evaluate.keep_rows else 0]
+    n_kept = SHOWN_SAMPLES if config.evaluate.keep_rows else 0
     given = np.resize(data.test, (min(SHOWN_SAMPLES, len(data.train)), data.test.shape[1]))
     draws = density.draw(given, stream(config.seed, "shown"))
-    return {"rows": rows, "draws": draws, "draws_log_q": density.log_prob(draws)}
+    return {"rows": data.test[:n_kept], "draws": draws, "draws_log_q": density.log_prob(draws)}
 
 
 def memorised(density: CellDensity, data: Dataset, seed: int) -> Memorisation:
@@ -79,12 +82,14 @@ def memorised(density: CellDensity, data: Dataset, seed: int) -> Memorisation:
     of_train = _are_comparable(density, data.train, data.train, 1)
     of_test = _are_comparable(density, data.test, data.train, 0)
     of_test &= density.are_known(data.test).all(axis=1)
-    train, test = (_places(comparable, rng) for comparable in (of_train, of_test))
+    train = _sampled_places(of_train, rng)
+    test = _sampled_places(of_test, rng)
     rows = np.concatenate([data.train[train], data.test[test]])
     (gains,) = density.by_blocks(_gains, rows)
-    u, v = data.weights.train, data.weights.test
-    weights = None if u is None else u[train], None if v is None else v[test]
-    return memorisation(gains[: len(train)], gains[len(train) :], *weights)
+    train_weights = None if data.weights.train is None else data.weights.train[train]
+    test_weights = None if data.weights.test is None else data.weights.test[test]
+    n = len(train)
+    return memorisation(gains[:n], gains[n:], train_weights, test_weights)
 
 
 def _gains(block: CellScores) -> tuple[np.ndarray]:
@@ -113,25 +118,28 @@ def lost(density: CellDensity, data: Dataset, seed: int) -> list[LostRelation]:
     shares = None if weights is None else weights / weights.sum()
     chosen = rng.choice(len(rows), COMPARED, p=shares)
     at[:, : density.n_given] = rows[chosen, : density.n_given]
-    draws, kinds = density.draw(at, rng), {c.name: c.kind.alone for c in density.row}
+    draws = density.draw(at, rng)
+    kinds = {column.name: column.kind.alone for column in density.row}
     return lost_relations(kinds, rows, draws, rng, weights, density.n_given)
 
 
 def _are_comparable(
-    density: CellDensity, rows: np.ndarray, train: np.ndarray, own: int
+    density: CellDensity, rows: np.ndarray, train: np.ndarray, least: int
 ) -> np.ndarray:
-    """Which rows ``(n,)`` have only levels of more than ``own`` training rows."""
+    """Which rows ``(n,)`` have only levels of more than ``least`` training rows."""
     are_comparable = np.ones(len(rows), bool)
     for place, column in enumerate(density.row):
         if place < density.n_given or column.has_numbers:
             continue
-        cells, seen = rows[:, place], train[:, place]
-        levels, counts = np.unique(seen[seen >= 0], return_counts=True)
-        are_comparable &= np.isnan(cells) | np.isin(cells, levels[counts > own])
+        cells = rows[:, place]
+        codes = train[:, place]
+        levels, counts = np.unique(codes[codes >= 0], return_counts=True)
+        are_comparable &= np.isnan(cells) | np.isin(cells, levels[counts > least])
     return are_comparable
 
 
-def _places(comparable: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _sampled_places(comparable: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Places of at most 5,000 of the comparable rows."""
     places = np.flatnonzero(comparable)
     if len(places) <= COMPARED:
         return places

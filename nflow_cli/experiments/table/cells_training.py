@@ -11,7 +11,7 @@ are independent, each is to be simple given those before.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,7 +24,8 @@ from nflow_cli.config.table import CellsConfig
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells import network
-from nflow_cli.densities.cells.density import CellDensity, Member
+from nflow_cli.densities.cells.columns import CellColumn
+from nflow_cli.densities.cells.density import CellDensity, CellScores, Member
 from nflow_cli.densities.cells.fitting import (
     fitted_columns,
     fitted_computed,
@@ -51,12 +52,13 @@ from nflow_cli.experiments.table.trainer import (
     FilledChunks,
     Filling,
     FitCells,
+    PackedParts,
     filled_start,
     gaps_of,
     log_present,
     packed,
 )
-from nflow_cli.experiments.table.weights import arrays_of
+from nflow_cli.experiments.table.weights import arrays_of, stacked
 from nflow_cli.flows.stack import seeds_from
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import CONFIG, RunDirectory
@@ -66,7 +68,9 @@ from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.session import Training, train_on_rows
 
 # Of the training of a map:
-WIDTH, BLOCKS, COMPONENTS = 64, 1, 10  # of the network
+WIDTH = 64  # of the network
+BLOCKS = 1  # of the network
+COMPONENTS = 10  # of its mixtures
 CHUNKS = 12  # of updates, each as long as those of a fit
 DECAY = 0.3  # of the kernels
 FAR = 30.0  # largest means of its normals
@@ -84,62 +88,85 @@ class FitMaps(FitCells):
     which the last stays as it is.
     """
 
-    def __init__(self, maps: np.ndarray, layout: Layout, *rest: Any):
+    def __init__(
+        self,
+        maps: np.ndarray,
+        layout: Layout,
+        components: Sequence[CellColumn],
+        trained: CellWeights,
+        start: StartingWeights,
+    ):
         log_slopes = np.linalg.slogdet(maps)[1] - maps.shape[-1] * np.log(RESOLUTION)
-        of_none = {"log_present": np.zeros((len(layout.modelled), 1))}
-        super().__init__(layout, *rest, **of_none, shift=log_slopes.astype(np.float32))
+        log_present = np.zeros((len(layout.modelled), 1))
+        shift = log_slopes.astype(np.float32)
+        super().__init__(layout, components, trained, start, log_present, shift)
         self.maps = maps.astype(np.float32)
 
     @property
     def matrices(self) -> Any:
         """``L U A`` of each ``(R, D, D)``."""
-        count, unit = len(self.maps), np.eye(self.maps.shape[-1], dtype=np.float32)
+        count = len(self.maps)
+        unit = np.eye(self.maps.shape[-1], dtype=np.float32)
         turn = self.trained.arrays[TURN] * (np.arange(count) < count - 1)[:, None, None]
         return (ops.tril(turn, -1) + unit) @ (ops.triu(turn, 1) + unit) @ self.maps
 
-    def parts(self, packed: Any) -> list[Any]:
-        """Those of components of rows in units ``(D, n)``."""
+    def parts(self, packed: Any) -> PackedParts:
+        """Parts as of components of rows in units ``(D, n)``, none hidden or filled."""
         v = self.matrices @ packed
-        none, half = v[..., :0, :], ops.full_like(v, RESOLUTION / 2)
-        broad = np.log(RESOLUTION / BROAD) - LOG_2PI / 2 - ops.square(v / BROAD) / 2
-        return [ops.zeros_like(v), v, v, half, broad, none, none]
+        return PackedParts(
+            codes=ops.zeros_like(v),
+            units=v,
+            centres=v,
+            halves=ops.full_like(v, RESOLUTION / 2),
+            log_marginals=np.log(RESOLUTION / BROAD) - LOG_2PI / 2 - ops.square(v / BROAD) / 2,
+            hidden=v[..., :0, :],
+            are_filled=v[..., :0, :],
+        )
 
 
 def trained_unmixing(start: Unmixing, data: Dataset, config: CellsConfig) -> tuple[Unmixing, bool]:
     """Train the map from ``start`` and from the identity; return that of the likelier validation
     rows, with components of variance 1, and whether these are clearly likelier than without a map.
     """
-    columns, settings = start.columns, config.train
-    train, validation = (units_of(columns, rows) for rows in (data.train, data.validation))
-    maps = np.stack([start.matrix, *[np.eye(len(columns))] * 2])
-    of_rows = [component(i, FLOOR, -FAR, FAR) for i in range(len(columns))]
-    layout = layout_of(of_rows, 0, COMPONENTS, WIDTH)
-    starts = [starting_weights(layout, of_rows, train @ each.T, None) for each in maps]
-    every = StartingWeights(
-        *(
-            {name: np.stack([one[name] for one in some]) for name in some[0]}
-            for some in zip(*starts)
-        )
-    )
-    initial = network.initial(layout, BLOCKS, stream(config.seed, "maps"))
-    weights = CellWeights([{**initial, TURN: np.zeros(maps.shape[1:])}] * len(maps))
-    model, chunk = FitMaps(maps, layout, of_rows, weights, every), settings.chunk or 1
-    model.prepare(settings, CHUNKS * chunk)
-    model.decay = DECAY
-    shape = CHUNKS * chunk, chunk, settings.batch_size or 1
-    model.train_on(PointChunks(train, [config.seed], *shape), [])
+    columns = start.columns
+    train = units_of(columns, data.train)
+    validation = units_of(columns, data.validation)
+    identity = np.eye(len(columns))
+    model = _fit_maps(np.stack([start.matrix, identity, identity]), train, config)
     held_out = ops.convert_to_tensor(validation[:VALIDATED].T.astype(np.float32))
     log_probs = ops.convert_to_numpy(model.log_probs(held_out)).astype(np.float64)
-    *mapped, plain = log_probs + np.reshape(model.shift, (-1, 1))
-    best = int(np.argmax(np.mean(mapped, axis=1)))
+    log_q = log_probs + np.reshape(model.shift, (-1, 1))
+    log_q_mapped = log_q[:-1]
+    log_q_plain = log_q[-1]
+    best = int(np.argmax(np.mean(log_q_mapped, axis=1)))
     matrix = ops.convert_to_numpy(model.matrices)[best].astype(np.float64)
-    found = Unmixing(columns, matrix / (train @ matrix.T).std(axis=0)[:, None])
-    gains = mapped[best] - plain
+    unmixing = Unmixing(columns, matrix / (train @ matrix.T).std(axis=0)[:, None])
+    gains = log_q_mapped[best] - log_q_plain
     is_large = bool(gains.mean() > LEAST_GAIN * len(columns) ** 2)
-    return found, is_large and is_clear(gains, LEAST_ERRORS)
+    return unmixing, is_large and is_clear(gains, LEAST_ERRORS)
 
 
-class Parts(NamedTuple):
+def _fit_maps(maps: np.ndarray, train: np.ndarray, config: CellsConfig) -> FitMaps:
+    """Train maps from ``(R, D, D)``, with their networks, on rows ``(n, D)`` in units."""
+    settings = config.train
+    chunk = settings.chunk or 1
+    steps = CHUNKS * chunk
+    components = [component(i, FLOOR, -FAR, FAR) for i in range(train.shape[1])]
+    layout = layout_of(components, 0, COMPONENTS, WIDTH)
+    starts = [starting_weights(layout, components, train @ matrix.T, None) for matrix in maps]
+    arrays = stacked([start.arrays for start in starts])
+    units = stacked([start.units for start in starts])
+    initial = network.initial(layout, BLOCKS, stream(config.seed, "maps"))
+    weights = CellWeights([{**initial, TURN: np.zeros(maps.shape[1:])}] * len(maps))
+    model = FitMaps(maps, layout, components, weights, StartingWeights(arrays, units))
+    model.prepare(settings, steps)
+    model.decay = DECAY
+    chunks = PointChunks(train, [config.seed], steps, chunk, settings.batch_size or 1)
+    model.train_on(chunks, [])
+    return model
+
+
+class BuiltCells(NamedTuple):
     """Density without networks, the networks to train, and training rows with filled gaps."""
 
     density: CellDensity
@@ -147,27 +174,30 @@ class Parts(NamedTuple):
     filled: np.ndarray | None
 
 
-def build(config: CellsConfig, data: Dataset) -> Parts:
+def build(config: CellsConfig, data: Dataset) -> BuiltCells:
     """Build and compile the networks of a settled config, behind a map to linear components if it
     has one, or leaves it to the training and a map is likelier.
     """
-    blocks, members = config.cells.blocks or 0, config.train.members
+    blocks = config.cells.blocks or 0
+    weights = data.weights.train
     density, train = _without_networks(config, data)
-    layout, columns = density.layout, density.cells
+    layout = density.layout
     _expect_weights(layout, blocks, data.name)
-    starts = [
+    initial = [
         network.initial(layout, blocks, stream(seed, "cells"))
-        for seed in seeds_from(config.seed, members)
+        for seed in seeds_from(config.seed, config.train.members)
     ]
     if config.train.filled and gaps_of(density, data.train).any():
-        start, filled = filled_start(density, train, data.weights.train, config.seed)
+        start, filled = filled_start(density, train, weights, config.seed)
     else:
-        start, filled = starting_weights(layout, columns, train, data.weights.train), None
-    shift = _shift(density, data.train, data.weights.train)
-    model = FitCells(layout, columns, CellWeights(starts), start, log_present(density), shift)
+        start = starting_weights(layout, density.cells, train, weights)
+        filled = None
+    shift = _shift(density, data.train, weights)
+    networks = CellWeights(initial)
+    model = FitCells(layout, density.cells, networks, start, log_present(density), shift)
     model.prepare(config.train, config.train.steps or 0)
     model.decay = np.array(config.train.decays)
-    return Parts(density, model, filled)
+    return BuiltCells(density, model, filled)
 
 
 def _without_networks(config: CellsConfig, data: Dataset) -> tuple[CellDensity, np.ndarray]:
@@ -198,11 +228,12 @@ def _unmixing(config: CellsConfig, data: Dataset) -> Unmixing | None:
 
 
 def _by_columns(config: CellsConfig, data: Dataset) -> CellDensity:
-    columns, rows, cells = fitted_columns(data), data.train, config.cells
-    sizes = len(data.given), cells.components or 0, cells.width or 0
-    layout, computed = layout_of(columns, *sizes), fitted_computed(data, columns)
-    some = slice(layout.n_given, None)
-    marginals = fitted_marginals(columns[some], rows[:, some], data.weights.train)
+    """Density of columns, as they are, without networks."""
+    n_given = len(data.given)
+    columns = fitted_columns(data)
+    computed = fitted_computed(data, columns)
+    layout = layout_of(columns, n_given, config.cells.components or 0, config.cells.width or 0)
+    marginals = fitted_marginals(columns[n_given:], data.train[:, n_given:], data.weights.train)
     return CellDensity(columns, layout, marginals, [], computed)
 
 
@@ -217,9 +248,14 @@ def _expect_weights(layout: Layout, blocks: int, name: str) -> None:
 
 def _shift(density: CellDensity, rows: np.ndarray, weights: np.ndarray | None) -> float:
     """Nats from the mean log-probability of rows, given learnt cells, to their log-density."""
-    total, numbers = float(density.log_learnt.sum()), density.layout.of_modelled("number")
-    (are_numbers,) = density.by_blocks(lambda block: ((block.codes == numbers).T,), rows)
-    shares = np.average(are_numbers, axis=0, weights=weights)
+    numbers = density.layout.of_modelled("number")
+
+    def are_numbers(block: CellScores) -> tuple[np.ndarray]:
+        return ((block.codes == numbers).T,)
+
+    (are_of_numbers,) = density.by_blocks(are_numbers, rows)
+    shares = np.average(are_of_numbers, axis=0, weights=weights)
+    total = float(density.log_learnt.sum())
     for column, share in zip(density.modelled, shares.tolist()):
         total -= column.log_measure * share
     if density.unmixing:
@@ -227,74 +263,87 @@ def _shift(density: CellDensity, rows: np.ndarray, weights: np.ndarray | None) -
     return total
 
 
-def train(
-    parts: Parts, data: Dataset, config: CellsConfig, directory: RunDirectory | None = None
+def fit(
+    built: BuiltCells, data: Dataset, config: CellsConfig, directory: RunDirectory | None = None
 ) -> tuple[Training, dict[str, float]]:
     """Train the networks as ``config.train`` specifies, each to its best validation loss.
 
     Returns also the acceptance of fills by column.
     """
     with phase(f"preparing batches of {len(data.train):,} rows"):
-        chunks = batches_of(parts, data, config)
-        validate = validator(parts, data.validation, data.weights.validation)
-        filling = filling_of(parts, data, chunks)
-    training = train_on_rows(parts.model, chunks, validate, data, config, directory, filling)
-    return training, filling[0].acceptance if filling else {}
+        chunks = batches_of(built, data, config)
+        validate = validator(built, data.validation, data.weights.validation)
+        filling = filling_of(built, data, chunks)
+    training = train_on_rows(built.model, chunks, validate, data, config, directory, filling)
+    acceptance = filling[0].acceptance if filling else {}
+    return training, acceptance
 
 
-def batches_of(parts: Parts, data: Dataset, config: CellsConfig) -> CellChunks:
+def batches_of(built: BuiltCells, data: Dataset, config: CellsConfig) -> CellChunks:
     """Batches of training rows for each network."""
-    settings, rows = config.train, packed(parts.density, data.train)
+    settings = config.train
+    n_columns = built.model.layout.n_columns
+    rows = packed(built.density, data.train)
     seeds = seeds_from(config.seed, settings.members)
     shape = (settings.steps or 0, settings.chunk or 1, settings.batch_size or 0)
-    arguments = parts.model.layout.n_columns, rows, seeds, *shape, data.weights.train
+    weights = data.weights.train
     if settings.filled:
-        return FilledChunks(settings.filled, *arguments)
-    return CellChunks(*arguments)
+        return FilledChunks(settings.filled, n_columns, rows, seeds, *shape, weights)
+    return CellChunks(n_columns, rows, seeds, *shape, weights)
 
 
-def filling_of(parts: Parts, data: Dataset, chunks: CellChunks) -> list[Filling]:
+def filling_of(built: BuiltCells, data: Dataset, chunks: CellChunks) -> list[Filling]:
     """Observer that fills the gaps of training rows anew, if they are filled."""
-    if not isinstance(chunks, FilledChunks) or parts.filled is None:
+    if not isinstance(chunks, FilledChunks) or built.filled is None:
         return []
-    networks = partial(networks_of, parts)
-    return [Filling(parts.density, networks, data.train, parts.filled, chunks)]
+    networks = partial(networks_of, built)
+    return [Filling(built.density, networks, data.train, built.filled, chunks)]
 
 
-def validator(parts: Parts, rows: np.ndarray, weights: np.ndarray | None) -> Callable[[], Any]:
+def validator(
+    built: BuiltCells, rows: np.ndarray, weights: np.ndarray | None
+) -> Callable[[], np.ndarray]:
     """Losses ``(R, n)`` of validation rows by the networks, each mixed with the marginals."""
-    log_cells, of_rows = parts.model.compiled_log_cells, packed(parts.density, rows).T
-    marginal = _in_rows(parts.model.marginal_log_cells(of_rows, np))
+    log_cells = built.model.compiled_log_cells
+    inputs = packed(built.density, rows).T
+    marginal = _in_rows(built.model.marginal_log_cells(inputs, np))
     batches = [
-        ops.convert_to_tensor(of_rows[:, start : start + AT_A_TIME])
+        ops.convert_to_tensor(inputs[:, start : start + AT_A_TIME])
         for start in range(0, len(rows), AT_A_TIME)
     ]
-    shift = _shift(parts.density, rows, weights)
+    shift = _shift(built.density, rows, weights)
     few = slice(AT_A_TIME)  # rows that the mixture weights are fitted to
     few_weights = None if weights is None else weights[few]
+    few_marginal = _at(marginal, few)
 
-    def loss(cells: LogCells) -> np.ndarray:
-        shares = _shares(parts.density, _some(cells, few), _some(marginal, few), few_weights)
-        first, second, _ = mixed(log_pair(shares), cells, marginal, np)
-        return -np.logaddexp(first, second).sum(axis=1) - shift
+    def losses(cells: LogCells) -> np.ndarray:
+        shares = _shares(built.density, _at(cells, few), few_marginal, few_weights)
+        of_network, of_marginal, _ = mixed(log_pair(shares), cells, marginal, np)
+        return -np.logaddexp(of_network, of_marginal).sum(axis=1) - shift
 
     def validate() -> np.ndarray:
-        found = zip(*(log_cells(batch) for batch in batches))
-        every = LogCells(
-            *(np.concatenate([*map(ops.convert_to_numpy, part)], axis=-1) for part in found)
-        )
-        return np.array([loss(_in_rows(_some(every, r))) for r in range(len(every.masses))])
+        by_batch = [log_cells(batch) for batch in batches]
+        masses = _concatenated([cells.masses for cells in by_batch])
+        presence = _concatenated([cells.presence for cells in by_batch])
+        networks = map(LogCells, masses, presence)
+        return np.array([losses(_in_rows(cells)) for cells in networks])
 
     return validate
 
 
-def _some(cells: LogCells, places: slice | int) -> LogCells:
-    return LogCells(*(part[places] for part in cells))
+def _concatenated(batches: Sequence[Any]) -> np.ndarray:
+    """Tensors ``(…, n)`` of batches of rows as one array."""
+    return np.concatenate([ops.convert_to_numpy(batch) for batch in batches], axis=-1)
+
+
+def _at(cells: LogCells, rows: slice) -> LogCells:
+    """Cells ``(n, D)`` of some rows."""
+    return LogCells(cells.masses[rows], cells.presence[rows])
 
 
 def _in_rows(cells: LogCells) -> LogCells:
     """Cells ``(D, n)`` as ``(n, D)`` in float64."""
-    return LogCells(*(part.T.astype(float) for part in cells))
+    return LogCells(cells.masses.T.astype(float), cells.presence.T.astype(float))
 
 
 def _shares(
@@ -307,33 +356,36 @@ def _shares(
     return mixing_weights(cells, marginal, weights) * (np.array(density.layout.modelled) > 0)
 
 
-def fitted(parts: Parts, data: Dataset) -> CellDensity:
+def fitted(built: BuiltCells, data: Dataset) -> CellDensity:
     """Trained density, with mixture weights by the validation rows.
 
     Each network is mixed with the marginals by cell; then networks are mixed by row.
     """
-    density, rows, weights = parts.density, data.validation, data.weights.validation
+    density = built.density
+    rows = data.validation
+    weights = data.weights.validation
     marginal = density.marginal_log_cells(rows)
     networks = []
-    for one in networks_of(parts):
-        cells = density.network_log_cells(one, rows)
-        networks.append(one._replace(shares=_shares(density, cells, marginal, weights)))
-    found = member_weights(density.with_networks(networks).member_log_probs(rows), weights)
+    for member in networks_of(built):
+        cells = density.network_log_cells(member, rows)
+        networks.append(member._replace(shares=_shares(density, cells, marginal, weights)))
+    log_q = density.with_networks(networks).member_log_probs(rows)
+    by_row = member_weights(log_q, weights)
     return density.with_networks(
-        one._replace(weight=float(weight)) for one, weight in zip(networks, found)
+        member._replace(weight=float(weight)) for member, weight in zip(networks, by_row)
     )
 
 
-def networks_of(parts: Parts) -> Iterator[Member]:
+def networks_of(built: BuiltCells) -> Iterator[Member]:
     """Trained networks, each alone, in float64."""
-    density = parts.density
-    for arrays in parts.model.members():
+    density = built.density
+    for arrays in built.model.members():
         float64 = {name: array.astype(np.float64) for name, array in arrays.items()}
         masked = network.masked(density.layout, float64)
         yield Member(masked, np.ones(len(density.modelled)))
 
 
-def fit(
+def train(
     config: CellsConfig, directory: RunDirectory, data: Dataset
 ) -> tuple[CellsConfig, CellDensity, Training, dict[str, Any]]:
     """Train or resume in ``directory``, and save: config as decided, density, training, further
@@ -342,13 +394,17 @@ def fit(
     The decision is recorded before the first checkpoint: a run killed before it decides again.
     """
     with phase(f"building the model of {len(data.columns):,} columns"):
-        parts = build(config, data)
+        built = build(config, data)
     if config.cells.unmixed is None:
-        cells = config.cells.model_copy(update={"unmixed": parts.density.unmixing is not None})
+        cells = config.cells.model_copy(update={"unmixed": built.density.unmixing is not None})
         config = config.model_copy(update={"cells": cells})
         directory.write_text(CONFIG, presets.dump(config))
-    training, acceptance = train(parts, data, config, directory)
-    density = fitted(parts, data)
-    model_sha256 = save_weights(directory, arrays_of(density, parts.model.members()))
-    facts = {"n_parameters": parts.model.trained.count_params(), "model_sha256": model_sha256}
-    return config, density, training, {**facts, "fill_acceptance": acceptance}
+    training, acceptance = fit(built, data, config, directory)
+    density = fitted(built, data)
+    model_sha256 = save_weights(directory, arrays_of(density, built.model.members()))
+    facts = {
+        "n_parameters": built.model.trained.count_params(),
+        "model_sha256": model_sha256,
+        "fill_acceptance": acceptance,
+    }
+    return config, density, training, facts

@@ -8,7 +8,7 @@ from nflow_cli.data.dataset import Dataset
 from nflow_cli.experiments.table.cells import COMPARED
 from nflow_cli.experiments.table.cells_training import (
     AT_A_TIME,
-    Parts,
+    BuiltCells,
     batches_of,
     build,
     filling_of,
@@ -21,7 +21,7 @@ from nflow_cli.runs.npz import SHOWN_SAMPLES
 from nflow_cli.training.budget import Cost, pace, seconds_of
 
 TRIAL_CELLS = 300_000  # of training rows, at most
-MORE = 5  # times as many, to see what further rows cost
+TIMES_AS_MANY = 5  # rows, to see what further rows cost
 TIMED_BATCHES = 4  # of validation rows, at most
 TIMED_ROWS = 300  # that are scored
 
@@ -31,52 +31,61 @@ def trial(config: CellsConfig, data: Dataset) -> Cost:
 
     Of a large table some rows are built on; what takes longer of more rows is scaled to all.
     """
-    n, most = len(data.train), TRIAL_CELLS // len(data.columns)
-    few = data.thinned(most)
+    n = len(data.train)
+    few_rows = TRIAL_CELLS // len(data.columns)
+    few = data.thinned(few_rows)
     start = time.perf_counter()
-    parts = build(config, few)
+    built = build(config, few)
     building = time.perf_counter() - start
-    chunks = batches_of(parts, few, config)
-    update, compiling = pace(parts.model, chunks)
-    validating = _validating(parts, data) + _filling(parts, few, chunks) * n / len(few.train)
-    each_update = validating / (config.train.chunk or 1)
-    scoring, scoring_by_row = _scoring(parts, data)
-    others = building + compiling + scoring
+    chunks = batches_of(built, few, config)
+    update, compiling = pace(built.model, chunks)
+    validating = _validating(built, data) + _filling(built, few, chunks) * n / len(few.train)
+    validating_an_update = validating / (config.train.chunk or 1)
+    scoring, scoring_a_row = _scoring(built, data)
+    beside_updates = building + compiling + scoring
     if len(few.train) == n:
-        return Cost(update + each_update, others)
-    of_build = _building_by_row(config, few, data.thinned(MORE * most))
-    others += of_build * (n - len(few.train))
-    return Cost(update + each_update, others, n, each_update / n, of_build + scoring_by_row)
+        return Cost(update + validating_an_update, beside_updates)
+    building_a_row = _building_a_row(config, few, data.thinned(TIMES_AS_MANY * few_rows))
+    return Cost(
+        update + validating_an_update,
+        beside_updates + building_a_row * (n - len(few.train)),
+        n,
+        validating_an_update / n,
+        building_a_row + scoring_a_row,
+    )
 
 
-def _building_by_row(config: CellsConfig, few: Dataset, more: Dataset) -> float:
+def _building_a_row(config: CellsConfig, few: Dataset, larger: Dataset) -> float:
     """Seconds that each further row adds to the building, beside that of a map of columns."""
     cells = config.cells.model_copy(update={"unmixed": False})
     config = config.model_copy(update={"cells": cells})
     of_few = seconds_of(lambda: build(config, few))
-    of_more = seconds_of(lambda: build(config, more))
-    return max(of_more - of_few, 0.0) / (len(more.train) - len(few.train))
+    of_larger = seconds_of(lambda: build(config, larger))
+    return max(of_larger - of_few, 0.0) / (len(larger.train) - len(few.train))
 
 
-def _validating(parts: Parts, data: Dataset) -> float:
+def _validating(built: BuiltCells, data: Dataset) -> float:
     """Seconds of a validation, by some batches of rows."""
-    some = slice(TIMED_BATCHES * AT_A_TIME)
-    rows, weights = data.validation[some], data.weights.validation
-    validate = validator(parts, rows, None if weights is None else weights[some])
+    timed = slice(TIMED_BATCHES * AT_A_TIME)
+    rows = data.validation[timed]
+    weights = data.weights.validation
+    validate = validator(built, rows, None if weights is None else weights[timed])
     validate()  # compiles
     return seconds_of(validate) * len(data.validation) / len(rows)
 
 
-def _filling(parts: Parts, few: Dataset, chunks: CellChunks) -> float:
+def _filling(built: BuiltCells, few: Dataset, chunks: CellChunks) -> float:
     """Seconds in which the gaps of some rows are filled once."""
-    return sum(seconds_of(partial(one.fill, 0)) for one in filling_of(parts, few, chunks))
+    return sum(seconds_of(partial(filling.fill, 0)) for filling in filling_of(built, few, chunks))
 
 
-def _scoring(parts: Parts, data: Dataset) -> tuple[float, float]:
+def _scoring(built: BuiltCells, data: Dataset) -> tuple[float, float]:
     """Seconds of the scores, and what each training row adds: test rows are a share of them."""
-    density = parts.density.with_networks(networks_of(parts))
+    density = built.density.with_networks(networks_of(built))
     rows = data.validation[:TIMED_ROWS]
-    each = seconds_of(lambda: density.scored_rows(rows, stream(0, "pit"))) / len(rows)
-    n, held_out = len(data.train), len(data.validation) + len(data.test)
-    compared = sum(min(len(part), COMPARED) for part in (data.train, data.test))
-    return each * (held_out + compared + min(n, SHOWN_SAMPLES)), each * held_out / n
+    n = len(data.train)
+    a_row = seconds_of(lambda: density.scored_rows(rows, stream(0, "pit"))) / len(rows)
+    n_held_out = len(data.validation) + len(data.test)
+    n_compared = min(n, COMPARED) + min(len(data.test), COMPARED)
+    n_scored = n_held_out + n_compared + min(n, SHOWN_SAMPLES)
+    return a_row * n_scored, a_row * n_held_out / n

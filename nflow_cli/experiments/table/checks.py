@@ -51,13 +51,14 @@ class Checked(CheckedRun):
     @property
     def checks(self) -> Checks:
         """Checks of the data, of the density, and if the data are there of scores and pictures."""
-        of_data: Checks = {"data": skip_gone if self.is_gone else check_rows}
+        of_data: Checks = {"data": skip_gone} if self.is_gone else {"data": check_rows}
         of_density: Checks = {"masses": check_masses, "own draws": check_own_draws}
         if isinstance(self.config, FitConfig):
             of_density = _flow_checks().OF_FLOWS
             if self.config.is_of_two:
                 of_density = {**of_density, "mass": _flow_checks().check_mass}
-        return {**of_data, **of_density, **({} if self.is_gone else OF_SCORES)}
+        of_scores = {} if self.is_gone else OF_SCORES
+        return {**of_data, **of_density, **of_scores}
 
     @cached_property
     def flows(self) -> Any:
@@ -115,13 +116,17 @@ def check_rows(run: Checked) -> Verdict:
 
 def check_masses(run: Checked) -> Verdict:
     """Sum the probabilities of all levels of each categorical column, at draws."""
-    density, worst = run.trained.density, 0.0
+    density = run.trained.density
+    worst = 0.0
     rows = density.draw(run_conditions(run, 50), stream(run.config.seed, "check"))
     for j, column in enumerate(density.scored):
         if column.has_numbers:
             continue
+        values = [*range(len(column.first)), -1.0]
+        if column.missing is not None:
+            values.append(np.nan)
         total = np.zeros(len(rows))
-        for value in [*range(len(column.first)), -1.0, *([np.nan] * (column.missing is not None))]:
+        for value in values:
             changed = rows.copy()
             changed[:, density.n_given + j] = value
             total += np.exp(density.cell_log_probs(changed)[:, j])
@@ -142,8 +147,11 @@ def check_own_draws(run: Checked) -> Verdict:
     density = run.trained.density
     rng = stream(run.config.seed, "check-draws")
     rows = density.draw(run_conditions(run, DRAWS), rng, with_new=True)
-    lost = int((~np.isfinite(density.log_prob(rows))).sum())
-    judged = pit(density.pit(rows, stream(run.config.seed, "check-pit")), density.cell_names)
-    p_value = 1.0 if judged.p_value is None else judged.p_value
-    text = f"{DRAWS:,} draws: {lost:,} without a finite density; PIT uniform, p = {p_value:.2g}"
-    return passed(not lost and p_value > UNLIKELY), text
+    n_impossible = int((~np.isfinite(density.log_prob(rows))).sum())
+    values = density.pit(rows, stream(run.config.seed, "check-pit"))
+    p_value = pit(values, density.cell_names).p_value
+    if p_value is None:
+        p_value = 1.0
+    draws = f"{DRAWS:,} draws: {n_impossible:,} without a finite density"
+    text = f"{draws}; PIT uniform, p = {p_value:.2g}"
+    return passed(not n_impossible and p_value > UNLIKELY), text

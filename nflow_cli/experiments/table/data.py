@@ -30,21 +30,24 @@ def load(config: CellsConfig | FitConfig) -> Dataset:
     return load_dataset(config.data, flows=tails_of(config))
 
 
-def drawn(
+def sampled(
     config: CellsConfig | FitConfig, data: Dataset, share: float
 ) -> tuple[CellsConfig | FitConfig, Dataset]:
     """Config of a share of its rows, drawn at random, and these."""
-    of_table = data.sizes if data.tests is None else {**data.sizes, "n_test": 0}
-    settings = config.data.model_copy(update={"max_rows": int(share * sum(of_table.values()))})
+    n_rows = len(data.train) + len(data.validation)
+    if data.tests is None:
+        n_rows += len(data.test)
+    settings = config.data.model_copy(update={"max_rows": int(share * n_rows)})
     fewer = load_dataset(settings, data.table, flows=tails_of(config))
     return config.model_copy(update={"data": settings}), fewer
 
 
-def again(run: Run) -> Dataset:
+def reopen(run: Run) -> Dataset:
     """Rows of a run, unchanged."""
     expect_settled(run)
     config = run.config
-    settings, tails = with_tests(run, config.data), tails_of(config)
+    settings = with_tests(run, config.data)
+    tails = tails_of(config)
     return found_again(
         run, lambda name: load_dataset(settings.model_copy(update={"name": name}), flows=tails)
     )
@@ -70,7 +73,7 @@ def read(name: str) -> TableFile:
     return open_table(name)
 
 
-def settled(config: CellsConfig | FitConfig, data: Dataset) -> Any:
+def settled_config(config: CellsConfig | FitConfig, data: Dataset) -> CellsConfig | FitConfig:
     """Config with column kinds, sizes and updates resolved; of cells also ``train.filled``, and
     ``cells.unmixed`` unless the training decides.
     """
@@ -92,15 +95,16 @@ def _unmixed(config: CellsConfig, data: Dataset) -> bool | None:
     """Whether a density of cells is one of unmixed components; ``None``: if a trained map of them
     is likelier.
     """
-    asked, found = config.cells.unmixed, None
-    if asked is not False and data.may_be_linear:
+    requested = config.cells.unmixed
+    unmixing = None
+    if requested is not False and data.may_be_linear:
         data = data.straightened()
-        found = fit_unmixing(fitted_columns(data), data)
-    if asked and not found:
+        unmixing = fit_unmixing(fitted_columns(data), data)
+    if requested and not unmixing:
         raise ConfigError(
             "cells.unmixed: expected two or more columns of plain numbers, none of them given "
             f"or linear in others. Received: {data.name}"
         )
-    if asked or (found and are_better(found, data)):
-        return asked
+    if requested or (unmixing and are_better(unmixing, data)):
+        return requested
     return False

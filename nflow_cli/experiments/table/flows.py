@@ -27,8 +27,8 @@ from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.npz import SHOWN_COLUMNS, SHOWN_SAMPLES, STRIP_GRID
 
 SHOWN_GRID = 400
-# Share of points outside a plot in each coordinate at each end; border.
-OUTLIERS, BORDER = 0.001, 0.12
+OUTLIERS = 0.001  # share of points outside a plot in each coordinate at each end
+BORDER = 0.12  # of a plot, as a share of its width
 MEASURED = 20_000  # rows used for correlations
 WIDER = 0.25  # extra window at each side, for the stages between base and points
 
@@ -48,15 +48,15 @@ class TrainedTable(TableRun, TrainedFlows):
         self, table: TableFile | None, ranges: Mapping[str, slice], name: str
     ) -> Conditions:
         """Conditions without missing values (``DataError``)."""
-        found = super().conditions_of(table, ranges, name)
-        gaps = np.isnan(found.rows[:, : self.n_given])
+        conditions = super().conditions_of(table, ranges, name)
+        gaps = np.isnan(conditions.rows[:, : self.n_given])
         if table and gaps.any():
             row, column = divmod(int(np.argmax(gaps)), self.n_given)
             raise DataError(
                 f"{name}: {table.place(row)}: column {shown(self.given[column])}: expected a "
                 "finite number, received none"
             )
-        return found
+        return conditions
 
     def batches(
         self, n: int, seed: int, given: Conditions
@@ -72,15 +72,18 @@ class TrainedTable(TableRun, TrainedFlows):
 def loaded(run: Run) -> TrainedTable:
     """Density of a run."""
     config = run.config
-    units = (column_units(run, names) for names in (config.columns, config.given))
+    units = column_units(run, config.columns)
+    given_units = column_units(run, config.given)
     base = resolve(BASES[config.base_name])()
-    return TrainedTable(run, base, with_weights(run, built_stack(config)), *units)
+    stack = with_weights(run, built_stack(config))
+    return TrainedTable(run, base, stack, units, given_units)
 
 
 def built_stack(config: FitConfig) -> FlowStack:
     """Initial flows of a settled config."""
     flow = make_stack(**config.flow.model_dump(), seed=config.seed, members=config.train.ensemble)
-    flow.build((None, config.dim), (None, len(config.given)) if config.given else None)
+    given_shape = (None, len(config.given)) if config.given else None
+    flow.build((None, config.dim), given_shape)
     return flow
 
 
@@ -111,18 +114,18 @@ def row_scores(
 
 
 def further_scores(
-    density: PushforwardDensity, data: Dataset, found: RowScores, seed: int
+    density: PushforwardDensity, data: Dataset, of_rows: RowScores, seed: int
 ) -> dict[str, Any]:
     """Log-likelihoods of the base without flows and of members."""
     weights = data.weights.test
     of_base = Moments.of(density.base_log_prob(data.test), weights)
-    return {**of_base.scores("base_log_likelihood"), **of_members(found.members, weights)}
+    return {**of_base.scores("base_log_likelihood"), **of_members(of_rows.members, weights)}
 
 
 def arrays(config: FitConfig, density: PushforwardDensity, data: Dataset) -> dict[str, np.ndarray]:
     """Arrays of the plane, or of rows and draws."""
-    shown = density_of_points if config.is_in_the_plane else rows_and_draws
-    return shown(density, data, config.seed, config.evaluate.keep_rows)
+    arrays_of = density_of_points if config.is_in_the_plane else rows_and_draws
+    return arrays_of(density, data, config.seed, config.evaluate.keep_rows)
 
 
 def density_of_points(
@@ -137,13 +140,14 @@ def density_of_points(
     wider = window + WIDER * np.array([[-1], [1]]) * np.ptp(window, axis=0)
     coarse = grid_between(wider[0], wider[1], STRIP_GRID)
     tests = representative(data.test, data.weights.test, seed)
+    n_kept = SHOWN_SAMPLES if keep_rows else 0
     z0 = density.base.sample(stream(seed, "deformation"), (SHOWN_SAMPLES, density.dim))
     return {
         "axis_1": grid.first,
         "axis_2": grid.second,
         "log_q": density.log_prob(grid.points).reshape(grid.shape),
         "samples": density.sample(SHOWN_SAMPLES, seed),
-        "test_points": tests[: SHOWN_SAMPLES if keep_rows else 0],
+        "test_points": tests[:n_kept],
         **deformation_arrays(density, z0, coarse),
     }
 
@@ -157,10 +161,12 @@ def rows_and_draws(
     ``keep_rows``: with test rows.
     """
     tests = representative(data.test, data.weights.test, seed)
-    shown, g = tests[:SHOWN_SAMPLES], density.n_given
-    kept = shown[: None if keep_rows else 0]
+    shown = tests[:SHOWN_SAMPLES]
+    kept = shown if keep_rows else shown[:0]
+    g = density.n_given
     if g:
-        draws = density.sample(1, seed, np.resize(shown, (SHOWN_SAMPLES, tests.shape[1]))[:, :g])
+        conditions = np.resize(shown, (SHOWN_SAMPLES, tests.shape[1]))[:, :g]
+        draws = density.sample(1, seed, conditions)
     else:
         draws = density.sample(SHOWN_SAMPLES, seed)
     arrays = {
@@ -185,7 +191,8 @@ def shown_range(data: Dataset) -> tuple[float, float]:
 def shown_window(data: Dataset) -> np.ndarray:
     """Corners ``(2, 2)`` of the plot: training points without outliers."""
     low, high = np.quantile(data.train, [OUTLIERS, 1 - OUTLIERS], axis=0)
-    middle, half = (low + high) / 2, (0.5 + BORDER) * np.maximum(high - low, data.train.std(axis=0))
+    middle = (low + high) / 2
+    half = (0.5 + BORDER) * np.maximum(high - low, data.train.std(axis=0))
     return np.stack([middle - half, middle + half])
 
 

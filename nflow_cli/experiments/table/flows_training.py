@@ -38,7 +38,8 @@ class FitPoints(ChunkTrainer):
 
     def __init__(self, density: PushforwardDensity, log_det: float):
         super().__init__()
-        self.density, self.trained = density, density.trained  # where Keras finds the weights
+        self.density = density
+        self.trained = density.trained  # where Keras finds the weights
         self.restarts = density.flow.members
         self.log_det = log_det
         self.built = True
@@ -74,11 +75,10 @@ def starting_density(config: FitConfig, data: Dataset) -> PushforwardDensity:
 
     With given columns its mean is a linear regression.
     """
-    units, given = (
-        ColumnUnits([data.units[name] for name in names]) for names in (data.modelled, data.given)
-    )
+    units = ColumnUnits([data.units[name] for name in data.modelled])
+    given_units = ColumnUnits([data.units[name] for name in data.given])
     base = resolve(BASES[config.base_name])()
-    density = PushforwardDensity(base, built_stack(config), units, given)
+    density = PushforwardDensity(base, built_stack(config), units, given_units)
     if config.flow.affine:
         start = LinearGaussian(density, data.train, data.weights.train).regression
         slope = start.slope if density.n_given else None
@@ -95,47 +95,50 @@ def build(config: FitConfig, data: Dataset) -> FitPoints:
     return model
 
 
-def train(
+def fit(
     model: FitPoints, data: Dataset, config: FitConfig, directory: RunDirectory | None = None
 ) -> Training:
     """Train ``model`` as ``config.train`` specifies; restore the weights of the best validation."""
-    batches, validate = batches_of(model, data, config), validator(model, data)
+    batches = batches_of(model, data, config)
+    validate = validator(model, data)
     name = "linear regression" if data.given else "Gaussian"
-    log_q = LinearGaussian(model.density, data.train, data.weights.train).log_prob(data.validation)
-    known = float(np.average(log_q, weights=data.weights.validation))
-    tell(f"{name}: log-likelihood {nats_text(known)} nats a validation row")
+    gaussian = LinearGaussian(model.density, data.train, data.weights.train)
+    log_q = gaussian.log_prob(data.validation)
+    mean = float(np.average(log_q, weights=data.weights.validation))
+    tell(f"{name}: log-likelihood {nats_text(mean)} nats a validation row")
     return train_on_rows(model, batches, validate, data, config, directory)
 
 
 def batches_of(model: FitPoints, data: Dataset, config: FitConfig) -> PointChunks:
     """Batches of encoded training rows for each member."""
-    settings, encoded = config.train, model.density.encoded(data.train)[0]
+    settings = config.train
+    encoded, _ = model.density.encoded(data.train)
     seeds = seeds_from(config.seed, settings.ensemble)
-    shape = settings.steps or 0, settings.chunk or 1, settings.batch_size or 0
+    shape = (settings.steps or 0, settings.chunk or 1, settings.batch_size or 0)
     return PointChunks(encoded, seeds, *shape, data.weights.train)
 
 
-def validator(model: FitPoints, data: Dataset) -> Callable[[], Any]:
+def validator(model: FitPoints, data: Dataset) -> Callable[[], np.ndarray]:
     """Losses ``(R, n)`` of validation rows."""
-    log_q, (z, log_det) = model.compiled_log_q, model.density.encoded(data.validation)
-    parts = [
-        each_member(model.density.flow, ops.convert_to_tensor(z[part].astype(np.float32)))
-        for part in chunks(len(z), model.density.numbers_a_row)
+    encoded, log_det = model.density.encoded(data.validation)
+    batches = [
+        each_member(model.density.flow, ops.convert_to_tensor(encoded[rows].astype(np.float32)))
+        for rows in chunks(len(encoded), model.density.numbers_a_row)
     ]
 
     def validate() -> np.ndarray:
-        found = [ops.convert_to_numpy(log_q(part)) for part in parts]
-        return -(np.atleast_2d(np.concatenate(found, axis=-1)) + log_det)
+        log_q = [ops.convert_to_numpy(model.compiled_log_q(batch)) for batch in batches]
+        return -(np.atleast_2d(np.concatenate(log_q, axis=-1)) + log_det)
 
     return validate
 
 
-def fit(
+def train(
     config: FitConfig, directory: RunDirectory, data: Dataset
 ) -> tuple[FitConfig, PushforwardDensity, Training, dict[str, Any]]:
     """Train or resume in ``directory``, and save: config, density, training, further facts."""
     model = build(config, data)
-    training = train(model, data, config, directory)
+    training = fit(model, data, config, directory)
     model_sha256 = save_model(directory, model.trained)
     facts = {"n_parameters": model.trained.count_params(), "model_sha256": model_sha256}
     if config.is_of_two:

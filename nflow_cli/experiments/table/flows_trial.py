@@ -11,13 +11,15 @@ TRIAL_ROWS = 50_000  # of the training rows, at most
 
 def trial(config: FitConfig, data: Dataset) -> Cost:
     """Time the updates and the scores of a model, of a large table on some of its rows."""
-    few, n = data.thinned(TRIAL_ROWS), len(data.train)
+    n = len(data.train)
+    few = data.thinned(TRIAL_ROWS)
     share = n / len(few.train)
     model = build(config, few)
     scoring = share * seconds_of(lambda: judged(config, model.density, few))
     update, compiling = pace(model, batches_of(model, few, config))
     validate = validator(model, few)
     validate()  # compiles
-    each_update = share * seconds_of(validate) / (config.train.chunk or 1)
-    others = compiling + scoring
-    return Cost(update + each_update, others, n, each_update / n, scoring / n)
+    validating_an_update = share * seconds_of(validate) / (config.train.chunk or 1)
+    beside_updates = compiling + scoring
+    update += validating_an_update
+    return Cost(update, beside_updates, n, validating_an_update / n, scoring / n)

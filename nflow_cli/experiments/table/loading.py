@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from nflow_cli.config.kinds import row_names
 from nflow_cli.data.python_tables import Frame, NamedTable, Table
 from nflow_cli.data.table_files import opened
 from nflow_cli.data.writing import arrow_table, batch_of, frame_like
@@ -103,11 +102,12 @@ class TrainedCells(CellsRun):
         targets = [target] if isinstance(target, str) else target
         opened_table = opened(table)
         with shown(verbose):
-            wanted = asked(self, targets, quantiles, coverage, by)
-            found = predicted(self, table if opened_table is None else opened_table, wanted)
+            question = asked(self, targets, quantiles, coverage, by)
+            prediction = predicted(self, table if opened_table is None else opened_table, question)
         if opened_table is not None:
-            self.note_new_levels(self.new_levels(opened_table, self.columns, found.rows.cells))
-        return _like(table, found.columns)
+            cells = prediction.rows.cells
+            self.note_new_levels(self.new_levels(opened_table, self.columns, cells))
+        return _like(table, prediction.columns)
 
     @overload
     def explain(self, table: Frame, verbose: bool | None = None) -> Frame: ...
@@ -131,9 +131,12 @@ class TrainedCells(CellsRun):
             DataError: The table lacks a column, or that of the run has changed.
         """
         with shown(verbose):
-            rows, others = self.rows(table), (self.held_out, self.largest_surprises)
+            rows = self.rows(table)
+            held_out = self.held_out
+            surprises = self.largest_surprises
             log_q = self.density.cell_log_probs(rows)
-            return _like(table, explained(self.density, rows, log_q, *others).columns)
+            odd = explained(self.density, rows, log_q, held_out, surprises)
+            return _like(table, odd.columns)
 
     @overload
     def impute(
@@ -184,12 +187,12 @@ class TrainedCells(CellsRun):
         return drifted(self.density, self.held_out, self.rows(table), self.config.seed)
 
 
-def _like(table: Any, columns: Mapping[str, Any]) -> Any:
+def _like(table: Any, columns: Mapping[str, np.ndarray]) -> Any:
     """Columns as a DataFrame of the library of ``table``, else as a table of Arrow."""
     return frame_like(table, arrow_table([*columns], [batch_of([*columns.values()])]))
 
 
-def load(run: Run) -> Any:
+def load(run: Run) -> TableRun:
     """Density of a run whose config is settled, of flows or of cells."""
     expect_settled(run)
     config = run.config
@@ -197,23 +200,28 @@ def load(run: Run) -> Any:
         from nflow_cli.experiments.table.flows import loaded
 
         return loaded(run)
-    kinds, cells = config.data.kinds or {}, config.cells
-    names = row_names(kinds, config.data.given)
-    every = [name for group in names for name in group]
-    numbers = [name for name in every if kinds[name].alone.kind in ("grid", "number")]
-    kind = "straight_units" if cells.unmixed else "units"
-    units = dict(zip(numbers, column_units(run, numbers, kind).columns))
-    columns = [CellColumn(name, kinds[name].alone, units.get(name, ())) for name in every]
-    n_cells = len(every) - len(names.computed)
-    columns, computed = columns[:n_cells], columns[n_cells:]
+    names = config.data.row_names
+    columns = _columns(run, [*names.given, *names.modelled])
+    computed = _columns(run, names.computed)
+    cells = config.cells
     layout = layout_of(columns, len(names.given), cells.components or 0, cells.width or 0)
-    sizes = cells.blocks or 0, config.train.members, bool(cells.unmixed)
-    shapes = weights.shapes(layout, columns, computed, *sizes)
+    members = config.train.members
+    is_unmixed = bool(cells.unmixed)
+    shapes = weights.shapes(layout, columns, computed, cells.blocks or 0, members, is_unmixed)
     arrays = load_weights(run.directory, shapes)
     if wrong := weights.inconsistency(layout, arrays):
         raise RunDirectoryError(f"{run.path / WEIGHTS}: damaged: {wrong}")
     density = weights.density_of(columns, computed, layout, arrays)
     return TrainedCells(run, density, arrays)
+
+
+def _columns(run: Run, names: Sequence[str]) -> list[CellColumn]:
+    """Columns of a density of cells, in the units that the run records."""
+    kinds = {name: run.config.data.kinds[name].alone for name in names}
+    numbers = [name for name, kind in kinds.items() if kind.kind in ("grid", "number")]
+    key = "straight_units" if run.config.cells.unmixed else "units"
+    units = dict(zip(numbers, column_units(run, numbers, key).columns))
+    return [CellColumn(name, kind, units.get(name, ())) for name, kind in kinds.items()]
 
 
 def write_samples(

@@ -35,13 +35,16 @@ def fit(
     is_named = isinstance(table, str | Path)
     name = str(table) if is_named else IN_PYTHON
     sized = [] if name in POINT_SETS else [Change("table", "data.size", None)]
-    said, others = changes_of("fit", options), settings_of(settings)
-    changes = [Change("data.name", "data.name", name), *in_place_of_other(said), *said, *others]
+    by_options = changes_of("fit", options)
+    by_settings = settings_of(settings)
+    of_data = Change("data.name", "data.name", name)
+    changes = [of_data, *in_place_of_other(by_options), *by_options, *by_settings]
     expect_one_length(deadline, changes)
-    flow = {change.path: change.value for change in said}.get("flow.pattern")
+    flow = {change.path: change.value for change in by_options}.get("flow.pattern")
     path = presets.find_preset(preset or natural_preset(flow, changes))
     config = presets.merged("fit", path, [*sized, *changes])
-    data = (
-        load(config) if is_named else load_dataset(config.data, table_of(table), tails_of(config))
-    )
+    if is_named:
+        data = load(config)
+    else:
+        data = load_dataset(config.data, table_of(table), tails_of(config))
     return start(config, path, output, data, deadline=deadline, pictures=pictures).trained

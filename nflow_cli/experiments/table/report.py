@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from nflow_cli.config.kinds import ColumnKind, row_names
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Text
 from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.evaluation.association import LostRelation
@@ -20,7 +20,6 @@ from nflow_cli.evaluation.warnings import (
     ScoreWarning,
     errors_of_95,
     few_rows,
-    found,
     grouped_rows,
     marked,
     mass,
@@ -28,6 +27,7 @@ from nflow_cli.evaluation.warnings import (
     ruined_fit,
     ruined_text,
 )
+from nflow_cli.evaluation.warnings import found as raised_warnings
 from nflow_cli.experiments.summary import (
     Course,
     DataRecord,
@@ -134,46 +134,52 @@ STUCK = 0.02  # acceptance of fills of gaps, below which they have hardly moved
 
 def rows_of(config: Config, summary: TableSummary, warnings: Warnings) -> Rows:
     """Rows printed after training."""
-    counts = summary.n_train, summary.n_validation, summary.n_test
-    parts = ", ".join(f"{n:,} {part}" for n, part in zip(counts, ("train", "validation", "test")))
     facts = summary.facts
-    return [
-        ("data", f"{printable(summary.data.name)}: {parts} rows"),
-        flow_row(facts) if config.is_of_flows else ("model", summary.flow),
-        *score_rows(config, summary, warnings),
-        *([mass_row(facts, warnings)] if "mass" in facts else []),
-        ("training", f"{training_text(facts, config.length)}; best after {_best_text(summary)}"),
-    ]
+    parts = (
+        f"{summary.n_train:,} train, {summary.n_validation:,} validation, {summary.n_test:,} test"
+    )
+    model = flow_row(facts) if config.is_of_flows else ("model", summary.flow)
+    rows = [("data", f"{printable(summary.data.name)}: {parts} rows"), model]
+    rows += score_rows(config, summary, warnings)
+    if "mass" in facts:
+        rows.append(mass_row(facts, warnings))
+    best = f"best after {_best_text(summary)}"
+    return [*rows, ("training", f"{training_text(facts, config.length)}; {best}")]
 
 
 def _best_text(summary: TableSummary) -> str:
     if summary.best_update:
         return f"{summary.best_update:,}"
-    start = "initial conditionals were"
-    if summary.baseline == "Gaussian":
-        start = "linear regression was" if summary.given else "Gaussian was"
-        start = start if summary.flow.endswith("+ full affine") else "start was"
+    if summary.baseline != "Gaussian":
+        start = "initial conditionals were"
+    elif not summary.flow.endswith("+ full affine"):
+        start = "start was"
+    elif summary.given:
+        start = "linear regression was"
+    else:
+        start = "Gaussian was"
     return f"0: the {start} never beaten on the validation rows"
 
 
 def score_rows(config: Config, summary: TableSummary, warnings: Warnings) -> Rows:
     """Rows of all scores of test rows."""
-    computed = row_names(config.data.kinds or {}, config.data.given).computed
+    computed = config.data.row_names.computed
     rows = verdict_of(summary, warnings)
     if members := summary.member_log_likelihoods:
-        known = [value for value in members if value is not None]
-        text = f"{min(known):.5f} to {max(known):.5f} nats each" if known else "not finite"
+        finite = [value for value in members if value is not None]
+        text = f"{min(finite):.5f} to {max(finite):.5f} nats each" if finite else "not finite"
         spread = f"standard deviation {summary.member_spread or 0:.5f} in a row"
         rows.append((f"{len(members)} members", f"{text}, {spread}"))
     rows += loss_rows(summary.losses)
-    rows += best_columns(summary, computed) + pit_rows(summary, warnings)
+    rows += best_columns(summary, computed)
+    rows += pit_rows(summary, warnings)
     if effect := memorisation_text(summary.memorisation):
         text = f"training rows likelier than test rows by {effect}"
         rows.append(("memorisation", marked(text, warnings, "memorisation")))
     if text := copies_text(summary.copies):
         rows.append(("copies", marked(text, warnings, "copies")))
-    if lost := lost_texts(summary.lost_relations):
-        text = f"{len(lost)} lost in draws; the association of {lost[0]}"
+    if associations := lost_texts(summary.lost_relations):
+        text = f"{len(associations)} lost in draws; the association of {associations[0]}"
         rows.append(("relations", marked(text, warnings, "lost_relations")))
     rows += notes(summary, summary.baseline, "test ")
     shares = summary.fill_acceptance.items()
@@ -200,7 +206,8 @@ def likelihood_rows(scores: Likelihood, baseline: str, warnings: Warnings, part:
     ]
     if len(rows) == 1:
         return rows
-    gain, error = scores.gain, scores.gain_standard_error
+    gain = scores.gain
+    error = scores.gain_standard_error
     text = mean_text(vars(scores), "gain", "nats, paired")
     if scores.computed_gain is not None:
         text += f", of which {scores.computed_gain:.5f} by computed columns"
@@ -218,7 +225,9 @@ def loss_rows(scores: Summary) -> Rows:
         for key, (label, unit, beside) in LOSSES.items()
         if key in scores
     ]
-    return rows + ([("AUC", _loss(scores, "auc"))] if "auc" in scores else [])
+    if "auc" in scores:
+        rows.append(("AUC", _loss(scores, "auc")))
+    return rows
 
 
 def _loss(scores: Summary, key: str) -> str:
@@ -234,9 +243,11 @@ def best_columns(scores: Likelihood, computed: Sequence[str]) -> Rows:
         for name, gain in scores.column_gains.items()
         if name not in computed
     }
-    names: Sequence[str] = sorted(gains, key=lambda name: -gains[name])[:GAINS]
-    text = ", ".join(f"{printable(name)} {gains[name]:.3f}" for name in names)
-    return [("largest gains", text)] if len(gains) > 1 else []
+    if len(gains) <= 1:
+        return []
+    largest = sorted(gains, key=lambda name: -gains[name])[:GAINS]
+    text = ", ".join(f"{printable(name)} {gains[name]:.3f}" for name in largest)
+    return [("largest gains", text)]
 
 
 def pit_rows(summary: TableSummary, warnings: Warnings) -> Rows:
@@ -268,9 +279,10 @@ MEMORISED = 0.6  # smallest AUC of a warning
 
 def warnings_of(config: Config, summary: TableSummary) -> list[ScoreWarning]:
     """Warnings about the scores."""
-    data, facts = config.data, summary.facts
+    data = config.data
+    facts = summary.facts
     are_chosen = any((data.split, data.test, data.group))
-    return found(
+    return raised_warnings(
         ruined_fit(facts, "log_likelihood", -1) if config.is_of_flows else ruined(summary),
         mass(facts),
         few_rows(facts),
@@ -288,7 +300,8 @@ def ruined(scores: Likelihood) -> ScoreWarning | None:
 
     By 4 standard errors, or twice the half width of a 95 % interval of few rows; and 0.001 nats.
     """
-    gain, error = scores.gain, scores.gain_standard_error
+    gain = scores.gain
+    error = scores.gain_standard_error
     if scores.log_likelihood is None:
         return ruined_text("the fit is not finite")
     errors = SIGMAS / 2 * errors_of_95(scores.n_effective)
@@ -297,32 +310,34 @@ def ruined(scores: Likelihood) -> ScoreWarning | None:
     return ruined_text(f"worse than independent columns by {-gain:.4g} nats")
 
 
-def dominated(found: DominantRow | None, part: str = "") -> ScoreWarning | None:
+def dominated(row: DominantRow | None, part: str = "") -> ScoreWarning | None:
     """Warning of a row by which the log-likelihood is decided."""
-    if found is None:
+    if row is None:
         return None
     cell = ""
-    if found.column is not None:
-        nats = f"{found.column_nats:.4g} below that column's median"
-        cell = f" (its cell of {printable(found.column)} {nats})"
+    if row.column is not None:
+        nats = f"{row.column_nats:.4g} below that column's median"
+        cell = f" (its cell of {printable(row.column)} {nats})"
     reason = (
-        f"{part}row {found.row:,} is {found.nats:.4g} nats below the median row{cell}: "
-        f"{found.share:.0%} of the nats of all rows below it; without this row the log-likelihood "
-        f"is {found.others_log_likelihood:.5f}"
+        f"{part}row {row.row:,} is {row.nats:.4g} nats below the median row{cell}: "
+        f"{row.share:.0%} of the nats of all rows below it; without this row the log-likelihood "
+        f"is {row.others_log_likelihood:.5f}"
     )
     return ScoreWarning("one row", ("log_likelihood",), reason)
 
 
-def miscalibrated(judged: Pit, group: str | None) -> ScoreWarning | None:
+def miscalibrated(pit: Pit, group: str | None) -> ScoreWarning | None:
     """Warning of columns whose PIT is not uniform; ``group``: column that groups rows."""
-    wrong = [name for name, column in judged.columns.items() if column.excess > 1]
-    if not wrong:
+    beyond = [name for name, column in pit.columns.items() if column.excess > 1]
+    if not beyond:
         return None
-    names = ", ".join(map(printable, wrong[:SHOWN]))
-    names += f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+    names = ", ".join(map(printable, beyond[:SHOWN]))
+    if len(beyond) > SHOWN:
+        names += f" and {len(beyond) - SHOWN} more"
+    remedy = "more rows or updates may help" if group is None else OF_GROUPS
     reason = (
         f"the PIT of held-out cells of {names} is not uniform, at the 1 % level over all columns; "
-        + ("more rows or updates may help" if group is None else OF_GROUPS)
+        f"{remedy}"
     )
     return ScoreWarning("miscalibrated", ("pit",), reason)
 
@@ -351,12 +366,14 @@ def memorisation_text(facts: Memorisation | None) -> str:
     """Excess log-likelihood of training rows and the AUC; "" if within chance."""
     if facts is None or facts.auc is None or facts.auc_standard_error is None:
         return ""
-    auc, error = facts.auc, facts.auc_standard_error
+    auc = facts.auc
+    error = facts.auc_standard_error
     if not auc - 0.5 > CHANCE * error:
         return ""
-    nats, spread = facts.nats, facts.nats_standard_error
-    by = "" if nats is None or spread is None else f"{nats:.3f} ± {spread:.3f} nats a row, "
-    return f"{by}AUC {auc:.3f} ± {error:.3f}"
+    nats = facts.nats
+    spread = facts.nats_standard_error
+    excess = "" if nats is None or spread is None else f"{nats:.3f} ± {spread:.3f} nats a row, "
+    return f"{excess}AUC {auc:.3f} ± {error:.3f}"
 
 
 def copied(facts: Copies | None) -> ScoreWarning | None:
@@ -384,10 +401,10 @@ def lost(relations: Sequence[LostRelation]) -> ScoreWarning | None:
     """Warning of relations that rows have and draws lose."""
     if not (texts := lost_texts(relations)):
         return None
-    more = f"; and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    ending = f"; and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
     reason = (
-        f"the association of {'; '.join(texts[:SHOWN])}{more}, beyond chance at the 1 % level over "
-        "all pairs: predictions and draws miss these relations"
+        f"the association of {'; '.join(texts[:SHOWN])}{ending}, beyond chance at the 1 % level "
+        "over all pairs: predictions and draws miss these relations"
     )
     return ScoreWarning("lost relations", ("lost_relations",), reason)
 
@@ -395,9 +412,9 @@ def lost(relations: Sequence[LostRelation]) -> ScoreWarning | None:
 def lost_texts(relations: Sequence[LostRelation]) -> list[str]:
     """Associations of lost relations in rows and in draws, the most lost first."""
     return [
-        f"{' and '.join(map(printable, one.columns))} is {one.rows:.2f} in rows, "
-        f"{one.draws:.2f} in draws"
-        for one in relations
+        f"{' and '.join(map(printable, relation.columns))} is {relation.rows:.2f} in rows, "
+        f"{relation.draws:.2f} in draws"
+        for relation in relations
     ]
 
 
@@ -413,12 +430,14 @@ MEASURES = (
 )
 COURSE = Course("validation_loss", "log-likelihood (nats a validation row)", -1)
 CURVES = ("update", "loss", "validation_loss")
-FORMATS, BESIDE, SAMPLES = (".csv", ".parquet", ".npy"), (), None
+FORMATS = (".csv", ".parquet", ".npy")
+BESIDE = ()
+SAMPLES = None
 
 
 def labels_of(config: Config) -> dict[str, Any]:
     """Given columns and baseline."""
-    given = row_names(config.data.kinds or {}, config.data.given).given
+    given = config.data.row_names.given
     baseline = "Gaussian" if config.is_of_flows else "independent"
     return {"target": None, "given": given, "baseline": baseline}
 
@@ -432,34 +451,44 @@ def compared_of(config: Config, summary: TableSummary) -> tuple[str, dict[str, s
 
 LARGEST = 1e150  # number of a cell; of tables 1e100; pictures of larger numbers overflow
 PLANE: Shapes = {
-    **{"axis_1": "x", "axis_2": "y", "log_q": "yx", "samples": ("s", 2)},
-    **{"test_points": ("t", 2), **STRIP},
+    "axis_1": "x",
+    "axis_2": "y",
+    "log_q": "yx",
+    "samples": ("s", 2),
+    "test_points": ("t", 2),
+    **STRIP,
 }
 LINE: Shapes = {"axis_1": "x", "log_q": "x"}
 
 
 def shapes_of(config: Config) -> Shapes:
     """Density over a grid or rows, draws, PIT, and scores by row."""
-    kinds, data = config.data.kinds or {}, config.data
-    names = row_names(kinds, data.given)
+    data = config.data
+    names = data.row_names
     d = len(names.modelled) + len(names.computed)
     if isinstance(config, CellsConfig):
         c = d + len(names.given)
-        shown: Shapes = {"rows": ("t", c), "draws": ("s", c), "draws_log_q": "s"}
+        shapes: Shapes = {"rows": ("t", c), "draws": ("s", c), "draws_log_q": "s"}
+    elif config.is_in_the_plane:
+        shapes = PLANE
     else:
-        is_line = d == 1 and not names.given
-        shown = {"rows": ("t", d), "samples": ("s", d), "columns_shown": "c"}
-        shown = PLANE if config.is_in_the_plane else {**shown, **(LINE if is_line else {})}
-    shown = {**shown, "pit": (len(LEVELS), d + config.is_of_flows)}
-    if not config.evaluate.keep_rows:
-        return shown
-    return {**shown, **ROWS, **(ROW_WEIGHTS if data.weights else {})}
+        shapes = {"rows": ("t", d), "samples": ("s", d), "columns_shown": "c"}
+        if d == 1 and not names.given:
+            shapes = {**shapes, **LINE}
+    shapes = {**shapes, "pit": (len(LEVELS), d + config.is_of_flows)}
+    if config.evaluate.keep_rows:
+        shapes = {**shapes, **ROWS}
+        if data.weights:
+            shapes = {**shapes, **ROW_WEIGHTS}
+    return shapes
 
 
-def inconsistency_of(config: Config, arrays: Mapping[str, Any], summary: TableSummary) -> str:
+def inconsistency_of(
+    config: Config, arrays: Mapping[str, np.ndarray], summary: TableSummary
+) -> str:
     """Other columns than those of the config, or cells that are none of their columns."""
     kinds = config.data.kinds or {}
-    names = row_names(kinds, config.data.given)
+    names = config.data.row_names
     columns = [*names.modelled, *names.computed]
     if len(summary.pit.columns) != arrays["pit"].shape[1]:
         return f"{EVALUATION}: damaged: pit: expected the columns of the summary"
@@ -486,21 +515,26 @@ def are_cells(kind: ColumnKind, cells: np.ndarray) -> np.ndarray:
 
 
 def figures_of(
-    config: Config, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
+    config: Config,
+    arrays: Mapping[str, np.ndarray],
+    metrics: Mapping[str, np.ndarray],
+    summary: Summary,
 ) -> dict[str, Any]:
     """Density in the plane or corner of flows, or marginals and dependence of cells; PIT and
     training.
     """
     from nflow_cli import plotting
 
-    judged = Pit(**summary["pit"])
+    pit = Pit(**summary["pit"])
     subject = f"{printable(config.subject)}, {config.model_text}"
     if isinstance(config, CellsConfig):
         kinds = config.data.kinds or {}
-        names = row_names(kinds, config.data.given)
-        own = {name: kinds[name].alone for group in names for name in group}
-        figures = plotting.whole_table_figures(own, arrays, judged, subject, len(names.given))
+        names = config.data.row_names
+        alone = {name: kinds[name].alone for group in names for name in group}
+        figures = plotting.whole_table_figures(alone, arrays, pit, subject, len(names.given))
         return {**figures, "training": plotting.likelihood_figure(metrics, summary, subject)}
-    drawn = plotting.points_figures if config.is_in_the_plane else plotting.table_figures
-    figures = drawn(arrays, metrics, summary)
-    return {**figures, "pit": plotting.pit_figure(arrays["pit"], judged, subject)}
+    figures_of_rows = plotting.table_figures
+    if config.is_in_the_plane:
+        figures_of_rows = plotting.points_figures
+    figures = figures_of_rows(arrays, metrics, summary)
+    return {**figures, "pit": plotting.pit_figure(arrays["pit"], pit, subject)}

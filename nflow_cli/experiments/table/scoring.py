@@ -1,11 +1,10 @@
 """Scores of the rows of a table by a density, of the test rows or of another table."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from nflow_cli.config.kinds import row_names
 from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.data.table_files import names_of_set
@@ -21,7 +20,7 @@ from nflow_cli.evaluation.tallies import (
     tallied,
 )
 from nflow_cli.evaluation.warnings import TRAINED_ON, few_rows, grouped_rows
-from nflow_cli.evaluation.warnings import found as told
+from nflow_cli.evaluation.warnings import found as raised_warnings
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import Answer, Judged, Judgement, Rows, without_mass
 from nflow_cli.experiments.table import model_of, report
@@ -45,50 +44,66 @@ FRESH_POINTS = 100_000  # samples of the true density
 UNKNOWN = {"gap": None, "gap_standard_error": None}  # of other data
 
 
-def judged(config: Config, density: Any, data: Dataset) -> Judged:
+class RowDensity(Protocol):
+    """Density of a table's rows, by cells or by flows."""
+
+    def log_prob(self, rows: np.ndarray, /) -> np.ndarray:
+        """Log-density ``(n,)`` in nats of rows ``(n, C)``."""
+        ...
+
+
+def judged(config: Config, density: RowDensity, data: Dataset) -> Judged:
     """Scores of a density by the test rows, and its arrays."""
-    model, keeps_rows = model_of(config), config.evaluate.keep_rows
+    model = model_of(config)
+    weights = data.weights.test
     with phase(f"scoring: {len(data.test):,} test rows"):
-        found = model.row_scores(density, data.test, config.seed, data)
-        scores = scores_of_test(config, density, data, found, config.seed)
+        of_rows = model.row_scores(density, data.test, config.seed, data)
+        scores = scores_of_test(config, density, data, of_rows, config.seed)
     with phase("preparing pictures"):
         arrays = model.arrays(config, density, data)
-        arrays["pit"] = distribution(found.pit, data.weights.test)
-        if keeps_rows:
-            arrays["test_log_q"] = found.log_density.astype(np.float64)
-        if keeps_rows and data.weights.test is not None:
-            arrays["test_weights"] = data.weights.test
+        arrays["pit"] = distribution(of_rows.pit, weights)
+        if config.evaluate.keep_rows:
+            arrays["test_log_q"] = of_rows.log_density.astype(np.float64)
+            if weights is not None:
+                arrays["test_weights"] = weights
         return Judged(scores, arrays)
 
 
 def scores_of_test(
-    config: Config, density: Any, data: Dataset, found: RowScores, fresh: int
+    config: Config, density: RowDensity, data: Dataset, of_rows: RowScores, fresh: int
 ) -> dict[str, Any]:
     """All scores, by those of the test rows and samples of the truth, of the seed ``fresh``."""
-    further = model_of(config).further_scores(density, data, found, config.seed)
-    known = likelihood(tallied(found, data.weights.test), computed_in(config))
-    dominant = dominant_row(found, data.weights.test)
+    weights = data.weights.test
+    further = model_of(config).further_scores(density, data, of_rows, config.seed)
+    mean_scores = likelihood(tallied(of_rows, weights), computed_in(config))
+    dominant = dominant_row(of_rows, weights)
     return {
-        **known.model_dump(exclude_unset=True),
-        "dominant_row": None if dominant is None else dominant.model_dump(),
-        "pit": pit_of(found, data.weights.test).model_dump(),
+        **mean_scores.model_dump(exclude_unset=True),
+        "dominant_row": _recorded(dominant),
+        "pit": pit_of(of_rows, weights).model_dump(),
         **gap(config, density.log_prob, data, fresh),
         **further,
     }
 
 
+def _recorded(row: DominantRow | None) -> dict[str, Any] | None:
+    return None if row is None else row.model_dump()
+
+
 def computed_in(config: Config) -> list[str]:
     """Names of computed columns."""
-    return row_names(config.data.kinds or {}, config.data.given).computed
+    return config.data.row_names.computed
 
 
-def pit_of(found: RowScores, weights: np.ndarray | None) -> Pit:
+def pit_of(of_rows: RowScores, weights: np.ndarray | None) -> Pit:
     """Calibration by the scores of rows that have a PIT."""
-    values = np.empty((0, 0)) if found.pit is None else found.pit
-    return pit(values, found.pit_columns, weights)
+    values = np.empty((0, 0)) if of_rows.pit is None else of_rows.pit
+    return pit(values, of_rows.pit_columns, weights)
 
 
-def gap(config: Config, log_prob: Any, data: Dataset, seed: int) -> dict[str, float | None]:
+def gap(
+    config: Config, log_prob: Callable[[np.ndarray], np.ndarray], data: Dataset, seed: int
+) -> dict[str, float | None]:
     """Gap to the truth of a built-in set of plain numbers; ``None`` of other data."""
     kinds = config.data.kinds or {}
     if not all(kinds[name].is_continuous for name in data.modelled):
@@ -116,23 +131,26 @@ def gap_to_the_truth(
     return Moments.of(points.log_prob(x) - log_prob(x[:, order])).scores("gap")
 
 
-def evaluate(run: Run, data: Any, samples: None, seed: int) -> Judgement:
+def evaluate(run: Run, data: Dataset | TableFile, samples: None, seed: int) -> Judgement:
     """Score a density by the test rows of its data set, or by a table."""
-    config, trained = run.config, run.trained
+    config = run.config
+    trained = run.trained
     if not isinstance(data, Dataset):
         rows = trained.rows_of(data)
         return judgement(trained, data, rows, scored_table(trained, rows))
-    found = model_of(config).row_scores(trained.density, data.test, config.seed, data)
-    scores = scores_of_test(config, trained.density, data, found, seed)
+    of_rows = model_of(config).row_scores(trained.density, data.test, config.seed, data)
+    scores = scores_of_test(config, trained.density, data, of_rows, seed)
     summary = report.SCHEMA(**{**without_mass(run.facts), **data.sizes, **scores})
     warnings = report.warnings_of(config, summary)
-    rows = [*_head(config, config.subject), *report.score_rows(config, summary, warnings)]
-    return Judgement(scores, rows, warnings)
+    lines = [*_head(config, config.subject), *report.score_rows(config, summary, warnings)]
+    return Judgement(scores, lines, warnings)
 
 
 def _head(config: Config, name: str) -> Rows:
-    size = f", K = {config.k}" if config.is_of_flows else ""
-    return [("data", name), ("flow" if size else "model", f"{config.model_text}{size}")]
+    """Lines of the data and the model."""
+    if config.is_of_flows:
+        return [("data", name), ("flow", f"{config.model_text}, K = {config.k}")]
+    return [("data", name), ("model", config.model_text)]
 
 
 def scored_table(trained: TableRun, rows: np.ndarray) -> RowScores:
@@ -142,32 +160,45 @@ def scored_table(trained: TableRun, rows: np.ndarray) -> RowScores:
         return model_of(config).row_scores(trained.density, rows, config.seed, advance=advance)
 
 
-def judgement(trained: TableRun, table: TableFile, rows: np.ndarray, found: RowScores) -> Judgement:
+def judgement(
+    trained: TableRun, table: TableFile, rows: np.ndarray, of_rows: RowScores
+) -> Judgement:
     """Judgement of a table by the scores of its rows."""
     weights = weights_in(trained, table)
-    tally, dominant = tallied(found, weights), dominant_row(found, weights)
     facts = {OWN: are_own(trained, rows), WEIGHTED: weights is not None}
+    tally = tallied(of_rows, weights)
     tally = tally._replace(counts={**tally.counts, **facts})
-    judged = judge_scores(trained.config, tally, table.name, dominant)
-    of_pit = {} if found.pit is None else {"pit": pit_of(found, weights).model_dump()}
-    return judged._replace(scores={**judged.scores, **of_pit})
+    dominant = dominant_row(of_rows, weights)
+    of_table = judge_scores(trained.config, tally, table.name, dominant)
+    if of_rows.pit is None:
+        return of_table
+    calibration = pit_of(of_rows, weights).model_dump()
+    return of_table._replace(scores={**of_table.scores, "pit": calibration})
 
 
 def judge_scores(
-    config: Config, found: Tally, name: str, dominant: DominantRow | None = None
+    config: Config, tally: Tally, name: str, dominant: DominantRow | None = None
 ) -> Judgement:
     """Scores and warnings of a table, by sums over its rows; not of single rows of many files."""
-    scores = likelihood(found, computed_in(config))
-    own, facts = TRAINED_ON if found.counts[OWN] else None, vars(scores)
-    decided = report.dominated(dominant)
-    warnings = told(own, few_rows(facts), decided, grouped_rows(facts, config.data.group))
+    scores = likelihood(tally, computed_in(config))
+    facts = vars(scores)
+    warnings = raised_warnings(
+        TRAINED_ON if tally.counts[OWN] else None,
+        few_rows(facts),
+        report.dominated(dominant),
+        grouped_rows(facts, config.data.group),
+    )
     baseline = report.labels_of(config)["baseline"]
     lines = [*_head(config, name), ("rows", f"{scores.n:,}")]
-    lines += report.likelihood_rows(scores, baseline, warnings) + report.notes(scores, baseline)
-    if found.counts[WEIGHTED]:
+    lines += report.likelihood_rows(scores, baseline, warnings)
+    lines += report.notes(scores, baseline)
+    if tally.counts[WEIGHTED]:
         lines.append(("", f"weighted by {printable(config.data.weights)}"))
-    of_rows = {"dominant_row": None if dominant is None else dominant.model_dump()}
-    return Judgement({**scores.model_dump(exclude_unset=True), **of_rows}, lines, warnings, found)
+    of_table = {
+        **scores.model_dump(exclude_unset=True),
+        "dominant_row": _recorded(dominant),
+    }
+    return Judgement(of_table, lines, warnings, tally)
 
 
 def score(trained: Any, table: TableFile, with_latents: bool) -> Answer:
@@ -176,14 +207,17 @@ def score(trained: Any, table: TableFile, with_latents: bool) -> Answer:
     An ensemble adds ``log_q_spread``, the standard deviation over members; ``with_latents``, of
     flows, adds ``latent_1`` … ``latent_D``.
     """
-    is_ensemble = trained.density.members > 1
     if with_latents and not trained.config.is_of_flows:
         raise DataError("--latent: expected a fit by --flow; a density of cells has no latents")
-    names = [f"latent_{i + 1}" for i in range(trained.dim if with_latents else 0)]
-    expect_room(trained, [LOG_Q, *([SPREAD] if is_ensemble else []), *names])
+    is_ensemble = trained.density.members > 1
+    spread = [SPREAD] if is_ensemble else []
+    latents = [f"latent_{i + 1}" for i in range(trained.dim)] if with_latents else []
+    expect_room(trained, [LOG_Q, *spread, *latents])
     rows = trained.rows_of(table)
-    found = scored_table(trained, rows)
-    added = {LOG_Q: found.log_density}
-    added |= spread_of(found.members.T) if is_ensemble else {}
-    added |= dict(zip(names, trained.latent(rows).T)) if names else {}
-    return Answer(added, judgement(trained, table, rows, found))
+    of_rows = scored_table(trained, rows)
+    added = {LOG_Q: of_rows.log_density}
+    if is_ensemble:
+        added |= spread_of(of_rows.members.T)
+    if latents:
+        added |= dict(zip(latents, trained.latent(rows).T))
+    return Answer(added, judgement(trained, table, rows, of_rows))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nflow_cli.arguments import room_for, whole_number
-from nflow_cli.config.kinds import ColumnKind, row_names
+from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.data.array_tables import columns_table
 from nflow_cli.data.columns import read_columns
 from nflow_cli.data.dataset import NEW, level_texts, rows_of
@@ -70,18 +70,18 @@ class TableRun(TrainedRun):
     @property
     def columns(self) -> list[str]:
         """Names of the C columns of a row, given ones first."""
-        groups = row_names(self.config.data.kinds or {}, self.config.data.given)
+        groups = self.config.data.row_names
         return [name for group in groups for name in group]
 
     @property
     def given(self) -> list[str]:
         """Names of the G given columns."""
-        return row_names(self.config.data.kinds or {}, self.config.data.given).given
+        return self.config.data.row_names.given
 
     def rows(self, table: Table) -> NDArray[np.float64]:
         """Table, the path of one, or an array of rows as rows ``(n, C)``."""
-        if (found := opened(table)) is not None:
-            return self.rows_of(found)
+        if (table_file := opened(table)) is not None:
+            return self.rows_of(table_file)
         try:
             rows = np.asarray(table, np.float64)
         except (TypeError, ValueError) as error:
@@ -110,24 +110,26 @@ class TableRun(TrainedRun):
         """Draw as :meth:`sample`, into an Arrow table with ``log_q``."""
         at = self.conditions(given)
         room_for(n, (len(self.columns) + 1,), np.float64, times=len(at))
-        return arrow_table(self.names_of_draws, self.written(n, seed, at))
+        return arrow_table(self.names_of_draws, self.batches_of_draws(n, seed, at))
 
     @property
     def names_of_draws(self) -> list[str]:
         """Columns of draws: modelled, given, ``log_q``."""
-        given, in_table = self.given, self.config.data.kinds or {}
-        drawn = set(self.columns) - set(given)
-        return [*(name for name in in_table if name in drawn), *given, LOG_Q]
+        in_table_order = self.config.data.kinds or {}
+        drawn = set(self.columns) - set(self.given)
+        return [*(name for name in in_table_order if name in drawn), *self.given, LOG_Q]
 
-    def written(self, n: int, seed: int, given: Conditions) -> Iterator[Any]:
+    def batches_of_draws(self, n: int, seed: int, given: Conditions) -> Iterator[Any]:
         """Yield batches of ``n`` draws at each condition, in the columns :attr:`names_of_draws`."""
-        names, places = self.names_of_draws[:-1], {name: i for i, name in enumerate(self.columns)}
+        places = {name: place for place, name in enumerate(self.columns)}
         for start, rows, log_q in self.batches(n, seed, given):
             conditions = np.arange(start, start + len(rows)) // n
             columns = []
-            for name in names:
-                kind, cells = self.kinds[name], rows[:, places[name]]
-                if (texts := given.new_levels.get(places[name])) is not None:
+            for name in self.names_of_draws[:-1]:
+                place = places[name]
+                kind = self.kinds[name]
+                cells = rows[:, place]
+                if (texts := given.new_levels.get(place)) is not None:
                     kind, cells = with_new_levels(kind, cells, texts[conditions])
                 columns.append(as_written(kind, cells))
             yield batch_of([*columns, log_q])
@@ -156,16 +158,16 @@ class TableRun(TrainedRun):
         ranges = {column: value for column, value in given.items() if isinstance(value, slice)}
         values = {c: np.atleast_1d(value) for c, value in given.items() if c not in ranges}
         typed = columns_table(name, values) if values else None
-        found = self.conditions_of(typed, ranges, name)
-        for text in self.new_level_texts(found.new_levels):
+        conditions = self.conditions_of(typed, ranges, name)
+        for text in self.new_level_texts(conditions.new_levels):
             raise DataError(f"{name}: {text}")
-        return found
+        return conditions
 
     def conditions_in(self, table: TableFile) -> Conditions:
         """Conditions of a table, with a note on levels that no training row has."""
-        found = self.conditions_of(table, {}, table.name)
-        self.note_new_levels(found.new_levels)
-        return found
+        conditions = self.conditions_of(table, {}, table.name)
+        self.note_new_levels(conditions.new_levels)
+        return conditions
 
     def note_new_levels(self, new_levels: Mapping[int, np.ndarray]) -> None:
         """Print a note on the levels of each column that no training row has."""
@@ -175,10 +177,11 @@ class TableRun(TrainedRun):
     def new_level_texts(self, new_levels: Mapping[int, np.ndarray]) -> Iterator[str]:
         """What is said of the levels of each column that no training row has."""
         for place, texts in new_levels.items():
-            name, (first, *others) = self.columns[place], dict.fromkeys(filter(None, texts))
-            more = f", and {len(others):,} more" if others else ""
+            name = self.columns[place]
+            first, *others = dict.fromkeys(filter(None, texts))
+            ending = f", and {len(others):,} more" if others else ""
             hint = nearest(first, [*map(str, self.kinds[name].levels or ())])
-            yield f"{printable(name)}: no training row has {first!r:.60}{hint}{more}"
+            yield f"{printable(name)}: no training row has {first!r:.60}{hint}{ending}"
 
     def conditions_of(
         self, table: TableFile | None, ranges: Mapping[str, slice], name: str
@@ -186,19 +189,19 @@ class TableRun(TrainedRun):
         """Conditions of the columns of a table, none of them computed (``DataError``), and on
         ranges of others.
         """
-        found = [] if table is None else [column.name for column in table.columns]
-        computed = row_names(self.config.data.kinds or {}, self.config.data.given).computed
-        if wrong := [shown(column) for column in found if column in computed]:
+        in_table = [] if table is None else [column.name for column in table.columns]
+        computed = self.config.data.row_names.computed
+        if wrong := [shown(column) for column in in_table if column in computed]:
             raise DataError(f"{name}: {wrong[0]} is computed from other columns: give these")
-        names = [column for column in self.conditioned if column in found]
+        names = [column for column in self.conditioned if column in in_table]
         if missing := [shown(column) for column in self.given if column not in names]:
             raise DataError(f"{name}: expected values of {listed(missing)} too")
         if not names and not ranges:
             raise DataError(f"{name}: expected one of the columns {listed(self.conditioned)}")
         values = self.rows_of(table, names) if table and names else np.zeros((1, 0))
-        ends = dict(self._range(column, one, name) for column, one in ranges.items())
+        intervals = dict(self._range(column, ends, name) for column, ends in ranges.items())
         new_levels = self.new_levels(table, names, values) if table else {}
-        return Conditions(self.rows_with(names, values), ends, new_levels)
+        return Conditions(self.rows_with(names, values), intervals, new_levels)
 
     def new_levels(
         self, table: TableFile, names: Sequence[str], values: np.ndarray
@@ -206,7 +209,7 @@ class TableRun(TrainedRun):
         """Texts ``(m,)`` of the cells of each column with levels that no training row has, by its
         place; None of other cells.
         """
-        found = {}
+        new_levels = {}
         for name, cells in zip(names, values.T, strict=True):
             is_new = cells == NEW
             if self.kinds[name].kind != "levels" or not is_new.any():
@@ -215,10 +218,10 @@ class TableRun(TrainedRun):
                 table, names=[name], texts=texts_in(table, self.kinds, [name])
             )
             texts, codes = level_texts(column, self.kinds[name])
-            known = np.array([*texts, None], object)[codes]
-            known[~is_new] = None
-            found[self.columns.index(name)] = known
-        return found
+            new_texts = np.array([*texts, None], object)[codes]
+            new_texts[~is_new] = None
+            new_levels[self.columns.index(name)] = new_texts
+        return new_levels
 
     def rows_with(self, names: Sequence[str], values: np.ndarray) -> np.ndarray:
         """Rows ``(m, C)`` with values of some columns, the others unknown."""
@@ -227,29 +230,34 @@ class TableRun(TrainedRun):
         return rows
 
     def _range(self, column: str, ends: slice, name: str) -> tuple[int, tuple[float, float]]:
-        modelled = [one for one in self.conditioned if one not in self.given]
+        modelled = [name for name in self.conditioned if name not in self.given]
         if column not in modelled:
             expected = f"expected ranges of {listed(modelled) or 'no column'}"
             raise DataError(f"{name}: {expected}. Received: {shown(column)}")
         if self.kinds[column].kind == "levels":
             expected = "expected a level, as it has no range of numbers"
             raise DataError(f"{name}: {shown(column)}: {expected}")
-        found = []
-        for end, none in ((ends.start, -np.inf), (ends.stop, np.inf)):
-            table = columns_table(name, {column: np.atleast_1d(none if end is None else end)})
-            value = none if end is None else self.rows_of(table, [column])[0, 0]
-            found.append(float(value))
-        if not found[0] <= found[1]:
-            raise DataError(f"{name}: {shown(column)}: expected LOW:HIGH, received {found}")
-        return self.columns.index(column), (found[0], found[1])
+        low = self._end(column, ends.start, -np.inf, name)
+        high = self._end(column, ends.stop, np.inf, name)
+        if not low <= high:
+            received = f"received {[low, high]}"
+            raise DataError(f"{name}: {shown(column)}: expected LOW:HIGH, {received}")
+        return self.columns.index(column), (low, high)
+
+    def _end(self, column: str, end: Any, open_end: float, name: str) -> float:
+        """Number of an end of a range as the user wrote it; ``None``: open."""
+        if end is None:
+            return open_end
+        table = columns_table(name, {column: np.atleast_1d(end)})
+        return float(self.rows_of(table, [column])[0, 0])
 
 
 def with_new_levels(
     kind: ColumnKind, cells: np.ndarray, texts: np.ndarray
 ) -> tuple[ColumnKind, np.ndarray]:
     """Kind and cells ``(n,)`` with the levels of ``texts`` ``(n,)`` too, which are new."""
-    is_new, levels = cells == NEW, list(kind.levels or ())
-    levels += dict.fromkeys(texts[is_new])
+    is_new = cells == NEW
+    levels = [*(kind.levels or ()), *dict.fromkeys(texts[is_new])]
     places = {level: place for place, level in enumerate(levels)}
     cells = cells.copy()
     cells[is_new] = [places[text] for text in texts[is_new]]
@@ -266,9 +274,10 @@ class CellsRun(TableRun):
 
     density: CellDensity
 
-    def __init__(self, run: Run, density: CellDensity, arrays: Mapping[str, Any]):
+    def __init__(self, run: Run, density: CellDensity, arrays: Mapping[str, np.ndarray]):
         super().__init__(run)
-        self.density, self.arrays = density, arrays
+        self.density = density
+        self.arrays = arrays
         self.held_out_scores: dict[str, np.ndarray] = {}
 
     @cached_property
@@ -315,9 +324,9 @@ class CellsRun(TableRun):
             for start, rows in draws_given(self.density, given, n, seed):
                 yield start, rows, self.density.log_prob(rows)
             return
-        for part, start in enumerate(range(0, total, BATCH)):
+        for batch, start in enumerate(range(0, total, BATCH)):
             places = np.arange(start, min(start + BATCH, total))
-            rows = self.density.draw(given.rows[places // n], stream(seed, "samples", part))
+            rows = self.density.draw(given.rows[places // n], stream(seed, "samples", batch))
             yield start, rows, self.density.log_prob(rows)
 
 
@@ -350,8 +359,9 @@ def weights_in(trained: TableRun, table: TableFile) -> np.ndarray | None:
 
 def are_own(trained: TableRun, rows: np.ndarray) -> bool:
     """Whether rows ``(n, C)`` of a user table are those of the run."""
-    complete, run = rows[~np.isnan(rows).any(axis=1)], trained.run
-    return any(is_data_of(run, checksum(some)) for some in (rows, complete))
+    run = trained.run
+    complete = rows[~np.isnan(rows).any(axis=1)]
+    return is_data_of(run, checksum(rows)) or is_data_of(run, checksum(complete))
 
 
 def expect_room(trained: TableRun, added: Iterable[str]) -> None:
@@ -360,7 +370,7 @@ def expect_room(trained: TableRun, added: Iterable[str]) -> None:
         raise DataError(f"column {name!r} of the run has the name of an added column")
 
 
-def write_beside(table: TableFile, path: Path, added: Mapping[str, Any]) -> None:
+def write_beside(table: TableFile, path: Path, added: Mapping[str, np.ndarray]) -> None:
     """Write the rows of a table, in order, with added columns ``(n,)``.
 
     They replace columns of equal name, which a note lists.
@@ -370,11 +380,11 @@ def write_beside(table: TableFile, path: Path, added: Mapping[str, Any]) -> None
         tell(f"{table.name}: replaced in the output: {listed(replaced)}")
 
     def beside() -> Iterator[Any]:
-        first = 0
+        start = 0
         for block in table.blocks(others):
-            part = slice(first, first + block.num_rows)
-            yield batch_of([values[part] for values in added.values()], block)
-            first += block.num_rows
+            rows = slice(start, start + block.num_rows)
+            yield batch_of([values[rows] for values in added.values()], block)
+            start += block.num_rows
 
     write_table(path, [*others, *added], beside())
 
@@ -388,14 +398,15 @@ def spread_of(log_q: np.ndarray) -> dict[str, np.ndarray]:
 def write_draws(trained: TableRun, n: int, path: Path, seed: int, given: str | None) -> None:
     """Write draws in the columns of the run, with their ``log_q`` in nats."""
     kinds = {name: trained.kinds[name] for name in trained.columns}
-    text = [name for name, kind in kinds.items() if kind.type in TEXTS or kind.notation]
-    if text and path.suffix.lower() == ".npy":
+    texts = [name for name, kind in kinds.items() if kind.type in TEXTS or kind.notation]
+    if texts and path.suffix.lower() == ".npy":
+        verb = "is" if len(texts) == 1 else "are"
         raise DataError(
-            f"{path}: an .npy holds numbers, and {', '.join(map(shown, text[:10]))} "
-            f"{'is' if len(text) == 1 else 'are'} of another type; expected a .csv or .parquet file"
+            f"{path}: an .npy holds numbers, and {', '.join(map(shown, texts[:10]))} "
+            f"{verb} of another type; expected a .csv or .parquet file"
         )
     at = conditions_in(trained, given)
-    write_table(path, trained.names_of_draws, trained.written(n, seed, at))
+    write_table(path, trained.names_of_draws, trained.batches_of_draws(n, seed, at))
 
 
 def conditions_in(trained: TableRun, text: str | None) -> Conditions:
@@ -404,17 +415,19 @@ def conditions_in(trained: TableRun, text: str | None) -> Conditions:
         return trained.conditions(None)
     if text == STDIN or os.path.exists(text) or "=" not in text:
         return trained.conditions_in(open_table(text))
-    values: dict[str, Any] = {}
+    values: dict[str, str | float | slice] = {}
     for pair in text.replace("\\,", "\0").split(","):
         pair = pair.replace("\0", ",")
-        name, equals, value = (part.strip() for part in pair.partition("="))
+        name, equals, value = pair.partition("=")
+        name = name.strip()
         if not equals or name not in trained.conditioned or name in values:
             names = listed(trained.conditioned)
             raise DataError(
                 f"--given: expected each of {names} once, as NAME=VALUE, or a table. Received: "
                 f"{pair!r:.60}"
             )
-        values[name] = _typed(name, value, trained.kinds[name], name not in trained.given)
+        may_be_range = name not in trained.given
+        values[name] = _typed(name, value.strip(), trained.kinds[name], may_be_range)
     if missing := [name for name in trained.given if name not in values]:
         raise DataError(f"--given: expected a value of {', '.join(missing)} too")
     return trained.conditions(values, "--given")
@@ -424,13 +437,23 @@ def range_ends(text: str, kind: ColumnKind) -> Sequence[str]:
     """Both ends of a range ``LOW:HIGH``, "" if open; none of a single value."""
     if kind.type != "time":
         return text.split(":") if text.count(":") == 1 else ()
-    found = TIMES.fullmatch(text)
-    return [found[1] or "", found[2] or ""] if found else ()
+    match = TIMES.fullmatch(text)
+    return [match[1] or "", match[2] or ""] if match else ()
 
 
 def _typed(name: str, text: str, kind: ColumnKind, may_be_range: bool) -> str | float | slice:
+    """Value of a condition, or its range ``LOW:HIGH``."""
     if may_be_range and kind.kind != "levels" and (ends := range_ends(text, kind)):
-        return slice(*(_typed(name, end, kind, False) if end else None for end in ends))
+        low, high = ends
+        return slice(_typed_end(name, low, kind), _typed_end(name, high, kind))
+    return _typed_value(name, text, kind)
+
+
+def _typed_end(name: str, text: str, kind: ColumnKind) -> str | float | None:
+    return _typed_value(name, text, kind) if text else None
+
+
+def _typed_value(name: str, text: str, kind: ColumnKind) -> str | float:
     if kind.type in TEXTS:
         return text
     try:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from itertools import count, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -30,6 +30,7 @@ from nflow_cli.densities.cells.heads import LogCells, log_cells, log_masses, mix
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.proposals import moved, proposals
 from nflow_cli.densities.cells.start import StartingWeights, starting_parents, starting_weights
+from nflow_cli.experiments.table.weights import stacked
 from nflow_cli.flows.layer import keep_precision
 from nflow_cli.flows.stack import add_initialised_weight
 from nflow_cli.random_streams import stream
@@ -39,9 +40,10 @@ from nflow_cli.training.trainer import ChunkTrainer
 
 HIDING = 1 / 7  # of the rows of a batch
 FLOOR = 0.01  # weight of the marginals in the loss, which bounds the effect of outliers
-LEAST = -1e4  # nats; finite in float32
+LEAST_LOG_MARGINAL = -1e4  # nats; finite in float32
 PROPOSALS = 4  # of fills before a chunk, a row of a batch; and most of a row
-ROUNDS, ROWS = 10, 10_000  # of filling at the start
+START_ROUNDS = 10  # of filling at the start
+START_ROWS = 10_000  # filled in these rounds, at most
 
 
 class CellWeights(keras.layers.Layer):
@@ -51,8 +53,8 @@ class CellWeights(keras.layers.Layer):
         super().__init__(**kwargs)
         keep_precision(self)
         self.arrays = {
-            name: add_initialised_weight(self, name, np.stack([one[name] for one in members]))
-            for name in members[0]
+            name: add_initialised_weight(self, name, array)
+            for name, array in stacked(members).items()
         }
         self.count = len(members)
         self.built = True
@@ -63,6 +65,28 @@ class CellWeights(keras.layers.Layer):
             name: keras.ops.convert_to_numpy(variable) for name, variable in self.arrays.items()
         }
         return [{name: array[r] for name, array in arrays.items()} for r in range(self.count)]
+
+
+class PackedParts(NamedTuple):
+    """Arrays ``(…, ., n)`` that :func:`packed` rows consist of.
+
+    Attributes:
+        codes: Of all columns.
+        units: Of the columns that networks take as numbers.
+        centres: Of the intervals of columns with numbers.
+        halves: Half widths of these intervals.
+        log_marginals: Log-probabilities of the modelled cells by the marginals.
+        hidden: 1 for a cell that the networks do not see; no array where none is hidden.
+        are_filled: 1 for a row with filled gaps; no array where none is filled.
+    """
+
+    codes: Any
+    units: Any
+    centres: Any
+    halves: Any
+    log_marginals: Any
+    hidden: Any
+    are_filled: Any
 
 
 class FitCells(ChunkTrainer):
@@ -91,7 +115,10 @@ class FitCells(ChunkTrainer):
         shift: float,
     ):
         super().__init__()
-        self.layout, self.trained, self.start, self.shift = layout, trained, start, shift
+        self.layout = layout
+        self.trained = trained
+        self.start = start
+        self.shift = shift
         self.log_present = log_present.astype(np.float32)
         self.restarts = (trained.count,)
         self.limits = limits_of(columns, layout).astype(np.float32)
@@ -107,13 +134,15 @@ class FitCells(ChunkTrainer):
         ``q`` mixes each cell with its marginal by a fixed weight, which bounds the loss of a cell.
         Of rows with filled gaps the values count, not that they are present.
         """
-        network, marginal = self.log_cells(batch), self.marginal_log_cells(batch, ops)
-        log_weights = math.log1p(-FLOOR), math.log(FLOOR)
-        first, second, presence = mixed(log_weights, network, marginal, ops)
-        cells = ops.logaddexp(first, second)
-        if (are_filled := self.parts(batch)[-1]).shape[-2]:
-            cells = cells - presence * are_filled
-        return ops.sum(cells, axis=-2)
+        log_weights = (math.log1p(-FLOOR), math.log(FLOOR))
+        by_networks = self.log_cells(batch)
+        by_marginals = self.marginal_log_cells(batch, ops)
+        network_parts, marginal_parts, presence = mixed(log_weights, by_networks, by_marginals, ops)
+        log_q = ops.logaddexp(network_parts, marginal_parts)
+        are_filled = self.parts(batch).are_filled
+        if are_filled.shape[-2]:
+            log_q = log_q - presence * are_filled
+        return ops.sum(log_q, axis=-2)
 
     def log_cells(self, packed: Any) -> LogCells:
         """Log-probabilities ``(R, D, n)`` of the cells of packed rows by the networks.
@@ -123,44 +152,48 @@ class FitCells(ChunkTrainer):
                 column: 1 hides a cell from the networks; and one more: 1 of rows with filled gaps.
         """
         layout = self.layout
-        codes, units, centre, half, _, hidden, _ = self.parts(packed)
-        seen = codes, units
-        if hidden.shape[-2]:
-            of_units = ops.take(hidden, layout.numeric.astype(np.int32), axis=-2)
-            seen = ops.where(hidden > 0, -1.0, codes), ops.where(of_units > 0, 0.0, seen[1])
-        x = network.inputs(layout, *seen, ops)
+        parts = self.parts(packed)
+        codes = parts.codes
+        units = parts.units
+        if parts.hidden.shape[-2]:
+            hidden_units = ops.take(parts.hidden, layout.numeric.astype(np.int32), axis=-2)
+            codes = ops.where(parts.hidden > 0, -1.0, codes)
+            units = ops.where(hidden_units > 0, 0.0, units)
+        x = network.inputs(layout, codes, units, ops)
         arrays = {name: self.start.of(name, array) for name, array in self.trained.arrays.items()}
         weights = network.masked(layout, arrays)
         parameters = network.parameters(layout, weights, self.limits, x, ops)
-        first = len(layout.with_numbers) - len(layout.mixed)
-        interval = centre[..., first:, :], half[..., first:, :]
-        masses = log_masses(layout, parameters, *interval, ops)
-        return log_cells(layout, parameters, codes[..., layout.n_given :, :], masses, ops)
+        n_given_numbers = len(layout.with_numbers) - len(layout.mixed)
+        centres = parts.centres[..., n_given_numbers:, :]
+        halves = parts.halves[..., n_given_numbers:, :]
+        masses = log_masses(layout, parameters, centres, halves, ops)
+        return log_cells(layout, parameters, parts.codes[..., layout.n_given :, :], masses, ops)
 
     def marginal_log_cells(self, packed: Any, xp: Any) -> LogCells:
         """Log-probabilities ``(…, D, n)`` of the cells of packed rows by the marginals."""
-        codes, _, _, _, marginal, *_ = self.parts(packed)
-        codes = codes[..., self.layout.n_given :, :]
-        return with_presence(self.layout, codes, marginal, self.log_present, xp)
+        parts = self.parts(packed)
+        codes = parts.codes[..., self.layout.n_given :, :]
+        return with_presence(self.layout, codes, parts.log_marginals, self.log_present, xp)
 
     @cached_property
     def compiled_log_cells(self) -> Callable[[Any], LogCells]:
         """:meth:`log_cells` as a program."""
         return compiled(self.log_cells)
 
-    def parts(self, packed: Any) -> list[Any]:
-        """Codes, units, intervals, marginals, hidden cells, and rows with filled gaps."""
+    def parts(self, packed: Any) -> PackedParts:
+        """Parts of packed rows ``(…, E, n)``, in the order of their fields."""
         layout = self.layout
-        n, units = len(layout.with_numbers), len(layout.numeric)
-        counts = layout.n_columns, units, n, n, len(layout.modelled), layout.n_columns, 1
+        n_intervals = len(layout.with_numbers)
+        counts = [layout.n_columns, len(layout.numeric), n_intervals, n_intervals]
+        counts += [len(layout.modelled), layout.n_columns, 1]
         ends = np.cumsum([0, *counts])
-        return [packed[..., start:end, :] for start, end in itertools.pairwise(ends)]
+        return PackedParts(*(packed[..., start:end, :] for start, end in itertools.pairwise(ends)))
 
     def members(self) -> list[dict[str, np.ndarray]]:
         """Weights of each network with their start, float32."""
         return [
-            {name: self.start.of(name, array) for name, array in one.items()}
-            for one in self.trained.members()
+            {name: self.start.of(name, array) for name, array in arrays.items()}
+            for arrays in self.trained.members()
         ]
 
 
@@ -178,10 +211,11 @@ class CellChunks(PointChunks):
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
         """Draw the rows of chunk ``index`` and their hidden cells."""
-        rows, rng = super().drawn(seed, index), stream(seed, "hidden", index)
+        rows = super().drawn(seed, index)
+        rng = stream(seed, "hidden", index)
         shape = (self.chunk, 1, self.batch_size)
-        share = np.where(rng.random(shape) < HIDING, rng.random(shape), 0.0).astype(np.float32)
-        hidden = rng.random((self.chunk, self.n_columns, self.batch_size), np.float32) < share
+        shares = np.where(rng.random(shape) < HIDING, rng.random(shape), 0.0).astype(np.float32)
+        hidden = rng.random((self.chunk, self.n_columns, self.batch_size), np.float32) < shares
         return np.concatenate([rows, hidden.astype(np.float32)], axis=1)
 
 
@@ -193,21 +227,23 @@ def packed(density: CellDensity, rows: np.ndarray) -> np.ndarray:
     """
     learnt = np.array([column.outcomes.learnt for column in density.cells])[:, None]
 
-    def of_block(block: CellScores) -> tuple[np.ndarray]:
+    def pack_block(block: CellScores) -> tuple[np.ndarray]:
         codes, *numbers = block.encoded
         codes = np.where(codes < learnt, codes, UNKNOWN)
-        marginal = np.logaddexp(block.of_marginals.masses, block.outliers)
-        marginal = marginal - density.log_learnt[:, None]
-        marginal = np.where(codes[density.n_given :] < 0, 0.0, np.maximum(marginal, LEAST))
-        return (np.concatenate([codes, *numbers, marginal]).T.astype(np.float32),)
+        log_marginals = np.logaddexp(block.of_marginals.masses, block.outliers)
+        log_marginals = np.maximum(log_marginals - density.log_learnt[:, None], LEAST_LOG_MARGINAL)
+        log_marginals = np.where(codes[density.n_given :] < 0, 0.0, log_marginals)
+        return (np.concatenate([codes, *numbers, log_marginals]).T.astype(np.float32),)
 
-    (found,) = density.by_blocks(of_block, rows)
-    return found
+    (inputs,) = density.by_blocks(pack_block, rows)
+    return inputs
 
 
 def log_present(density: CellDensity) -> np.ndarray:
     """Log-probabilities ``(D, 1)`` of a present cell by the marginals, given that it is not new."""
-    return np.array([[one.log_present - one.log_learnt] for one in density.marginals])
+    return np.array(
+        [[marginal.log_present - marginal.log_learnt] for marginal in density.marginals]
+    )
 
 
 class FilledChunks(CellChunks):
@@ -226,13 +262,14 @@ class FilledChunks(CellChunks):
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
         """Draw the rows of chunk ``index``, their hidden cells, and which are of filled rows."""
-        rows, filled = super().drawn(seed, index), self.filled[seed]
+        rows = super().drawn(seed, index)
+        filled = self.filled[seed]
         rng = stream(seed, "filled", index)
-        is_filled = rng.random((self.chunk, 1, self.batch_size)) < self.share
-        same = np.moveaxis(filled[:, self._rows(seed, index)], 0, 1)
-        known = rows[:, : len(filled)]
-        known[:] = np.where(is_filled, same, known)
-        return np.concatenate([rows, is_filled.astype(np.float32)], axis=1)
+        are_filled = rng.random((self.chunk, 1, self.batch_size)) < self.share
+        filled_rows = np.moveaxis(filled[:, self._rows(seed, index)], 0, 1)
+        inputs = rows[:, : len(filled)]  # a view, without which cells are hidden
+        inputs[:] = np.where(are_filled, filled_rows, inputs)
+        return np.concatenate([rows, are_filled.astype(np.float32)], axis=1)
 
 
 class Filling(Saved, Observer):
@@ -263,10 +300,13 @@ class Filling(Saved, Observer):
         filled: np.ndarray,
         chunks: FilledChunks,
     ):
-        self.density, self.networks, self.chunks = density, networks, chunks
+        self.density = density
+        self.networks = networks
+        self.chunks = chunks
         gaps = gaps_of(density, rows)
-        self.places = np.flatnonzero(gaps.any(axis=1))
-        self.rows, self.gaps = filled[self.places], gaps[self.places]
+        self.places = np.flatnonzero(gaps.any(axis=1))  # of the rows with gaps
+        self.rows = filled[self.places]
+        self.gaps = gaps[self.places]
         self.fills = [self.rows[self.gaps] for _ in chunks.seeds]
         self.tallies = [np.zeros((2, rows.shape[1])) for _ in chunks.seeds]
         self._pack()
@@ -283,16 +323,19 @@ class Filling(Saved, Observer):
     def _move(self, r: int, member: Member, index: int) -> None:
         if not all(np.isfinite(array).all() for array in member.weights.values()):
             return  # of a network that has diverged
-        rng, most = stream(self.chunks.seeds[r], "gaps", index), self.chunks.batch_size
+        rng = stream(self.chunks.seeds[r], "gaps", index)
         rows = self._filled(r)
-        some = np.sort(rng.permutation(len(rows))[: PROPOSALS * most])
-        steps = min(PROPOSALS * most // max(len(some), 1), PROPOSALS)
-        by = steps, rng, self.tallies[r]
-        rows[some] = moved(self.density, member, rows[some], self.gaps[some], *by)
+        most_proposals = PROPOSALS * self.chunks.batch_size
+        chosen = np.sort(rng.permutation(len(rows))[:most_proposals])
+        steps = min(most_proposals // max(len(chosen), 1), PROPOSALS)
+        rows[chosen] = moved(
+            self.density, member, rows[chosen], self.gaps[chosen], steps, rng, self.tallies[r]
+        )
         self.fills[r] = rows[self.gaps]
-        self._pack_rows(r, rows, some)
+        self._pack_rows(r, rows, chosen)
 
     def _filled(self, r: int) -> np.ndarray:
+        """Rows with gaps ``(m, C)``, filled as network ``r`` has them."""
         rows = self.rows.copy()
         rows[self.gaps] = self.fills[r]
         return rows
@@ -301,9 +344,10 @@ class Filling(Saved, Observer):
         for r in range(len(self.fills)):
             self._pack_rows(r, self._filled(r), np.arange(len(self.rows)))
 
-    def _pack_rows(self, r: int, rows: np.ndarray, some: np.ndarray) -> None:
-        of_seed = self.chunks.filled[self.chunks.seeds[r]]
-        of_seed[:, self.places[some]] = packed(self.density, rows[some]).T
+    def _pack_rows(self, r: int, rows: np.ndarray, chosen: np.ndarray) -> None:
+        """Put the ``chosen`` of the filled rows ``(m, C)`` into the chunks of network ``r``."""
+        inputs = self.chunks.filled[self.chunks.seeds[r]]
+        inputs[:, self.places[chosen]] = packed(self.density, rows[chosen]).T
 
     @property
     def acceptance(self) -> dict[str, float]:
@@ -314,17 +358,22 @@ class Filling(Saved, Observer):
 
     def state(self) -> dict[str, Any]:
         """For checkpoints."""
-        return {"fills": self.fills, "tallies": [one.tolist() for one in self.tallies]}
+        return {"fills": self.fills, "tallies": [tally.tolist() for tally in self.tallies]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back a saved state."""
         saved = checked(self.State, state)
-        tallies = [np.array(one) for one in saved.tallies]
-        for name, found in ("fills", saved.fills), ("tallies", tallies):
-            if [np.shape(one) for one in found] != [one.shape for one in getattr(self, name)]:
-                raise StateError(f"{name}: expected others, by the gaps of the training rows")
-            setattr(self, name, found)
+        tallies = [np.array(tally) for tally in saved.tallies]
+        _expect_shapes("fills", saved.fills, self.fills)
+        _expect_shapes("tallies", tallies, self.tallies)
+        self.fills = saved.fills
+        self.tallies = tallies
         self._pack()
+
+
+def _expect_shapes(name: str, saved: Sequence[Any], expected: Sequence[np.ndarray]) -> None:
+    if [np.shape(array) for array in saved] != [array.shape for array in expected]:
+        raise StateError(f"{name}: expected others, by the gaps of the training rows")
 
 
 def gaps_of(density: CellDensity, rows: np.ndarray) -> np.ndarray:
@@ -340,35 +389,38 @@ def filled_start(
     """Starting weights of rows ``(n, C)`` with gaps, and the rows filled by these.
 
     Regressions of numbers are of filled rows, by stochastic EM with one normal a column on at most
-    ``ROWS`` of the rows; shares of outcomes of the rows as they are.
+    ``START_ROWS`` of the rows; shares of outcomes of the rows as they are.
     """
-    few = slice(None, None, -(-len(rows) // ROWS))
-    of_few = None if weights is None else weights[few]
-    filled, rng, layout = rows.copy(), stream(seed, "start"), density.layout
-    layout = replace(layout, width=1, components=1)
+    rng = stream(seed, "start")
+    filled = rows.copy()
+    tallies = np.zeros((2, rows.shape[1]))
+    few = slice(None, None, -(-len(rows) // START_ROWS))
+    few_weights = None if weights is None else weights[few]
+    layout = replace(density.layout, width=1, components=1)
+    shapes = network.shapes(layout, 0)
     plain = CellDensity(density.cells, layout, density.marginals, [], density.computed)
-    shapes, tallies = network.shapes(layout, 0), np.zeros((2, rows.shape[1]))
-
     codes = np.stack([cells.codes for cells in density.encode(rows[few])], axis=1)
-    parents = starting_parents(density.cells, codes, of_few, layout.n_given)
+    parents = starting_parents(density.cells, codes, few_weights, layout.n_given)
 
-    def started(layout: Layout) -> StartingWeights:
-        return starting_weights(layout, density.cells, filled[few], of_few, parents)
+    def starting(layout: Layout) -> StartingWeights:
+        return starting_weights(layout, density.cells, filled[few], few_weights, parents)
 
-    def move(plain: CellDensity, some: np.ndarray) -> None:
-        of_some, gaps = filled[some], gaps_of(density, rows[some])
-        if np.isnan(of_some[gaps]).any():
-            of_some, _ = proposals(plain, of_some, gaps, rng)
-        filled[some] = moved(plain, plain.networks[0], of_some, gaps, PROPOSALS, rng, tallies)
+    def fill(plain: CellDensity, places: np.ndarray) -> None:
+        chosen = filled[places]
+        gaps = gaps_of(density, rows[places])
+        if np.isnan(chosen[gaps]).any():
+            chosen, _ = proposals(plain, chosen, gaps, rng)
+        member = plain.networks[0]
+        filled[places] = moved(plain, member, chosen, gaps, PROPOSALS, rng, tallies)
 
     places = np.flatnonzero(gaps_of(density, rows).any(axis=1))
     are_few = np.isin(places, np.arange(len(rows))[few])
-    for _ in range(ROUNDS):
-        start = started(layout)
+    for _ in range(START_ROUNDS):
+        start = starting(layout)
         arrays = {name: start.of(name, np.zeros(shape)) for name, shape in shapes.items()}
         masked = network.masked(layout, arrays)
         plain = plain.with_networks([Member(masked, np.ones(len(density.modelled)))])
-        move(plain, places[are_few])
+        fill(plain, places[are_few])
     if not are_few.all():
-        move(plain, places[~are_few])
-    return started(density.layout), filled
+        fill(plain, places[~are_few])
+    return starting(density.layout), filled

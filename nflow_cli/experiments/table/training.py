@@ -10,14 +10,20 @@ from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.budget import Cost
 
 
-def run(config: CellsConfig | FitConfig, directory: RunDirectory, data: Dataset) -> Fitted:
+def train(config: CellsConfig | FitConfig, directory: RunDirectory, data: Dataset) -> Fitted:
     """Train or resume in ``directory``, score and save."""
-    fit = model_of(config, "_training").fit
-    config, density, training, facts = fit(config, directory, data)
+    train_model = model_of(config, "_training").train
+    config, density, training, facts = train_model(config, directory, data)
     scores, arrays = judged(config, density, data)
-    of_training = {"steps": training.steps, "best_update": training.best_update}
-    of_training |= training.speed._asdict()
-    return Fitted(config, {**scores, **facts_of(data), **of_training, **facts}, arrays)
+    summary = {
+        **scores,
+        **facts_of(data),
+        "steps": training.steps,
+        "best_update": training.best_update,
+        **training.speed._asdict(),
+        **facts,
+    }
+    return Fitted(config, summary, arrays)
 
 
 def trial(config: CellsConfig | FitConfig, data: Dataset) -> Cost:

@@ -36,7 +36,7 @@ def test_a_column_that_nearly_is_another_has_its_density_after_a_few_updates(noi
     x, z = rng.standard_normal((2, 2_000))
     train = {"steps": 20, "chunk": 10, "batch_size": 256, "ensemble": 1}
     config, rows, parts = parts_of({"x": x, "y": x + noise * z}, **train)
-    cells_training.train(parts, rows, config)
+    cells_training.fit(parts, rows, config)
     cells = cells_training.fitted(parts, rows).cell_log_probs(rows.test)[:, 1]
     residual = (rows.test[:, 1] - rows.test[:, 0]) / noise
     truth = -0.5 * residual**2 - np.log(noise * np.sqrt(2 * np.pi))
@@ -49,7 +49,7 @@ def test_a_table_with_each_row_twice_has_the_fit_of_the_single_rows():
     for times in (1, 2):
         table = {"x": np.tile(x, times), "y": np.tile(0.8 * x + 0.6 * z, times)}
         config, rows, parts = parts_of(table, steps=20, chunk=10, batch_size=64, ensemble=1)
-        cells_training.train(parts, rows, config)
+        cells_training.fit(parts, rows, config)
         scores.append(cells_training.fitted(parts, rows).cell_log_probs(rows.test))
     np.testing.assert_array_equal(*scores, strict=True)
 
@@ -61,7 +61,7 @@ def test_a_column_that_groups_rows_and_is_given_is_conditioned_on():
     table = {"site": site, "x": 2 * site + rng.normal(0, 0.1, 2_000)}
     train = {"steps": 20, "chunk": 10, "batch_size": 256, "ensemble": 1}
     config, rows, parts = parts_of(table, {"group": "site", "given": ["site"]}, **train)
-    cells_training.train(parts, rows, config)
+    cells_training.fit(parts, rows, config)
     new = rng.uniform(0.5, 5.5, 1_000)  # of no row, as the sites of the test
     x = 2 * new + rng.normal(0, 0.1, 1_000)
     log_q = cells_training.fitted(parts, rows).log_prob(np.column_stack([new, x]))

@@ -69,7 +69,7 @@ def test_a_dry_run_leaves_the_decision_to_the_training(invoke, changes):
 
 
 @pytest.mark.parametrize(
-    ("step", "decided"), [("trained_unmixing", None), ("train", True)], ids=["before", "after"]
+    ("step", "decided"), [("trained_unmixing", None), ("fit", True)], ids=["before", "after"]
 )
 def test_a_run_killed_at_the_decision_is_resumed_to_the_same_bits(
     invoke, density, changes, tmp_path, monkeypatch, step, decided
