@@ -186,11 +186,11 @@ def _logit_start(layout: Layout, parents: Mapping[int, ParentShares]) -> dict[st
     if n_logits * len(layout.inputs) > MOST_SKIPPED:
         return {"logits_bias": bias}
     kernel = np.zeros((n_logits, len(layout.inputs)))
-    columns_of_levels = layout.inputs[: len(layout.input_codes)]
+    columns_of_outcomes = layout.inputs[: len(layout.input_codes)]
     for j, shares in parents.items():
         if shares.parent is not None:
             rows = layout.logits_of(j)
-            inputs = np.flatnonzero(columns_of_levels == shares.parent)
+            inputs = np.flatnonzero(columns_of_outcomes == shares.parent)
             log_shares = shares.log_shares[:, : len(rows)]
             kernel[np.ix_(rows, inputs)] = (log_shares[: len(inputs)] - log_shares[-1]).T
     return {"logits_bias": bias, "logits_skip_kernel": kernel}
