@@ -46,8 +46,8 @@ from nflow_cli.text import command_line
 if TYPE_CHECKING:  # which loads batches of images
     from nflow_cli.training.budget import Cost
 
-C = TypeVar("C", bound=RunConfig)
-TakenC = TypeVar("TakenC", bound=RunConfig, contravariant=True)
+ConfigT = TypeVar("ConfigT", bound=RunConfig)
+ConfigT_contra = TypeVar("ConfigT_contra", bound=RunConfig, contravariant=True)
 MOST_ROWS = 2_000  # of metrics.csv that are drawn; of more, means
 
 
@@ -213,10 +213,10 @@ class RunData(Protocol):
         ...
 
 
-class Data(Protocol[C]):
+class Data(Protocol[ConfigT]):
     """Data of a run, or the density that it is fitted to; of training and of scores."""
 
-    def load(self, config: C) -> RunData:
+    def load(self, config: ConfigT) -> RunData:
         """Data of a new run."""
         ...
 
@@ -227,23 +227,23 @@ class Data(Protocol[C]):
     def read(self, name: str) -> Any:
         """User data by which a trained run is scored."""
 
-    def settled_config(self, config: C, data: Any) -> C:
+    def settled_config(self, config: ConfigT, data: Any) -> ConfigT:
         """Config resolved by the data."""
         ...
 
-    def sampled(self, config: C, data: Any, share: float) -> tuple[C, RunData]:
+    def sampled(self, config: ConfigT, data: Any, share: float) -> tuple[ConfigT, RunData]:
         """Config of a share of the rows, drawn at random, and these; of kinds with rows."""
         ...
 
 
-class Training(Protocol[TakenC]):
+class Training(Protocol[ConfigT_contra]):
     """From a config to a saved model."""
 
-    def train(self, config: TakenC, directory: RunDirectory, data: Any) -> Fitted:
+    def train(self, config: ConfigT_contra, directory: RunDirectory, data: Any) -> Fitted:
         """Train or resume in ``directory``, score and save."""
         ...
 
-    def trial(self, config: TakenC, data: Any) -> "Cost":
+    def trial(self, config: ConfigT_contra, data: Any) -> "Cost":
         """Seconds that a run costs, of kinds with ``--minutes``."""
         ...
 
@@ -256,7 +256,7 @@ class Scoring(Protocol):
         ...
 
 
-class Report(Protocol[TakenC]):
+class Report(Protocol[ConfigT_contra]):
     """Printed rows and pictures from scores; no Keras, and no Matplotlib until it draws.
 
     Attributes:
@@ -277,15 +277,17 @@ class Report(Protocol[TakenC]):
     BESIDE: ClassVar[Sequence[str]]
     SAMPLES: ClassVar[tuple[int, int] | None]
 
-    def labels_of(self, config: TakenC) -> dict[str, Any]:
+    def labels_of(self, config: ConfigT_contra) -> dict[str, Any]:
         """Summary's config entries beside flow, K and seed."""
         ...
 
-    def warnings_of(self, config: TakenC, summary: Any) -> list[ScoreWarning]:
+    def warnings_of(self, config: ConfigT_contra, summary: Any) -> list[ScoreWarning]:
         """Warnings about the scores of a summary, one of ``SCHEMA`` here and below."""
         ...
 
-    def rows_of(self, config: TakenC, summary: Any, warnings: Sequence[ScoreWarning]) -> Rows:
+    def rows_of(
+        self, config: ConfigT_contra, summary: Any, warnings: Sequence[ScoreWarning]
+    ) -> Rows:
         """Printed scores."""
         ...
 
@@ -293,23 +295,23 @@ class Report(Protocol[TakenC]):
         """Main scores and their baselines."""
         ...
 
-    def compared_of(self, config: TakenC, summary: Any) -> tuple[str, dict[str, str]]:
+    def compared_of(self, config: ConfigT_contra, summary: Any) -> tuple[str, dict[str, str]]:
         """Name of the target or data set, and settings beside the config, in comparisons."""
         ...
 
-    def shapes_of(self, config: TakenC) -> Shapes:
+    def shapes_of(self, config: ConfigT_contra) -> Shapes:
         """Shapes of the arrays in ``evaluation.npz``."""
         ...
 
     def inconsistency_of(
-        self, config: TakenC, arrays: Mapping[str, np.ndarray], summary: Any
+        self, config: ConfigT_contra, arrays: Mapping[str, np.ndarray], summary: Any
     ) -> str:
         """Inconsistency between the files of the pictures and the config, or ""."""
         ...
 
     def figures_of(
         self,
-        config: TakenC,
+        config: ConfigT_contra,
         arrays: Mapping[str, np.ndarray],
         metrics: Mapping[str, np.ndarray],
         summary: Summary,
@@ -338,11 +340,11 @@ class Checks(Protocol):
 
 
 @overload
-def part(config: C, name: Literal["data"]) -> Data[C]: ...
+def part(config: ConfigT, name: Literal["data"]) -> Data[ConfigT]: ...
 
 
 @overload
-def part(config: C, name: Literal["training"]) -> Training[C]: ...
+def part(config: ConfigT, name: Literal["training"]) -> Training[ConfigT]: ...
 
 
 @overload
@@ -350,7 +352,7 @@ def part(config: RunConfig, name: Literal["scoring"]) -> Scoring: ...
 
 
 @overload
-def part(config: C, name: Literal["report"]) -> Report[C]: ...
+def part(config: ConfigT, name: Literal["report"]) -> Report[ConfigT]: ...
 
 
 @overload

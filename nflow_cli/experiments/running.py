@@ -19,7 +19,7 @@ from nflow_cli.deadline import Deadline
 from nflow_cli.errors import BusyError, ConfigError, NflowError
 from nflow_cli.evaluation.warnings import records
 from nflow_cli.experiments.report import draw, write_report
-from nflow_cli.experiments.run import Run, part
+from nflow_cli.experiments.run import Run, RunData, part
 from nflow_cli.experiments.summary import identity_of, laid_out
 from nflow_cli.runs.directory import EVALUATION, MACHINES, SUMMARY, VERSIONS, RunDirectory
 from nflow_cli.terminal.output import tell
@@ -43,7 +43,7 @@ def start(
     config: Config,
     preset: Path,
     output: str | Path | None,
-    data: Any = None,
+    data: RunData,
     *,
     machine: Machine | None = None,
     argv: Sequence[str] = (),
@@ -68,7 +68,7 @@ def start(
     return run
 
 
-def settled_config(config: Config, data: Any) -> Config:
+def settled_config(config: Config, data: RunData) -> Config:
     """Config resolved by the data, with chunks that fit in memory."""
     config, note = part(config, "data").settled_config(config, data).in_memory
     if note:
@@ -77,8 +77,8 @@ def settled_config(config: Config, data: Any) -> Config:
 
 
 def in_time(
-    config: Config, data: Any, machine: Machine | None, deadline: Deadline
-) -> tuple[Config, Any]:
+    config: Config, data: RunData, machine: Machine | None, deadline: Deadline
+) -> tuple[Config, RunData]:
     """Settled config with the length of training that ends the command in time, and its data.
 
     A model is built, compiled and timed for some updates; the run builds its own. Of a large table
@@ -162,7 +162,7 @@ def show(run: Run) -> None:
 
 def execute(
     run: Run,
-    data: Any,
+    data: RunData,
     machine: Machine | None,
     argv: Sequence[str],
     pictures: bool = True,
@@ -198,7 +198,7 @@ def execute(
             _report(run)
 
 
-def train_and_write(run: Run, data: Any = None) -> None:
+def train_and_write(run: Run, data: RunData) -> None:
     """Train or resume, score, and write model, arrays and summary."""
     fitted = part(run.config, "training").train(run.config, run.directory, data)
     config = fitted.config

@@ -42,7 +42,7 @@ def row_scores(
 
 
 def further_scores(
-    density: CellDensity, data: Dataset, of_rows: RowScores, seed: int
+    density: CellDensity, data: Dataset, test_scores: RowScores, seed: int
 ) -> dict[str, Any]:
     """Memorisation, copies, lost relations, mean weights of the networks beside marginals, and
     losses of predictions of the only modelled column.

@@ -114,12 +114,12 @@ def row_scores(
 
 
 def further_scores(
-    density: PushforwardDensity, data: Dataset, of_rows: RowScores, seed: int
+    density: PushforwardDensity, data: Dataset, test_scores: RowScores, seed: int
 ) -> dict[str, Any]:
     """Log-likelihoods of the base without flows and of members."""
     weights = data.weights.test
     of_base = Moments.of(density.base_log_prob(data.test), weights)
-    return {**of_base.scores("base_log_likelihood"), **of_members(of_rows.members, weights)}
+    return {**of_base.scores("base_log_likelihood"), **of_members(test_scores.members, weights)}
 
 
 def arrays(config: FitConfig, density: PushforwardDensity, data: Dataset) -> dict[str, np.ndarray]:

@@ -57,30 +57,30 @@ def judged(config: Config, density: RowDensity, data: Dataset) -> Judged:
     model = model_of(config)
     weights = data.weights.test
     with phase(f"scoring: {len(data.test):,} test rows"):
-        of_rows = model.row_scores(density, data.test, config.seed, data)
-        scores = scores_of_test(config, density, data, of_rows, config.seed)
+        row_scores = model.row_scores(density, data.test, config.seed, data)
+        scores = scores_of_test(config, density, data, row_scores, config.seed)
     with phase("preparing pictures"):
         arrays = model.arrays(config, density, data)
-        arrays["pit"] = distribution(of_rows.pit, weights)
+        arrays["pit"] = distribution(row_scores.pit, weights)
         if config.evaluate.keep_rows:
-            arrays["test_log_q"] = of_rows.log_density.astype(np.float64)
+            arrays["test_log_q"] = row_scores.log_density.astype(np.float64)
             if weights is not None:
                 arrays["test_weights"] = weights
         return Judged(scores, arrays)
 
 
 def scores_of_test(
-    config: Config, density: RowDensity, data: Dataset, of_rows: RowScores, fresh: int
+    config: Config, density: RowDensity, data: Dataset, row_scores: RowScores, fresh: int
 ) -> dict[str, Any]:
     """All scores, by those of the test rows and samples of the truth, of the seed ``fresh``."""
     weights = data.weights.test
-    further = model_of(config).further_scores(density, data, of_rows, config.seed)
-    mean_scores = likelihood(tallied(of_rows, weights), computed_in(config))
-    dominant = dominant_row(of_rows, weights)
+    further = model_of(config).further_scores(density, data, row_scores, config.seed)
+    mean_scores = likelihood(tallied(row_scores, weights), computed_in(config))
+    dominant = dominant_row(row_scores, weights)
     return {
         **mean_scores.model_dump(exclude_unset=True),
         "dominant_row": _recorded(dominant),
-        "pit": pit_of(of_rows, weights).model_dump(),
+        "pit": pit_of(row_scores, weights).model_dump(),
         **gap(config, density.log_prob, data, fresh),
         **further,
     }
@@ -95,10 +95,10 @@ def computed_in(config: Config) -> list[str]:
     return config.data.row_names.computed
 
 
-def pit_of(of_rows: RowScores, weights: np.ndarray | None) -> Pit:
+def pit_of(row_scores: RowScores, weights: np.ndarray | None) -> Pit:
     """Calibration by the scores of rows that have a PIT."""
-    values = np.empty((0, 0)) if of_rows.pit is None else of_rows.pit
-    return pit(values, of_rows.pit_columns, weights)
+    values = np.empty((0, 0)) if row_scores.pit is None else row_scores.pit
+    return pit(values, row_scores.pit_columns, weights)
 
 
 def gap(
@@ -138,8 +138,8 @@ def evaluate(run: Run, data: Dataset | TableFile, samples: None, seed: int) -> J
     if not isinstance(data, Dataset):
         rows = trained.rows_of(data)
         return judgement(trained, data, rows, scored_table(trained, rows))
-    of_rows = model_of(config).row_scores(trained.density, data.test, config.seed, data)
-    scores = scores_of_test(config, trained.density, data, of_rows, seed)
+    row_scores = model_of(config).row_scores(trained.density, data.test, config.seed, data)
+    scores = scores_of_test(config, trained.density, data, row_scores, seed)
     summary = report.SCHEMA(**{**without_mass(run.facts), **data.sizes, **scores})
     warnings = report.warnings_of(config, summary)
     lines = [*_head(config, config.subject), *report.score_rows(config, summary, warnings)]
@@ -161,19 +161,19 @@ def scored_table(trained: TableRun, rows: np.ndarray) -> RowScores:
 
 
 def judgement(
-    trained: TableRun, table: TableFile, rows: np.ndarray, of_rows: RowScores
+    trained: TableRun, table: TableFile, rows: np.ndarray, row_scores: RowScores
 ) -> Judgement:
     """Judgement of a table by the scores of its rows."""
     weights = weights_in(trained, table)
     facts = {OWN: are_own(trained, rows), WEIGHTED: weights is not None}
-    tally = tallied(of_rows, weights)
+    tally = tallied(row_scores, weights)
     tally = tally._replace(counts={**tally.counts, **facts})
-    dominant = dominant_row(of_rows, weights)
-    of_table = judge_scores(trained.config, tally, table.name, dominant)
-    if of_rows.pit is None:
-        return of_table
-    calibration = pit_of(of_rows, weights).model_dump()
-    return of_table._replace(scores={**of_table.scores, "pit": calibration})
+    dominant = dominant_row(row_scores, weights)
+    by_tally = judge_scores(trained.config, tally, table.name, dominant)
+    if row_scores.pit is None:
+        return by_tally
+    calibration = pit_of(row_scores, weights).model_dump()
+    return by_tally._replace(scores={**by_tally.scores, "pit": calibration})
 
 
 def judge_scores(
@@ -194,11 +194,11 @@ def judge_scores(
     lines += report.notes(scores, baseline)
     if tally.counts[WEIGHTED]:
         lines.append(("", f"weighted by {printable(config.data.weights)}"))
-    of_table = {
+    table_scores = {
         **scores.model_dump(exclude_unset=True),
         "dominant_row": _recorded(dominant),
     }
-    return Judgement(of_table, lines, warnings, tally)
+    return Judgement(table_scores, lines, warnings, tally)
 
 
 def score(trained: Any, table: TableFile, with_latents: bool) -> Answer:
@@ -214,10 +214,10 @@ def score(trained: Any, table: TableFile, with_latents: bool) -> Answer:
     latents = [f"latent_{i + 1}" for i in range(trained.dim)] if with_latents else []
     expect_room(trained, [LOG_Q, *spread, *latents])
     rows = trained.rows_of(table)
-    of_rows = scored_table(trained, rows)
-    added = {LOG_Q: of_rows.log_density}
+    row_scores = scored_table(trained, rows)
+    added = {LOG_Q: row_scores.log_density}
     if is_ensemble:
-        added |= spread_of(of_rows.members.T)
+        added |= spread_of(row_scores.members.T)
     if latents:
         added |= dict(zip(latents, trained.latent(rows).T))
-    return Answer(added, judgement(trained, table, rows, of_rows))
+    return Answer(added, judgement(trained, table, rows, row_scores))

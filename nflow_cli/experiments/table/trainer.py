@@ -394,7 +394,7 @@ def filled_start(
     rng = stream(seed, "start")
     filled = rows.copy()
     tallies = np.zeros((2, rows.shape[1]))
-    few = slice(None, None, -(-len(rows) // START_ROWS))
+    few = slice(None, None, -(-len(rows) // START_ROWS))  # rows at equal distances
     few_weights = None if weights is None else weights[few]
     layout = replace(density.layout, width=1, components=1)
     shapes = network.shapes(layout, 0)
