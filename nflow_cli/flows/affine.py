@@ -35,7 +35,9 @@ class Affine(Map):
 
     def shapes(self, dim: int) -> Shapes:
         shapes: dict[str, tuple[int, ...]] = {"shift": (dim,), "log_scale": (dim,)}
-        return {**shapes, "lower": (math.comb(dim, 2),)} if self.full and dim > 1 else shapes
+        if self.full and dim > 1:
+            shapes["lower"] = (math.comb(dim, 2),)
+        return shapes
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
         """All from N(0, 0.01^2); 0 is the identity."""
@@ -59,8 +61,11 @@ class Affine(Map):
 
     def constrain(self, shift: Tensor, log_scale: Tensor, *lower: Tensor) -> tuple[Tensor, ...]:
         """``m``, the log-determinant, and ``L`` or its diagonal."""
-        scale, log_det = ops.exp(log_scale), ops.sum(log_scale, axis=-2)
-        return shift, log_det, triangle(scale, *lower) if self.full else scale
+        scale = ops.exp(log_scale)
+        log_det = ops.sum(log_scale, axis=-2)
+        if self.full:
+            scale = triangle(scale, *lower)
+        return shift, log_det, scale
 
     def forward(
         self, memo: Memo, z: Tensor, shift: Tensor, log_det: Tensor, scale: Tensor

@@ -54,9 +54,11 @@ class Autoregressive(Conditioned):
 
     def constrain(self, order: Tensor, *layers: Tensor) -> tuple[Tensor, ...]:
         """The order as permutation matrices, both ways, and the masked layers."""
-        dim, masked = order.shape[-2], []
+        dim = order.shape[-2]
         masks = self._masks(dim)
-        for name, layer in zip(list(self.shapes(dim))[1:], layers):
+        _, *names = self.shapes(dim)
+        masked = []
+        for name, layer in zip(names, layers):
             if name in masks:
                 layer = layer * ops.cast(masks[name][..., None], layer.dtype)
             masked.append(layer)
@@ -75,16 +77,15 @@ class Autoregressive(Conditioned):
         more: hidden units evenly from 0 (the context) to D - 1, output i those before i.
         """
         widths = self.widths(dim)
-        seen = [
-            np.arange(1, dim),  # inputs
-            *(np.rint(np.linspace(0, dim - 1, width)) for width in widths[1:-1]),
-            np.tile(np.arange(dim), self.scalar_maps.size),
-        ]
-        return {
-            f"kernel_{i}": (units[:, None] >= inputs).astype(float)
-            for i, (inputs, units) in enumerate(itertools.pairwise(seen))
-            if len(inputs)
-        }
+        reaches = [np.arange(1, dim)]  # how many coordinates each unit sees, of inputs first
+        for width in widths[1:-1]:
+            reaches.append(np.rint(np.linspace(0, dim - 1, width)))
+        reaches.append(np.tile(np.arange(dim), self.scalar_maps.size))
+        masks = {}
+        for i, (inputs, units) in enumerate(itertools.pairwise(reaches)):
+            if len(inputs):
+                masks[f"kernel_{i}"] = (units[:, None] >= inputs).astype(float)
+        return masks
 
     def _at_once(
         self, memo: Memo, points: Tensor, weights: Sequence[Tensor], move: Move
@@ -98,10 +99,11 @@ class Autoregressive(Conditioned):
     def _in_turn(
         self, memo: Memo, points: Tensor, weights: Sequence[Tensor], move: Move
     ) -> tuple[Tensor, Tensor]:
-        """A pass runs the hidden layers, and the last one for its coordinate only."""
+        """Move one coordinate a pass: by the hidden layers, and the last one for it alone."""
         there, back, *hidden, kernel, bias = weights
         points = memo.dense(there, points)
-        dim, size = points.shape[-2], self.scalar_maps.size
+        dim = points.shape[-2]
+        size = self.scalar_maps.size
         shape = (*kernel.shape[:-3], size, dim, *kernel.shape[-2:])
         kernels = ops.moveaxis(ops.reshape(kernel, shape), -3, 0)
         biases = ops.moveaxis(by_coordinate(bias, size), -2, 0)
@@ -112,10 +114,10 @@ class Autoregressive(Conditioned):
             moved, log_det = state
             units = network(Memo(), hidden, moved[..., :-1, :], ops.zeros_like(moved[..., :1, :]))
             parameters = product(kernels[i], ops.relu(units)) + biases[i]
-            one, log_slope = move(ops.expand_dims(parameters, -2), ops.expand_dims(rows[i], -2))
-            return ops.where(places[i], one, moved), log_det + log_slope[..., 0, :]
+            row, log_slope = move(ops.expand_dims(parameters, -2), ops.expand_dims(rows[i], -2))
+            return ops.where(places[i], row, moved), log_det + log_slope[..., 0, :]
 
-        start = ops.zeros_like(points), ops.zeros_like(points[..., 0, :])
+        start = (ops.zeros_like(points), ops.zeros_like(points[..., 0, :]))
         moved, log_det = repeated(step, start, dim)
         return memo.dense(back, moved), log_det
 

@@ -67,7 +67,7 @@ class Conditioned(Map):
         """Weights of a network with outputs ``t`` times as large."""
         last = len([name for name in raw if name.startswith("bias")]) - 1
         outputs = (f"kernel_{last}", f"bias_{last}")
-        return {name: t * value if name in outputs else value for name, value in raw.items()}
+        return raw | {name: t * raw[name] for name in outputs if name in raw}
 
     def constrain(self, order: Tensor, *layers: Tensor) -> tuple[Tensor, ...]:
         """The order as permutation matrices, both ways, and the layers."""
@@ -91,5 +91,5 @@ def network(memo: Memo, layers: Sequence[Tensor], inputs: Tensor, zero: Tensor) 
 
 def by_coordinate(parameters: Tensor, size: int) -> Tensor:
     """Reshape outputs ``(*lead, size * N, batch)`` to parameters ``(*lead, size, N, batch)``."""
-    lead, batch = parameters.shape[:-2], parameters.shape[-1]
-    return ops.reshape(parameters, (*lead, size, parameters.shape[-2] // size, batch))
+    *lead, outputs, batch = parameters.shape
+    return ops.reshape(parameters, (*lead, size, outputs // size, batch))

@@ -39,18 +39,20 @@ class Coupling(Conditioned):
         return {"order": np.array([parting(place, dim) for place in places]).reshape(-1, dim)}
 
     def forward(self, memo: Memo, z: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
-        return self._run(memo, z, weights, self.scalar_maps.forward)
+        return self._moved(memo, z, weights, self.scalar_maps.forward)
 
     def inverse(self, memo: Memo, x: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
-        return self._run(memo, x, weights, self.scalar_maps.inverse)
+        return self._moved(memo, x, weights, self.scalar_maps.inverse)
 
-    def _run(
+    def _moved(
         self, memo: Memo, points: Tensor, weights: Sequence[Tensor], move: Move
     ) -> tuple[Tensor, Tensor]:
         there, back, *layers = weights
         points = memo.dense(there, points)
         dim = points.shape[-2]
-        moving, fixed = points[..., : dim - dim // 2, :], points[..., dim - dim // 2 :, :]
+        count = dim - dim // 2
+        moving = points[..., :count, :]
+        fixed = points[..., count:, :]
         parameters = network(memo, layers, fixed, ops.zeros_like(moving[..., :1, :]))
         moved, log_slopes = move(by_coordinate(parameters, self.scalar_maps.size), moving)
         points = memo.dense(back, ops.concatenate([moved, fixed], axis=-2))

@@ -42,13 +42,17 @@ class FlowDensity(keras.layers.Layer):
             hint = nearest(base, [*bases])
             raise ConfigError(f"expected one of {', '.join(bases)}. Received: {base=!r:.60}{hint}")
         super().__init__(**{**kwargs, "dtype": flow.dtype_policy})
-        self.flow, self.base = flow, base
+        self.flow = flow
+        self.base = base
         self.q0 = resolve(bases[base])()
         self.seed = None if seed is None else whole_number("seed", seed, MAX_SEED)
         self.generator = keras.random.SeedGenerator(self.seed)
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
-        build_for(self.flow, x_shape, *([] if context_shape is None else [context_shape]))
+        if context_shape is None:
+            build_for(self.flow, x_shape)
+        else:
+            build_for(self.flow, x_shape, context_shape)
 
     def call(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return self.log_prob(x, context)

@@ -62,5 +62,7 @@ class Scaling:
 
 
 def _bounded(parameters: Tensor) -> tuple[Tensor, Tensor]:
-    shift, log_scale = parameters[..., 0, :, :], parameters[..., 1, :, :]
+    """``m`` and ``s``, bounded."""
+    shift = parameters[..., 0, :, :]
+    log_scale = parameters[..., 1, :, :]
     return shift, MOST_LOG_SCALE * tanh(log_scale / MOST_LOG_SCALE)

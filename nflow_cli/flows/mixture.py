@@ -47,11 +47,12 @@ class Mixture(Elementwise):
         ``f``.
         """
         mixture = self._mixture(parameters)
-        known = [ops.stop_gradient(array) for array in mixture]
-        x = ops.stop_gradient(from_normal_score(ops.stop_gradient(z), *known, xp=ops, axis=AXIS))
-        at, log_slope = normal_score(x, *mixture, ops, AXIS)
+        constants = [ops.stop_gradient(array) for array in mixture]
+        root = from_normal_score(ops.stop_gradient(z), *constants, xp=ops, axis=AXIS)
+        x = ops.stop_gradient(root)
+        score, log_slope = normal_score(x, *mixture, ops, AXIS)
         steepness = ops.stop_gradient(ops.exp(-log_slope))
-        x = x + (z - at) * steepness
+        x = x + (z - score) * steepness
         x = x + (z - normal_score(x, *mixture, ops, AXIS)[0]) * steepness
         return x, -normal_score(x, *mixture, ops, AXIS)[1]
 
@@ -59,20 +60,21 @@ class Mixture(Elementwise):
         return normal_score(x, *self._mixture(parameters), ops, AXIS)
 
     def _mixture(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        count, most = self.components - 1, math.log(1 / self.least)
-        shares, means, scales = (
-            parameters[..., i * count : (i + 1) * count, :, :] for i in range(3)
-        )
+        """Log-weights, means and scales, the broad component first."""
+        count = self.components - 1
+        shares = parameters[..., :count, :, :]
+        means = parameters[..., count : 2 * count, :, :]
+        scales = parameters[..., 2 * count : 3 * count, :, :]
         zero = ops.zeros_like(means[..., :1, :, :])
         log_shares = log_softmax(ops.concatenate([zero, shares], AXIS), AXIS, ops)
         broad_share = self.least + (1 - self.least) * ops.exp(log_shares[..., :1, :, :])
-        others = log_shares[..., 1:, :, :] + math.log1p(-self.least)
-        broad = ops.sqrt(1 + ops.sum(means * means, axis=AXIS, keepdims=True) / count)
-        return (
-            ops.concatenate([ops.log(broad_share), others], AXIS),
-            ops.concatenate([zero, means], AXIS),
-            ops.concatenate([broad, ops.exp(most * tanh(scales / most))], AXIS),
-        )
+        narrow_log_shares = log_shares[..., 1:, :, :] + math.log1p(-self.least)
+        broad_scale = ops.sqrt(1 + ops.sum(means * means, axis=AXIS, keepdims=True) / count)
+        log_weights = ops.concatenate([ops.log(broad_share), narrow_log_shares], AXIS)
+        means = ops.concatenate([zero, means], AXIS)
+        bound = math.log(1 / self.least)
+        scales = ops.concatenate([broad_scale, ops.exp(bound * tanh(scales / bound))], AXIS)
+        return log_weights, means, scales
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,8 @@ class Mixed(Conditioned):
         biases = values[f"bias_{len(self.widths(dim)) - 2}"]
         count = self.components - 1
         means = np.linspace(-SPREAD, SPREAD, count) if count > 1 else np.zeros(1)
-        of_outputs = biases.reshape(repeats, 3, count, -1)
-        of_outputs[:, 1] = means[:, None]
+        parameters = biases.reshape(repeats, 3, count, -1)  # a view
+        parameters[:, 1] = means[:, None]
         # Keeps the variance at 1, with a broad component of 1 + var(means).
-        of_outputs[:, 2] = math.log(1 - np.var(means) * (1 + 1 / count)) / 2
+        parameters[:, 2] = math.log(1 - np.var(means) * (1 + 1 / count)) / 2
         return values

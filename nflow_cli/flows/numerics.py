@@ -122,7 +122,8 @@ def signed_root(c: Tensor, slope: Tensor) -> Tensor:
 
 def _root(c: Tensor, slope: Tensor) -> Tensor:
     reach = ops.abs(slope - 1)
-    low, high = ops.relu(c - reach), c + reach
+    low = ops.relu(c - reach)
+    high = c + reach
     linear = c / slope  # tanh(v) <= v
     # v - tanh(v) >= v^3 / 4.2 up to v = 1, and >= v - 1 from there.
     above = ops.minimum(ops.exp(ops.log(4.2 * c) / 3) + c, linear)

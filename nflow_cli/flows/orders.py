@@ -66,4 +66,6 @@ def as_matrices(order: Tensor) -> tuple[Tensor, Tensor]:
     columns = ops.cast(np.arange(order.shape[-2])[:, None], order.dtype)
     there = ops.expand_dims(order, -2) == columns
     back = ops.expand_dims(order, -3) == ops.expand_dims(columns, -1)
-    return tuple(ops.stop_gradient(ops.cast(matrix, order.dtype)) for matrix in (there, back))
+    there = ops.stop_gradient(ops.cast(there, order.dtype))
+    back = ops.stop_gradient(ops.cast(back, order.dtype))
+    return there, back

@@ -33,8 +33,10 @@ class Permutation(Map):
 
     def part(self, t: float, order: np.ndarray) -> dict[str, np.ndarray]:
         """The identity up to half of the way, then the permutation."""
+        if t > 0.5:
+            return {"order": order}
         places = np.arange(order.shape[-2], dtype=order.dtype)[:, None]
-        return {"order": order if t > 0.5 else np.broadcast_to(places, order.shape)}
+        return {"order": np.broadcast_to(places, order.shape)}
 
     def constrain(self, order: Tensor) -> tuple[Tensor, ...]:
         return as_matrices(order)

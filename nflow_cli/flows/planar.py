@@ -65,7 +65,8 @@ class Planar(Map):
         off = ops.where(nonzero, softplus(wu) - 1 - ops.sum(w * u_hat, axis=-2), 0.0)
         u_hat = u_hat + ops.stop_gradient(ops.expand_dims(off / safe, -2) * w)
         slope, rest = slope_of(wu)
-        slope, rest = ops.where(nonzero, slope, 1.0), ops.where(nonzero, rest, 0.0)
+        slope = ops.where(nonzero, slope, 1.0)
+        rest = ops.where(nonzero, rest, 0.0)
         return u_hat, w, b, slope, rest
 
     def forward(
@@ -86,17 +87,15 @@ class Planar(Map):
     def part(self, t: float, u: np.ndarray, w: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
         """Weights of ``f_t(z) = z + t û tanh(w.z + b)``."""
         wu, along = self._along(u, w)
-        return {
-            "u": t * u + (inverse_softplus(1 + t * (along - 1)) - t * wu) * _over(w),
-            "w": w,
-            "b": b,
-        }
+        change = (inverse_softplus(1 + t * (along - 1)) - t * wu) * _over(w)
+        return {"u": t * u + change, "w": w, "b": b}
 
     def geometry(self, u: np.ndarray, w: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
         wu, along = self._along(u, w)
         return {"w": w, "b": b, "û": u + (along - 1 - wu) * _over(w)}
 
     def _along(self, u: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``w.u`` and ``1 + w.û``."""
         wu = np.sum(w * u, axis=-2, keepdims=True)
         return wu, np.logaddexp(0, wu)
 
@@ -117,5 +116,6 @@ class PlanarFlow(MapLayer):
 
 
 def _over(w: np.ndarray) -> np.ndarray:
+    """``w / |w|²``, 0 for ``w = 0``."""
     squared = np.sum(w * w, axis=-2, keepdims=True)
     return np.divide(w, squared, out=np.zeros_like(w), where=squared > 0)

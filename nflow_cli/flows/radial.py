@@ -75,14 +75,16 @@ class Radial(Map):
         self, t: float, center: np.ndarray, alpha: np.ndarray, beta: np.ndarray
     ) -> dict[str, np.ndarray]:
         """Weights of ``f_t(z) = z + t β̂ (z - c) / (α + r)``."""
-        inner, outer = np.logaddexp(0, alpha), np.logaddexp(0, beta)
+        inner = np.logaddexp(0, alpha)
+        outer = np.logaddexp(0, beta)
         beta = inverse_softplus((1 - t) * inner + t * outer)
         return {"center": center, "alpha": alpha, "beta": beta}
 
     def geometry(
         self, center: np.ndarray, alpha: np.ndarray, beta: np.ndarray
     ) -> dict[str, np.ndarray]:
-        inner, outer = np.logaddexp(0, alpha), np.logaddexp(0, beta)
+        inner = np.logaddexp(0, alpha)
+        outer = np.logaddexp(0, beta)
         return {"c": center, "α": inner, "β̂": outer - inner}
 
     def margin(
@@ -105,7 +107,8 @@ class RadialFlow(MapLayer):
 
 def _log_det(r: Tensor, alpha: Tensor, outer: Tensor, dim: int) -> Tensor:
     """Log-determinant by sums of positive terms, without cancellation."""
-    near, far = alpha / (r + alpha), r / (r + alpha)
+    near = alpha / (r + alpha)
+    far = r / (r + alpha)
     stretch = outer / (r + alpha)
     return (dim - 1) * ops.log(far + stretch) + ops.log(far * (far + 2 * near) + near * stretch)
 

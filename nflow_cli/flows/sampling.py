@@ -43,7 +43,8 @@ class GaussianSampling(keras.layers.Layer):
         keep_precision(self)
         if not isinstance(prior_std, Real) or not 0 < prior_std < math.inf:
             raise ConfigError(f"prior_std must be positive. Received: prior_std={prior_std}")
-        self.prior_mean, self.prior_std = prior_mean, prior_std
+        self.prior_mean = prior_mean
+        self.prior_std = prior_std
         self.seed = None if seed is None else whole_number("seed", seed, MAX_SEED)
         self.generator = keras.random.SeedGenerator(self.seed)
 
@@ -71,9 +72,9 @@ class GaussianSampling(keras.layers.Layer):
         ``½ Σ [(σ^2 + (μ - m)^2)/s^2 - 1 - log(σ^2/s^2)]`` for the prior ``N(m, s^2 I)``.
         """
         variance = self.prior_std**2
-        off = mean - self.prior_mean
+        shift = mean - self.prior_mean
         log_ratio = log_variance - math.log(variance)
-        terms = ops.exp(log_ratio) + off * off / variance - 1 - log_ratio
+        terms = ops.exp(log_ratio) + shift * shift / variance - 1 - log_ratio
         return 0.5 * ops.sum(terms, axis=-1)
 
     def compute_output_shape(

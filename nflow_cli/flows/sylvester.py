@@ -56,10 +56,16 @@ class Sylvester(Map):
 
     def shapes(self, dim: int) -> Shapes:
         width, reflections = sylvester_sizes(self.width, self.reflections, dim)
-        one = {name: (width,) for name in ("bias", "slope", "scale")}
-        shapes: dict[str, tuple[int, ...]] = {"reflections": (reflections, dim), **one}
+        shapes: dict[str, tuple[int, ...]] = {
+            "reflections": (reflections, dim),
+            "bias": (width,),
+            "slope": (width,),
+            "scale": (width,),
+        }
         if width > 1:
-            shapes |= dict.fromkeys(("outer", "inner"), (math.comb(width, 2),))
+            entries = math.comb(width, 2)
+            shapes["outer"] = (entries,)
+            shapes["inner"] = (entries,)
         return shapes
 
     def initial(self, rng: np.random.Generator, repeats: int, dim: int) -> dict[str, np.ndarray]:
@@ -71,25 +77,25 @@ class Sylvester(Map):
             name: 0.1 * rng.standard_normal((repeats, *shape))
             for name, shape in self.shapes(dim).items()
         }
-        at = {"slope": np.log(np.e - 1), "scale": np.log(np.expm1(NORM))}
-        drawn = {name: at.get(name, 0.0) + value for name, value in noise.items()}
-        return drawn | {name: 10 * noise[name] for name in ("reflections", "bias")}
+        centres = {"slope": np.log(np.e - 1), "scale": np.log(np.expm1(NORM))}
+        values = {name: centres.get(name, 0.0) + value for name, value in noise.items()}
+        return values | {name: 10 * noise[name] for name in ("reflections", "bias")}
 
     def constrain(
         self, reflections: Tensor, bias: Tensor, slope: Tensor, scale: Tensor, *above: Tensor
     ) -> tuple[Tensor, ...]:
         """``Q R``, ``R̃ Qᵀ``, ``R̃ R``, ``b``, and the slopes for ``log_slope``."""
-        width, inner_diagonal = slope.shape[-2], softplus(scale)
+        inner_diagonal = softplus(scale)
         outer_diagonal = (softplus(slope) - 1) / inner_diagonal
-        entries_above = [(entries,) for entries in above] or [(), ()]  # none at M = 1
-        outer, inner = (
-            ops.swapaxes(triangle(diagonal, *entries), -2, -3)
-            for diagonal, entries in zip((outer_diagonal, inner_diagonal), entries_above)
-        )
-        columns = _reflected(reflections, width)
+        above_outer, above_inner = above or (None, None)  # none at M = 1
+        outer = ops.swapaxes(triangle(outer_diagonal, above_outer), -2, -3)
+        inner = ops.swapaxes(triangle(inner_diagonal, above_inner), -2, -3)
+        columns = _reflected(reflections, slope.shape[-2])
         rows = ops.swapaxes(columns, -2, -3)
-        products = _times(columns, outer), _times(inner, rows), _times(inner, outer)
-        return *products, bias, *slope_of(slope)
+        out = _times(columns, outer)
+        into = _times(inner, rows)
+        between = _times(inner, outer)
+        return out, into, between, bias, *slope_of(slope)
 
     def forward(
         self,
@@ -120,20 +126,22 @@ class Sylvester(Map):
         triangle: from the last unit on, each is one equation of one unknown.
         """
         c = memo.dense(into, x) + bias
-        known = memo.root(partial(_from_the_last, _at_root), c, between, slopes[0])
-        known = ops.moveaxis(known, -2, 0)
-        h = _from_the_last(lambda i, *at: implicit(known[i], *at), c, between, slopes[0])
+        roots = memo.root(partial(_from_the_last, _tanh_of_root), c, between, slopes[0])
+        roots = ops.moveaxis(roots, -2, 0)
+        h = _from_the_last(lambda i, *unit: implicit(roots[i], *unit), c, between, slopes[0])
         return x - memo.dense(out, h), -ops.sum(log_slope(h, *slopes), axis=-2)
 
-    def part(self, t: float, slope: np.ndarray, **others: np.ndarray) -> dict[str, np.ndarray]:
+    def part(self, t: float, **raw: np.ndarray) -> dict[str, np.ndarray]:
         """Weights of ``f_t(z) = z + t Q R tanh(R̃ Qᵀ z + b)``."""
-        scaled = {name: t * value for name, value in others.items() if name == "outer"}
-        slope = inverse_softplus(1 + t * (np.logaddexp(0, slope) - 1))
-        return {**others, **scaled, "slope": slope}
+        weights = dict(raw)
+        if "outer" in raw:
+            weights["outer"] = t * raw["outer"]
+        weights["slope"] = inverse_softplus(1 + t * (np.logaddexp(0, raw["slope"]) - 1))
+        return weights
 
-    def margin(self, slope: np.ndarray, **others: np.ndarray) -> tuple[str, np.ndarray]:
+    def margin(self, **raw: np.ndarray) -> tuple[str, np.ndarray]:
         """``1 + r r̃ = softplus(slope)``."""
-        return "1 + r r̃", np.logaddexp(0, slope)
+        return "1 + r r̃", np.logaddexp(0, raw["slope"])
 
 
 def _reflected(reflections: Tensor, width: int) -> Tensor:
@@ -149,30 +157,33 @@ def _reflected(reflections: Tensor, width: int) -> Tensor:
     start = ops.cast(np.eye(dim, width)[..., None], squared.dtype) + ops.zeros_like(along[0])
 
     def reflect(i: Tensor, state: tuple[Tensor]) -> tuple[Tensor]:
-        (columns,), i = state, count - 1 - i
+        (columns,) = state
+        i = count - 1 - i
         return (columns - away[i] * ops.sum(along[i] * columns, axis=-3, keepdims=True),)
 
     return repeated(reflect, (start,), count)[0]
 
 
-def _at_root(i: Tensor, c: Tensor, slope: Tensor) -> Tensor:
+def _tanh_of_root(i: Tensor, c: Tensor, slope: Tensor) -> Tensor:
     """``tanh(v)`` at the root ``v`` of ``v + (s - 1) tanh(v) = c``, without a gradient."""
     return tanh(signed_root(c, slope))
 
 
 def _from_the_last(
-    find: Callable[..., Tensor], c: Tensor, between: Tensor, slope: Tensor
+    solve: Callable[..., Tensor], c: Tensor, between: Tensor, slope: Tensor
 ) -> Tensor:
-    """``h_i = find(i, c_i - Σ_{j > i} (R̃ R)_ij h_j, s_i)`` for each unit ``i``."""
+    """``h_i = solve(i, c_i - Σ_{j > i} (R̃ R)_ij h_j, s_i)`` for each unit ``i``."""
     width = c.shape[-2]
     places = ops.convert_to_tensor(np.eye(width, dtype=bool)[..., None])
-    columns, slopes = ops.moveaxis(between, -2, 0), ops.moveaxis(slope, -2, 0)
+    columns = ops.moveaxis(between, -2, 0)
+    slopes = ops.moveaxis(slope, -2, 0)
 
     def step(i: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        (c, h), i = state, width - 1 - i
-        own = ops.sum(ops.where(places[i], c, 0.0), axis=-2)
-        one = ops.expand_dims(find(i, own, slopes[i]), -2)
-        return c - columns[i] * one, ops.where(places[i], one, h)
+        c, h = state
+        i = width - 1 - i
+        c_i = ops.sum(ops.where(places[i], c, 0.0), axis=-2)
+        h_i = ops.expand_dims(solve(i, c_i, slopes[i]), -2)
+        return c - columns[i] * h_i, ops.where(places[i], h_i, h)
 
     return repeated(step, (c, ops.zeros_like(c)), width)[1]
 
