@@ -107,8 +107,8 @@ def expect_one_pass(flow: Flow, way: Way) -> None:
         replacement = IN_TURN[way].get(name)
         if replacement:
             raise ValueError(
-                f"{replacement} in place of {name}, which takes D passes in the {way} direction, that "
-                "of training"
+                f"{replacement} in place of {name}, which takes D passes in the {way} direction, "
+                "that of training"
             )
 
 
