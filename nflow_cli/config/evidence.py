@@ -94,8 +94,13 @@ class DrawsData(Strict):
     @property
     def bounded(self) -> dict[str, str]:
         """Coordinate without bounds of each bounded parameter, such as ``log tau``."""
-        ends = {name: [end is not None for end in pair] for name, pair in self.bounds.items()}
-        return {n: f"{'logit' if all(e) else 'log'} {n}" for n, e in ends.items() if any(e)}
+        coordinates = {}
+        for name, (low, high) in self.bounds.items():
+            if low is not None and high is not None:
+                coordinates[name] = f"logit {name}"
+            elif low is not None or high is not None:
+                coordinates[name] = f"log {name}"
+        return coordinates
 
 
 class EvidenceTrain(Strict):
@@ -135,7 +140,8 @@ class EvidenceConfig(RunConfig):
     @classmethod
     def dims(cls, data: Mapping[str, Any]) -> tuple[int, int]:
         draws = data.get("data")
-        return len(draws.columns or ()) if draws else 0, 0
+        dim = len(draws.columns or ()) if draws else 0
+        return dim, 0
 
     @property
     def is_settled(self) -> bool:

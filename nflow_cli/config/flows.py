@@ -96,17 +96,19 @@ class StackFlow(Flow):
 
 def expect_weights(flow: Flow, dim: int, width: int = 0) -> None:
     """Refuse flows with too many weights, of D numbers given ``width`` others."""
-    if (count := flow.weights(dim, width)) > MAX_WEIGHTS:
+    count = flow.weights(dim, width)
+    if count > MAX_WEIGHTS:
         raise ValueError(f"at most {MAX_WEIGHTS:,} weights in all, not about {count:,}")
 
 
 def expect_one_pass(flow: Flow, way: Way) -> None:
     """Refuse flows that take D passes in the direction of training."""
     for name in map(pattern_name, flow.pattern):
-        if instead := IN_TURN[way].get(name):
+        replacement = IN_TURN[way].get(name)
+        if replacement:
             raise ValueError(
-                f"{instead} in place of {name}, which takes D passes in the {way} direction, that "
-                "of training"
+                f"{replacement} in place of {name}, which takes D passes in the {way} direction, "
+                "that of training"
             )
 
 
@@ -207,7 +209,10 @@ def masked_widths(hidden: Sequence[int] | None, outputs: int, dim: int) -> list[
 
 
 def _hidden(hidden: Sequence[int] | None, dim: int) -> Sequence[int]:
-    return hidden or ((64, 64) if dim <= 8 else (128, 128))
+    """Widths of hidden layers, by default by the dimension."""
+    if hidden:
+        return hidden
+    return (64, 64) if dim <= 8 else (128, 128)
 
 
 def sylvester_sizes(width: int | None, reflections: int | None, dim: int) -> tuple[int, int]:
@@ -221,8 +226,8 @@ def sylvester_sizes(width: int | None, reflections: int | None, dim: int) -> tup
 def options_of(item: str | Mapping[str, Any]) -> Options:
     """Options of an item's flow, with defaults."""
     name = pattern_name(item)
-    named = {} if isinstance(item, str) else item[name]
-    return OPTIONS.get(name, Options).model_validate(named)
+    values = {} if isinstance(item, str) else item[name]
+    return OPTIONS.get(name, Options).model_validate(values)
 
 
 def has_network(pattern: Sequence[str | Mapping[str, Any]]) -> bool:

@@ -107,12 +107,14 @@ class Density(Strict):
         name = info.data.get("name", "")
         if name not in SIZES:
             return None
-        usual, known = SIZES[name]
-        if dim is not None and dim not in known:
-            even = " and even" if known.step == 2 else ""
-            sizes = f"{known[0]} to {known[-1]}{even}" if len(known) > 1 else usual
-            raise ValueError(f"{sizes} of {name}, not {dim}")
-        return dim or usual
+        default, sizes = SIZES[name]
+        if dim is not None and dim not in sizes:
+            expected = str(default)
+            if len(sizes) > 1:
+                even = " and even" if sizes.step == 2 else ""
+                expected = f"{sizes[0]} to {sizes[-1]}{even}"
+            raise ValueError(f"{expected} of {name}, not {dim}")
+        return dim or default
 
     @field_validator("names")
     @classmethod
@@ -271,7 +273,8 @@ class InferConfig(ReverseKLConfig):
     @classmethod
     def dims(cls, data: Mapping[str, Any]) -> tuple[int, int]:
         density = data.get("density")
-        return density.dim if density else 0, 0
+        dim = density.dim if density else 0
+        return dim, 0
 
     @field_validator("train")
     @classmethod
@@ -334,8 +337,11 @@ class InferConfig(ReverseKLConfig):
         density = self.density
         if density.path is None:
             return density.name
-        parts = [] if density.path == IN_PYTHON else [pathlib.Path(density.path).stem]
-        parts += [] if density.name in USUAL else [density.name]
+        parts = []
+        if density.path != IN_PYTHON:
+            parts.append(pathlib.Path(density.path).stem)
+        if density.name not in USUAL:
+            parts.append(density.name)
         return "-".join(parts) or "log-density"
 
     @property

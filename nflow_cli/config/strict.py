@@ -42,7 +42,8 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
+    """Figure, ``None`` if it is not finite or too large."""
     return None if isinstance(value, float) and not abs(value) <= LARGEST else value
 
 
@@ -53,7 +54,7 @@ Figure = Annotated[float | None, BeforeValidator(_finite)]
 Error = Annotated[Annotated[float, Field(ge=0)] | None, BeforeValidator(_finite)]
 
 
-def by_name(value: Any) -> Any:
+def by_name(value: object) -> object:
     """Expand a bare name to a mapping."""
     return {"name": value} if isinstance(value, str) else value
 
@@ -66,7 +67,7 @@ def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from models_in(part)
 
 
-def _text(value: Any) -> Any:
+def _text(value: object) -> object:
     """Whole numbers as text: columns without names are numbered."""
     return str(value) if type(value) is int else value
 
@@ -90,7 +91,10 @@ Level = Annotated[
 
 def intervals(bounds: dict[str, Any]) -> dict[str, Any]:
     """Check the bounds of columns; ``[None, None]`` is none."""
-    return {n: e if e == [None, None] else an_interval(e) for n, e in bounds.items()}
+    for ends in bounds.values():
+        if ends != [None, None]:
+            an_interval(ends)
+    return bounds
 
 
 def an_interval(bounds: Any) -> Any:

@@ -203,12 +203,16 @@ class VAEConfig(RunConfig):
 
     def expect_fits(self, data: Any) -> None:
         """Refuse a batch or a validation split larger than the training set."""
-        stopping, size = self.train.early_stopping, self.train.batch_size
-        left = data.n_train - (stopping.images if stopping else 0)
-        if size > left:
+        images = "training images"
+        n_images = data.n_train
+        if self.train.early_stopping:
+            images = "training images left by the validation split"
+            n_images -= self.train.early_stopping.images
+        size = self.train.batch_size
+        if size > n_images:
             raise ConfigError(
-                f"train.batch_size: expected at most the {max(left, 0):,} training images"
-                f"{' left by the validation split' if stopping else ''}. Received: {size}"
+                f"train.batch_size: expected at most the {max(n_images, 0):,} {images}. "
+                f"Received: {size}"
             )
 
     @property

@@ -78,7 +78,9 @@ class RunDirectory:
             stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
             Path("outputs").mkdir(exist_ok=True)
             for n in range(1, 10_000):
-                path = Path("outputs") / (stem if n == 1 else f"{stem}-{n}")
+                path = Path("outputs") / stem
+                if n > 1:
+                    path = path.with_name(f"{stem}-{n}")
                 try:
                     path.mkdir()
                 except FileExistsError:

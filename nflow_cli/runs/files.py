@@ -145,7 +145,9 @@ def is_unfinished(name: str) -> bool:
 def remove(folder: Path, unwanted: Callable[[str], bool]) -> None:
     """Remove the plain files of a folder whose names are ``unwanted``."""
     with suppress(OSError, RunDirectoryError):  # a file that cannot be removed does no harm
-        for entry in list(os.scandir(folder)) if is_folder(folder) else []:
+        if not is_folder(folder):
+            return
+        for entry in list(os.scandir(folder)):
             if unwanted(entry.name) and entry.is_file(follow_symlinks=False):
                 os.unlink(entry.path)
 

@@ -41,7 +41,8 @@ def _whole_number(digits: str) -> int:
 
 
 def _finite(text: str) -> float | None:
-    return value if math.isfinite(value := float(text)) else None
+    value = float(text)
+    return value if math.isfinite(value) else None
 
 
 # How numbers are read: non-finite ones as None.

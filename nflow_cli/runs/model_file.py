@@ -125,7 +125,8 @@ def _arrays(group: h5py.Group, addresses: set[int]) -> Iterator[h5py.Dataset]:
 def _check_description(path: Path, described: Any, model: Any, expected: Mapping[str, Any]) -> None:
     arguments = dict(described["config"])
     received = described["registered_name"] or described["class_name"]
-    if isinstance(dtype := arguments["dtype"], dict):
+    dtype = arguments["dtype"]
+    if isinstance(dtype, dict):
         arguments["dtype"] = dtype["config"]["name"]
     name = type(model).__name__
     if received != f"nflow_cli>{name}":

@@ -38,15 +38,18 @@ def load_weights(run: RunDirectory, shapes: Mapping[str, Shape]) -> dict[str, np
     def check(key: str, shape: Shape, dtype: np.dtype) -> None:
         expected = shapes[key]
         fits = len(shape) == len(expected) and all(
-            there == length or (length < 0 and 0 <= there <= MAX_FREE)
-            for there, length in zip(shape, expected)
+            received == length or (length < 0 and 0 <= received <= MAX_FREE)
+            for received, length in zip(shape, expected)
         )
         if not fits or dtype not in (np.float32, np.float64):
             raise npz.ArrayError(f"{key}: expected {expected}, received {shape} of {dtype}")
 
     path = run.path / WEIGHTS
-    most = sum(8 * int(np.prod([MAX_FREE if n < 0 else n for n in s])) for s in shapes.values())
-    content = run.read(WEIGHTS, most + HEADERS * (1 + len(shapes)))
+    most = HEADERS * (1 + len(shapes))
+    for shape in shapes.values():
+        lengths = np.where(np.array(shape, int) < 0, MAX_FREE, shape)
+        most += 8 * int(np.prod(lengths))
+    content = run.read(WEIGHTS, most)
     with run.damaged_arrays(WEIGHTS), zipfile.ZipFile(io.BytesIO(content)) as archive:
         arrays = npz.read_arrays(archive, list(shapes), check)
     lost = sum(int((~np.isfinite(array)).sum()) for array in arrays.values())

@@ -40,7 +40,15 @@ from nflow_cli.terminal.output import silenced
 
 _PREFIX = "nflow-"  # of temporary folders
 # Parameters that are arguments of `nflow_cli.fit`.
-ARGUMENTS = "bounds", "categorical", "discrete", "missing", "steps", "learning_rate", "ensemble"
+ARGUMENTS = (
+    "bounds",
+    "categorical",
+    "discrete",
+    "missing",
+    "steps",
+    "learning_rate",
+    "ensemble",
+)
 TARGET = "y"
 
 
@@ -92,16 +100,16 @@ class TableEstimator(BaseEstimator):
     def __init__(
         self,
         *,
-        bounds: Any = None,
-        categorical: Any = None,
-        discrete: Any = None,
-        missing: Any = None,
-        steps: Any = None,
-        learning_rate: Any = None,
-        ensemble: Any = None,
-        preset: Any = None,
-        settings: Any = None,
-        random_state: Any = None,
+        bounds: Mapping[str, Any] | None = None,
+        categorical: Sequence[str] | None = None,
+        discrete: Sequence[str] | Mapping[str, float] | None = None,
+        missing: str | None = None,
+        steps: int | None = None,
+        learning_rate: float | None = None,
+        ensemble: int | None = None,
+        preset: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
     ):
         self.bounds = bounds
@@ -153,18 +161,24 @@ class TableEstimator(BaseEstimator):
         """Columns of X by name; without names they are called ``x0``, ``x1`` and so on."""
         if is_table(X) and not isinstance(X, Mapping):
             with self._as_configured():
-                columns = frame_table("X", X).arrays
+                columns = list(frame_table("X", X).arrays.values())
             validate_data(self, X, skip_check_array=True, reset=reset)
         else:
-            options: dict[str, Any] = {"dtype": "numeric", "ensure_all_finite": "allow-nan"}
-            least = LEAST if reset else 1
-            X = validate_data(self, X, reset=reset, ensure_min_samples=least, **options)
-            columns = dict(enumerate(np.asarray(X).T))
-        return dict(zip(self._names(), columns.values(), strict=True))
+            X = validate_data(
+                self,
+                X,
+                reset=reset,
+                ensure_min_samples=LEAST if reset else 1,
+                dtype="numeric",
+                ensure_all_finite="allow-nan",
+            )
+            columns = list(np.asarray(X).T)
+        return dict(zip(self._names(), columns, strict=True))
 
     def _names(self) -> list[str]:
-        named = getattr(self, "feature_names_in_", None)
-        return list(named) if named is not None else [f"x{i}" for i in range(self.n_features_in_)]
+        """Names of the columns of the fit."""
+        names = getattr(self, "feature_names_in_", None)
+        return [f"x{i}" for i in range(self.n_features_in_)] if names is None else list(names)
 
     @contextmanager
     def _as_configured(self) -> Iterator[None]:
@@ -196,18 +210,18 @@ class TableDensity(DensityMixin, TableEstimator):
     def __init__(
         self,
         *,
-        target: Any = None,
-        given: Any = None,
-        bounds: Any = None,
-        categorical: Any = None,
-        discrete: Any = None,
-        missing: Any = None,
-        steps: Any = None,
-        learning_rate: Any = None,
-        ensemble: Any = None,
-        preset: Any = None,
-        settings: Any = None,
-        random_state: Any = None,
+        target: Sequence[str] | None = None,
+        given: Sequence[str] | None = None,
+        bounds: Mapping[str, Any] | None = None,
+        categorical: Sequence[str] | None = None,
+        discrete: Sequence[str] | Mapping[str, float] | None = None,
+        missing: str | None = None,
+        steps: int | None = None,
+        learning_rate: float | None = None,
+        ensemble: int | None = None,
+        preset: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
     ):
         super().__init__(
@@ -234,19 +248,23 @@ class TableDensity(DensityMixin, TableEstimator):
                 are left out; or an array ``(n, D)`` of numbers, all but constants used.
             y: Ignored.
         """
-        columns, given = self._columns(X, reset=True), list(self.given or ())
-        self.frame_, modelled = library_of(X), None
-        if not is_table(X):
-            self.frame_, modelled = None, [name for name in columns if name not in given]
+        columns = self._columns(X, reset=True)
+        modelled = None
+        if is_table(X):
+            self.frame_ = library_of(X)
+        else:
+            self.frame_ = None
             self._first = {name: values[0] for name, values in columns.items()}
-        if self.target is not None:
-            modelled = None
+            if self.target is None:
+                given = list(self.given or ())
+                modelled = [name for name in columns if name not in given]
         self._train(columns, target=self.target, given=self.given, columns=modelled)
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
         """``log q`` ``(n,)`` of rows, in nats."""
-        density, columns = self.density_, self._columns(X)
+        density = self.density_
+        columns = self._columns(X)
         with self._as_configured():
             return density.log_prob(columns)
 
@@ -257,8 +275,11 @@ class TableDensity(DensityMixin, TableEstimator):
         likely other row: among folds there may be one, and scores stay comparable.
         """
         log_q = self.score_samples(X)
-        least = log_q.min(where=log_q > -np.inf, initial=np.inf) + np.log(LEAST_MASS)
-        return float(np.where(log_q > -np.inf, log_q, least if least < np.inf else -np.inf).mean())
+        is_possible = log_q > -np.inf
+        least = -np.inf
+        if is_possible.any():
+            least = log_q.min(where=is_possible, initial=np.inf) + np.log(LEAST_MASS)
+        return float(np.where(is_possible, log_q, least).mean())
 
     def sample(self, n_samples: int = 1, random_state: Any = None, given: Any = None) -> Any:
         """Draw rows: a DataFrame of the library of the fit, or an array ``(n, D)``.
@@ -275,8 +296,10 @@ class TableDensity(DensityMixin, TableEstimator):
         names = [name for name in self._names() if name in drawn.column_names]
         if self.frame_ is not None:
             return frame_in(self.frame_, drawn.select(names))
-        constants = {name: np.full(len(drawn), value) for name, value in self._first.items()}
-        return np.column_stack([*(constants | {n: drawn[n].to_numpy() for n in names}).values()])
+        columns = {name: np.full(len(drawn), value) for name, value in self._first.items()}
+        for name in names:
+            columns[name] = drawn[name].to_numpy()
+        return np.column_stack(list(columns.values()))
 
 
 class TableRegressor(RegressorMixin, TableEstimator):
@@ -329,10 +352,10 @@ class TableRegressor(RegressorMixin, TableEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Conditional means ``(n,)``."""
-        found = self._predicted(X)
-        if found.column.has_numbers:
-            return found.posterior.mean
-        values, shares = _levels(found)
+        prediction = self._predicted(X)
+        if prediction.column.has_numbers:
+            return prediction.posterior.mean
+        values, shares = _levels(prediction)
         return shares @ values
 
     def predict_quantiles(
@@ -341,12 +364,12 @@ class TableRegressor(RegressorMixin, TableEstimator):
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
     ) -> np.ndarray:
         """Conditional quantiles ``(n, k)`` at k probabilities between 0 and 1."""
-        found = self._predicted(X, quantiles=quantiles)
-        places = np.searchsorted(found.asked.p, quantiles)  # found are in order
-        if found.column.has_numbers:
-            return found.posterior.quantiles[:, places]
-        values, shares = _levels(found)
-        below = np.cumsum(shares, axis=1)[:, :-1, None] < found.asked.p[places] - 1e-12
+        prediction = self._predicted(X, quantiles=quantiles)
+        places = np.searchsorted(prediction.asked.p, quantiles)  # those predicted are in order
+        if prediction.column.has_numbers:
+            return prediction.posterior.quantiles[:, places]
+        values, shares = _levels(prediction)
+        below = np.cumsum(shares, axis=1)[:, :-1, None] < prediction.asked.p[places] - 1e-12
         return values[below.sum(axis=1)]
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
@@ -356,22 +379,25 @@ class TableRegressor(RegressorMixin, TableEstimator):
         where these are fewer than c/(1 - c): for 0.9 below about 90 rows in all. Intervals may be
         too narrow in rows with a gap in a column that had none in the fit.
         """
-        found = self._predicted(X, coverage=coverage)
-        if found.column.has_numbers:
-            return found.ends
-        values = _levels(found)[0]
-        ends = [np.where(found.members, values, end) for end in (np.inf, -np.inf)]
-        return np.stack([ends[0].min(axis=1), ends[1].max(axis=1)], axis=1)
+        prediction = self._predicted(X, coverage=coverage)
+        if prediction.column.has_numbers:
+            return prediction.ends
+        values, _ = _levels(prediction)
+        low = np.where(prediction.members, values, np.inf).min(axis=1)
+        high = np.where(prediction.members, values, -np.inf).max(axis=1)
+        return np.stack([low, high], axis=1)
 
     def _predicted(self, X: Any, **question: Any) -> Any:
-        density, columns = self.density_, self._columns(X)
+        """Prediction of y at rows; ``question``: arguments of :func:`asked`."""
+        density = self.density_
+        columns = self._columns(X)
         with self._as_configured():
             wanted = asked(density, [self.target_], **question)
             return predicted(density, columns, wanted)
 
 
-def _levels(found: Predicted) -> tuple[np.ndarray, np.ndarray]:
+def _levels(prediction: Predicted) -> tuple[np.ndarray, np.ndarray]:
     """Values ``(L,)``, in order, of a y of few numbers, and their probabilities ``(n, L)``."""
-    shares = found.posterior.levels
-    values = np.array([float(level) for level in found.column.first])
+    shares = prediction.posterior.levels
+    values = np.array([float(level) for level in prediction.column.first])
     return values, shares / shares.sum(axis=1, keepdims=True)

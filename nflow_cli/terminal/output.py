@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TextIO
 
 from nflow_cli.errors import NflowError
 from nflow_cli.text import printable
@@ -68,25 +68,27 @@ def prepare(stdout: type[io.FileIO] = Results) -> None:
     sys.stderr = _text(Log(2, "w", closefd=False), sys.stderr)
 
 
-def _text(raw: io.FileIO, before: Any) -> io.TextIOWrapper:
+def _text(raw: io.FileIO, before: TextIO | None) -> io.TextIOWrapper:
+    """Stream of text in the encoding of the one before."""
+    encoding = getattr(before, "encoding", None)
     # An ASCII terminal has no ±.
-    encoding, errors = getattr(before, "encoding", None), "replace"
-    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors, line_buffering=True)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, "replace", line_buffering=True)
 
 
 def _size(data: Any) -> int:
     return memoryview(data).nbytes
 
 
-def hanging(head: str, text: str, stream: Any = None) -> str:
+def hanging(head: str, text: str, stream: TextIO | None = None) -> str:
     """Join a head and a text, wrapped with a hanging indent in a narrow terminal."""
-    head, text = printable(head), printable(text)
+    head = printable(head)
+    text = printable(text)
     width = terminal_width(stream or sys.stdout)
     if width is None or len(head) + len(text) <= width:
         return head + text
-    below = " " * min(len(head), max(width - 20, 0))
+    indent = " " * min(len(head), max(width - 20, 0))
     rules: Any = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.fill(text, width, initial_indent=head, subsequent_indent=below, **rules)
+    return textwrap.fill(text, width, initial_indent=head, subsequent_indent=indent, **rules)
 
 
 class StatusLine:
@@ -166,7 +168,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], keys: int) -> st
     return "\n\n".join(_lines([*first, *part]) for part in _parts(rest, room))
 
 
-def terminal_width(stream: Any) -> int | None:
+def terminal_width(stream: TextIO) -> int | None:
     """Width of a terminal; None for anything else, whose lines are unlimited."""
     return shutil.get_terminal_size().columns if stream.isatty() else None
 
@@ -186,11 +188,18 @@ def _width(columns: Sequence[Sequence[str]]) -> int:
 
 
 def _shortened(column: Sequence[str], most: int) -> list[str]:
-    half = (most - 1) // 2
-    return [t if len(t) <= most else f"{t[: most - 1 - half]}…{t[len(t) - half :]}" for t in column]
+    """Texts of a column, long ones cut in the middle."""
+    end = (most - 1) // 2
+    start = most - 1 - end
+    texts = list(column)
+    for i, text in enumerate(texts):
+        if len(text) > most:
+            texts[i] = f"{text[:start]}…{text[len(text) - end :]}"
+    return texts
 
 
 def _lines(columns: Sequence[Sequence[str]]) -> str:
+    """Lines of a table, a row each."""
     widths = [max(map(len, column)) for column in columns]
     rows = zip(*columns, strict=True)
     return "\n".join((" " * GAP).join(map(str.ljust, row, widths)).rstrip() for row in rows)

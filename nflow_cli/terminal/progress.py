@@ -16,10 +16,10 @@ WAIT_SECONDS = 10.0  # a wait that is shorter is not worth a word
 QUIET_SECONDS = 2.0  # that a phase runs before it is named
 
 
-def progress_bar(note: str, made: str = "") -> Any:
+def progress_bar(note: str, counts: str = "") -> Any:
     """Progress bar by rich, with a note, counts and the remaining time.
 
-    ``note`` and ``made`` are formats of ``task``. Only where stderr is a terminal, with
+    ``note`` and ``counts`` are formats of ``task``. Only where stderr is a terminal, with
     ``FORCE_COLOR`` or not. ``NO_COLOR`` takes its colours.
     """
     from rich.console import Console
@@ -28,8 +28,8 @@ def progress_bar(note: str, made: str = "") -> Any:
 
     console = Console(stderr=True)
     columns: list[Any] = [BarColumn(None, table_column=Column(max_width=40))]
-    if made:
-        columns.append(TextColumn(made, markup=False))
+    if counts:
+        columns.append(TextColumn(counts, markup=False))
         columns.append(TimeRemainingColumn(table_column=Column(no_wrap=True)))
     columns.append(TextColumn(note, markup=False))
     is_shown = sys.stderr.isatty() and console.is_interactive and not is_silent()
@@ -45,7 +45,9 @@ class Phase:
     """
 
     def __init__(self, text: str, total: int):
-        self.text, self.total, self.done = text, total, 0
+        self.text = text
+        self.total = total
+        self.done = 0
         self.begun = time.monotonic()
 
     @property
@@ -72,7 +74,8 @@ _HIDDEN: ContextVar[bool] = ContextVar("hidden", default=False)  # of phases, no
 @contextlib.contextmanager
 def shown(verbose: bool | None) -> Iterator[None]:
     """Show the phases of a block, or hide them; ``None``: show them in a terminal alone."""
-    token = _HIDDEN.set(not (has_status_line() if verbose is None else verbose))
+    is_shown = has_status_line() if verbose is None else verbose
+    token = _HIDDEN.set(not is_shown)
     try:
         yield
     finally:
@@ -89,7 +92,8 @@ def phase(text: str, total: int = 0) -> Iterator[Callable[[int], None]]:
         A function for progress, to be called with the number of further rows that are done, of
         ``total``.
     """
-    running, ended = Phase(text, total), threading.Event()
+    running = Phase(text, total)
+    ended = threading.Event()
     if _HIDDEN.get():
         yield running.advance
         return

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import Any
 
 from nflow_cli.errors import Interrupted
@@ -14,7 +15,7 @@ NUMBERS = [signal.SIGINT, signal.SIGTERM]
 # A closed terminal; ignored under nohup.
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
     NUMBERS.append(signal.SIGHUP)
-AGAIN = 0.05  # seconds until a signal is sent again after its exception was lost
+RETRY_SECONDS = 0.05  # until a signal is sent again after its exception was lost
 
 
 class RaisedSignals:
@@ -34,7 +35,8 @@ class RaisedSignals:
 
     def start(self) -> None:
         """Install the signal handlers."""
-        self._hook, sys.unraisablehook = sys.unraisablehook, self._lost
+        self._hook = sys.unraisablehook
+        sys.unraisablehook = self._lost
         self._before = set_handlers(self._raise)
 
     def stop(self) -> None:
@@ -46,7 +48,7 @@ class RaisedSignals:
         restore_handlers(self._before)
         sys.unraisablehook = self._hook
 
-    def _raise(self, number: int, _: Any) -> None:
+    def _raise(self, number: int, _: FrameType | None) -> None:
         if not self.over:
             raise Interrupted(number)
 
@@ -56,7 +58,7 @@ class RaisedSignals:
         elif not self.over:
             thread = threading.main_thread().ident
             number = unraisable.exc_value.number
-            self._timer = threading.Timer(AGAIN, signal.pthread_kill, (thread, number))
+            self._timer = threading.Timer(RETRY_SECONDS, signal.pthread_kill, (thread, number))
             self._timer.daemon = True
             self._timer.start()
 
@@ -75,16 +77,19 @@ class DeferredSignals:
         self._before = set_handlers(self._note)
         return self
 
-    def __exit__(self, _: Any, error: Any, __: Any) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         restore_handlers(self._before)
         if self.received and not isinstance(error, Interrupted):
             signal.raise_signal(self.received)
 
-    def _note(self, number: int, frame: Any) -> None:
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        """Keep the first signal; a second one goes to the previous handler."""
         if self.received is None:
             self.received = number
-        elif callable(before := self._before[number]):
-            before(number, frame)
+            return
+        handler = self._before[number]
+        if callable(handler):
+            handler(number, frame)
 
 
 def set_handlers(handler: Callable[[int, Any], Any] | signal.Handlers) -> dict[int, Any]:
