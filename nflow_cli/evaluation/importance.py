@@ -38,7 +38,8 @@ def largest_of(log_weights: np.ndarray) -> np.ndarray:
 
 
 def tail_length(n: int, effective: float | None = None) -> int:
-    """Number of weights in the Pareto tail: ``min(n/5, 3 √n)``.
+    """Number of weights in the Pareto tail: ``min(n/5, 3 √n)``, the second rounded up as in the
+    paper; ArviZ rounds it down.
 
     Of n draws of a chain with fewer ``effective`` ones: ``min(n/5, 3 n / √effective)``.
     """

@@ -21,7 +21,8 @@ class Memorisation(Strict):
     Attributes:
         nats: Mean ``log q`` of training rows minus that of test rows, of those above ``-inf``.
         auc: ``P(log q(train) > log q(test)) + P(=)/2``: 1/2 without memorisation.
-        auc_standard_error: ``√((n + m + 1)/(12 n m))`` for n training and m test rows.
+        auc_standard_error: ``√((n + m + 1)/(12 n m))`` for n training and m test rows; ties, which
+            SciPy's rank-sum test counts, make it smaller.
         true_positive_rate: At a false-positive rate of 1 %; None below 100 test rows.
         true_positive_rate_standard_error: ``√(p (1 - p) (n + m + 1)/(n (m + 2)))``, p the rate
             without memorisation.

@@ -132,7 +132,9 @@ def band(n: int, count: int = 1, confidence: float = CONFIDENCE) -> float:
     """95 % band for the largest of ``count`` Kolmogorov distances, each of n values.
 
     For one about ``1.358 / √n``: Kolmogorov's limit ``P(√n d > x) = 2 exp(-2x^2)``, further terms
-    below 1e-6 here, with Stephens' correction for small samples (1970), good to 1 % from n = 5 on.
+    below 1e-6 here, with Stephens' correction for small samples (1970). One of 95 % is right to
+    0.3 % from n = 2 on; one of 99 % of many columns is too wide where n is small: by at most 10 %,
+    from n = 20 on by 1 %.
     """
     exceeded = -math.expm1(math.log(confidence) / count)
     return min(1.0, math.sqrt(math.log(2 / exceeded) / 2) / _root(n))
@@ -142,7 +144,8 @@ def p_value(distance: float, n: float) -> float:
     """Probability of a Kolmogorov distance at least this large of n uniform values.
 
     Kolmogorov's limit ``2 Σ (-1)^(k-1) exp(-2 k² x²)``, with Stephens' correction as in
-    :func:`band`.
+    :func:`band`. The exact one, of whole n alone, is at most 0.035 away from n = 2 on. One of 0.001
+    to 0.1 is too large by up to 72 % at n = 5, 20 % at 10, 5 % at 20; from 100 on right to 2 %.
     """
     x, k = distance * _root(n), np.arange(1, TERMS + 1)
     if x < 0.2:  # the series converges slowly, and 1 is right to 1e-12

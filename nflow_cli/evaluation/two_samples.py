@@ -22,7 +22,7 @@ _HUGE = 1e300
 
 def tail_of_chi_squared(x: ArrayLike, degrees: int) -> np.ndarray:
     """``P(X > x)`` of the chi-squared distribution at ``x`` ``(...)``, a finite sum of positive
-    terms: to 1e-12 for 1,000 degrees of freedom.
+    terms: to a share of 1e-12 of it for 1,000 degrees of freedom.
 
     ``Q(k/2, y) = Q(k/2 - 1, y) + y^(k/2 - 1) exp(-y) / Γ(k/2)`` with ``y = x/2``, from
     ``Q(1/2, y) = erfc(√y) = 2 Φ(-√x)`` or ``Q(0, y) = 0`` on (Abramowitz & Stegun, 26.4.4 and
@@ -175,7 +175,10 @@ def _with_fisher(p: float, rare: np.ndarray, m: int, n: int) -> float:
 
 
 def fisher(k: int, j: int, m: int, n: int) -> float:
-    """P-value of Fisher's exact test for ``k`` of m rows and ``j`` of n rows, two-sided."""
+    """P-value of Fisher's exact test for ``k`` of m rows and ``j`` of n rows, two-sided.
+
+    Of n and m up to a million it has nine digits, as logarithms of factorials are rounded.
+    """
     x = np.arange(max(0, k + j - n), min(k + j, m) + 1)
 
     def log_choose(total: int, counts: np.ndarray) -> np.ndarray:

@@ -5,7 +5,9 @@ import math
 
 import numpy as np
 import pytest
+from arviz_stats.base import array_stats
 from keras import ops
+from scipy import special, stats
 
 from nflow_cli.data.units import units_of
 from nflow_cli.densities.bases import StandardNormal, StudentT, UniformBox
@@ -14,7 +16,7 @@ from nflow_cli.densities.log_density import ArrayDensity
 from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import TargetError
-from nflow_cli.evaluation.importance import pareto_k
+from nflow_cli.evaluation.importance import pareto_k, smoothed, tail_length
 from nflow_cli.evaluation.missed_mass import missed_mass
 from nflow_cli.evaluation.motion import plane_arrays
 from nflow_cli.evaluation.reverse_kl import BY_Q, arrays_of, effective_share, resampled, score
@@ -22,14 +24,23 @@ from nflow_cli.evaluation.warnings import jump, verdict
 from nflow_cli.flows.stack import FlowStack, SideBySide
 
 
-def test_k_hat_is_the_shape_of_a_pareto_tail():
-    """The k-th power of 1/u is Pareto with that shape, whatever its scale."""
-    rng = np.random.default_rng(0)
-    for k in (0.2, 0.5, 0.7, 1.0):
-        shapes = [pareto_k(k * np.log(rng.random(100_000)) - 300) for _ in range(20)]
-        error = np.std(shapes) / np.sqrt(20)
-        # Its prior of ten observations of 0.5 pulls a tail of 949.
-        assert abs(np.mean(shapes) - (949 * k + 5) / 959) < 4 * error + 0.01
+@pytest.mark.parametrize("n", [25, 100, 224, 225, 900, 10_000, 90_000])
+@pytest.mark.parametrize("k", [-0.3, 0.1, 0.5, 0.7, 1.2, 3.0, 8.0])
+def test_smoothed_weights_and_k_hat_are_those_of_arviz(n, k):
+    """Of numbers of draws with a whole 3 √n: of others ArviZ rounds it down, the paper up."""
+    log_weights = np.log(stats.genpareto.rvs(k, size=n, random_state=1) + 0.1) - 300
+    expected, shape = array_stats.psislw(-log_weights)
+    found = smoothed(log_weights)
+    shares = found.log_weights - special.logsumexp(found.log_weights)
+    np.testing.assert_allclose(shares, expected, 1e-12, 1e-12)
+    assert found.k == pareto_k(-log_weights) == pytest.approx(float(shape), abs=1e-12)
+    assert tail_length(n) == (n // 5 if n < 225 else 3 * math.isqrt(n))
+
+
+def test_weights_beyond_a_floats_range_have_the_mean_of_their_excess():
+    """Of 1/u^k the logarithm is exponential: the mean excess of its largest quarter is k."""
+    found = [pareto_k(200 * np.log(np.random.default_rng(i).random(90_000))) for i in range(20)]
+    assert np.mean(found) == pytest.approx(200, rel=0.05)
 
 
 def test_k_hat_of_bounded_and_of_equal_weights_is_low():
@@ -318,6 +329,9 @@ def test_a_mode_has_the_covariance_of_its_curvature():
     (mode,) = missed_mass(normal(2, 40.0), Correlated(), -9.0, 0.0, seed=0).proposals
     covariance = mode.cholesky @ mode.cholesky.T
     np.testing.assert_allclose(covariance, np.linalg.inv(Correlated.precision), rtol=1e-3)
+    z = np.random.default_rng(0).normal(0, 100, (50, 2))
+    expected = stats.multivariate_t(mode.mode, covariance, df=5).logpdf(z)
+    np.testing.assert_allclose(mode.log_prob(z), expected, 1e-5)
     assert mode.cholesky[0, 1] == 0 and np.all(np.diag(mode.cholesky) > 0)
 
 

@@ -5,8 +5,9 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from nflow_cli.evaluation.memorisation import copies, memorisation
+from nflow_cli.evaluation.memorisation import Copies, copies, memorisation
 from nflow_cli.evaluation.oddness import (
     adjusted,
     expected_share,
@@ -45,11 +46,18 @@ def test_a_share_of_small_p_values_is_as_expected():
             assert share <= t and np.mean(p <= t) == pytest.approx(share, abs=0.005)
 
 
-def test_adjusted_p_values_are_those_of_benjamini_and_hochberg():
-    p = np.array([0.04, 0.01, 0.03, 0.5, 0.01])
-    below = [min(p[p >= x] * 5 / [np.sum(p <= y) for y in p[p >= x]]) for x in p]
-    np.testing.assert_allclose(adjusted(p), below)
-    np.testing.assert_allclose(adjusted(p), [0.05, 0.025, 0.05, 0.5, 0.025])
+def test_adjusted_p_values_are_those_of_scipy():
+    for n in (1, 2, 5, 1_000):
+        p = np.random.default_rng(n).random(n).round(2) ** 3
+        np.testing.assert_allclose(adjusted(p), stats.false_discovery_control(p), 1e-14)
+
+
+def test_no_likelier_outcomes_of_a_binomial_are_those_of_scipys_test():
+    for n, share in ((1, 0.3), (10, 0.5), (40, 0.02), (300, 0.9)):
+        k = np.arange(n + 1)
+        every = np.tile(stats.binom.pmf(k, n, share), (n + 1, 1))
+        expected = [stats.binomtest(int(i), n, share).pvalue for i in k]
+        np.testing.assert_allclose(no_likelier(every[0], every), expected, 1e-11)
 
 
 def test_the_share_of_false_discoveries_is_bounded():
@@ -151,13 +159,21 @@ def test_rows_are_compared_cell_by_cell_with_gaps_equal():
     assert copies(train, draws[:0], draws) is None
 
 
-def test_the_excess_is_within_its_standard_error_where_rows_are_alike():
-    rng = np.random.default_rng(0)
-    excesses = []
-    for _ in range(300):
-        train, draws, held_out = (rng.poisson(4, (n, 2)).astype(float) for n in (20, 400, 200))
-        found = copies(train, draws, held_out)
-        assert found is not None
-        excesses.append(found.excess / found.standard_error)
-    assert np.mean(excesses) == pytest.approx(0, abs=4 / np.sqrt(300))
-    assert np.std(excesses) == pytest.approx(1, abs=0.2)
+def test_the_error_of_an_excess_is_that_of_scipys_test_of_two_shares():
+    for counts in ([3, 400], [0, 30]), ([50, 60], [10, 90]):
+        (drawn, n), (held_out, m) = ((row[0], sum(row)) for row in counts)
+        found = Copies(drawn=drawn / n, held_out=held_out / m, n_drawn=n, n_held_out=m)
+        squared = stats.chi2_contingency(counts, correction=False).statistic
+        assert (found.excess / found.standard_error) ** 2 == pytest.approx(squared)
+
+
+def test_the_auc_and_its_error_are_those_of_scipys_rank_sum():
+    """Without ties: with them SciPy's error, of this choice of rows, is smaller."""
+    for n, m in ((1, 3), (40, 30), (2_000, 150)):
+        rng = np.random.default_rng(n)
+        train, test = rng.normal(0.1, size=n), rng.normal(size=m)
+        judged = memorisation(train, test)
+        scipys = stats.mannwhitneyu(train, test, use_continuity=False, method="asymptotic")
+        assert judged.auc == pytest.approx(scipys.statistic / (n * m))
+        p = 2 * stats.norm.sf(abs(judged.auc - 0.5) / judged.auc_standard_error)
+        assert p == pytest.approx(scipys.pvalue, rel=1e-9)

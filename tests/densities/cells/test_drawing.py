@@ -17,10 +17,11 @@ from cells import (
     random_density,
     values_of,
 )
+from scipy import stats
 
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.outliers import Outliers
-from nflow_cli.densities.cells.proposals import moved, proposals
+from nflow_cli.densities.cells.proposals import DEGREES, _t_draws, moved, proposals
 from nflow_cli.densities.cells.unmixing import Unmixing, component
 from nflow_cli.evaluation.pit import pit
 
@@ -139,6 +140,14 @@ def test_weighted_proposals_have_the_exact_conditional_of_levels(known):
     at[:, known] = row[known]
     values = every[(every[:, known] == row[known]).all(axis=1)]
     check_shares(random_density(columns, members=2), at, values, 1)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 30])
+def test_a_proposal_of_numbers_has_the_density_of_scipys_t(dim):
+    root = np.tril(np.random.default_rng(dim).normal(size=(dim, dim))) + 3 * np.eye(dim)
+    drawn, log_density = _t_draws(root, 500, np.random.default_rng(0))
+    law = stats.multivariate_t(shape=root @ root.T, df=DEGREES)
+    np.testing.assert_allclose(log_density, law.logpdf(drawn), 1e-10)
 
 
 def test_cells_known_before_all_unknown_ones_stay_and_give_equal_weights():
