@@ -45,8 +45,8 @@ def records(warnings: Iterable[ScoreWarning]) -> list[dict[str, Any]]:
     return [{**warning._asdict(), "figures": list(warning.figures)} for warning in warnings]
 
 
-def found(*warnings: ScoreWarning | None) -> list[ScoreWarning]:
-    """Warnings, of rules that each found one or none."""
+def raised_warnings(*warnings: ScoreWarning | None) -> list[ScoreWarning]:
+    """Warnings of rules that each raise one or none."""
     return [warning for warning in warnings if warning is not None]
 
 

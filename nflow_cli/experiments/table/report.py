@@ -20,11 +20,11 @@ from nflow_cli.evaluation.warnings import (
     ScoreWarning,
     errors_of_95,
     few_rows,
-    found,
     grouped_rows,
     marked,
     mass,
     number,
+    raised_warnings,
     ruined_fit,
     ruined_text,
 )
@@ -270,7 +270,7 @@ def warnings_of(config: Config, summary: TableSummary) -> list[ScoreWarning]:
     """Warnings about the scores."""
     data, facts = config.data, summary.facts
     are_chosen = any((data.split, data.test, data.group))
-    return found(
+    return raised_warnings(
         ruined_fit(facts, "log_likelihood", -1) if config.is_of_flows else ruined(summary),
         mass(facts),
         few_rows(facts),

@@ -21,7 +21,7 @@ from nflow_cli.evaluation.tallies import (
     tallied,
 )
 from nflow_cli.evaluation.warnings import TRAINED_ON, few_rows, grouped_rows
-from nflow_cli.evaluation.warnings import found as told
+from nflow_cli.evaluation.warnings import raised_warnings as told
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import Answer, Judged, Judgement, Rows, without_mass
 from nflow_cli.experiments.table import model_of, report
