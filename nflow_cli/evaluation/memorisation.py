@@ -53,32 +53,46 @@ def memorisation(
     v = np.ones(len(test)) if test_weights is None else test_weights.astype(np.float64)
     facts: dict[str, float | None] = dict.fromkeys(Memorisation.model_fields)
     if u.sum() > 0 and v.sum() > 0:
-        known = [Moments.of(x[x > -math.inf], w[x > -math.inf]) for x, w in ((train, u), (test, v))]
-        errors = [math.nan if m.standard_error is None else m.standard_error for m in known]
-        facts |= {"nats": known[0].mean - known[1].mean, "nats_standard_error": math.hypot(*errors)}
-        facts |= _attack(train, test, u, v)
-    finite = {key: x if x is None or math.isfinite(x) else None for key, x in facts.items()}
-    return Memorisation.model_validate(finite | {"n_train": len(train), "n_test": len(test)})
+        facts |= _excess(train, test, u, v) | _attack(train, test, u, v)
+    for name, value in facts.items():
+        if value is not None and not math.isfinite(value):
+            facts[name] = None
+    return Memorisation.model_validate(facts | {"n_train": len(train), "n_test": len(test)})
+
+
+def _excess(train: np.ndarray, test: np.ndarray, u: np.ndarray, v: np.ndarray) -> dict[str, float]:
+    """Mean log q of possible training rows minus that of test rows; its error NaN if unknown."""
+    of_train = Moments.of(train[train > -math.inf], u[train > -math.inf])
+    of_test = Moments.of(test[test > -math.inf], v[test > -math.inf])
+    error = math.nan
+    if of_train.standard_error is not None and of_test.standard_error is not None:
+        error = math.hypot(of_train.standard_error, of_test.standard_error)
+    return {"nats": of_train.mean - of_test.mean, "nats_standard_error": error}
 
 
 def _attack(train: np.ndarray, test: np.ndarray, u: np.ndarray, v: np.ndarray) -> dict[str, float]:
-    n, m = effective(u), effective(v)
-    u, order = u / u.sum(), np.argsort(test, kind="stable")
-    shares, ordered = np.append(0.0, np.cumsum(v[order] / v.sum())), test[order]
+    """Area under the attack's ROC curve and, of enough test rows, its true-positive rate."""
+    n = effective(u)
+    m = effective(v)
+    u = u / u.sum()
+    order = np.argsort(test, kind="stable")
+    ordered = test[order]
+    shares = np.append(0.0, np.cumsum(v[order] / v.sum()))
     below = shares[np.searchsorted(ordered, train, "left")]
     not_above = shares[np.searchsorted(ordered, train, "right")]
-    found = {
+    scores = {
         "auc": float(u @ (below + not_above) / 2),
         "auc_standard_error": math.sqrt((n + m + 1) / (12 * n * m)),
     }
     if m < RESOLVED - ROUNDING:
-        return found
+        return scores
     above = 1 - shares[np.searchsorted(ordered, ordered, "right")]
-    at = int(np.argmax(above <= FALSE_POSITIVES + ROUNDING))
-    p = (above[at] * m + 1) / (m + 1)
+    threshold = int(np.argmax(above <= FALSE_POSITIVES + ROUNDING))
+    p = (above[threshold] * m + 1) / (m + 1)
     error = math.sqrt(p * (1 - p) * (n + m + 1) / (n * (m + 2)))
-    rate = {"true_positive_rate": float(u[train > ordered[at]].sum())}
-    return {**found, **rate, "true_positive_rate_standard_error": error}
+    scores["true_positive_rate"] = float(u[train > ordered[threshold]].sum())
+    scores["true_positive_rate_standard_error"] = error
+    return scores
 
 
 class Copies(Strict):
@@ -107,7 +121,8 @@ class Copies(Strict):
     @property
     def standard_error(self) -> float:
         """Of the excess, ``√(p (1 - p)(1/n + 1/m))``, p the share of all n + m rows."""
-        n, m = self.n_drawn, self.n_held_out
+        n = self.n_drawn
+        m = self.n_held_out
         p = (n * self.drawn + m * self.held_out) / (n + m)
         return math.sqrt(p * (1 - p) * (1 / n + 1 / m))
 
@@ -116,10 +131,12 @@ def copies(train: np.ndarray, draws: np.ndarray, held_out: np.ndarray) -> Copies
     """Compare draws and held-out rows with training rows, all ``(n, C)``; None without rows."""
     if not (len(train) and len(draws) and len(held_out)):
         return None
-    every = np.nan_to_num(np.concatenate([train, draws, held_out]), nan=math.inf)
-    _, which = np.unique(every, axis=0, return_inverse=True)
-    which = which.ravel()
-    are_copies = np.isin(which[len(train) :], which[: len(train)])
-    drawn, others = are_copies[: len(draws)], are_copies[len(draws) :]
-    shares = float(drawn.mean()), float(others.mean())
-    return Copies(drawn=shares[0], held_out=shares[1], n_drawn=len(drawn), n_held_out=len(others))
+    rows = np.nan_to_num(np.concatenate([train, draws, held_out]), nan=math.inf)
+    kinds = np.unique(rows, axis=0, return_inverse=True)[1].ravel()  # equal for equal rows
+    is_copy = np.isin(kinds[len(train) :], kinds[: len(train)])
+    return Copies(
+        drawn=float(is_copy[: len(draws)].mean()),
+        held_out=float(is_copy[len(draws) :].mean()),
+        n_drawn=len(draws),
+        n_held_out=len(held_out),
+    )

@@ -14,15 +14,17 @@ from nflow_cli.errors import TargetError
 from nflow_cli.random_streams import stream
 from nflow_cli.training.modes import ValueAndGradient, climb, value_and_gradient
 
-STARTS, REACHES = 512, (3.0, 10.0, 30.0)  # climbs; spread of their starts, in standard deviations
+STARTS = 512  # of climbs
+REACHES = (3.0, 10.0, 30.0)  # spread of starts, in standard deviations
 STEPS = 150  # of a climb; half of them reach a mode of unit scale
 LEAST_EXCESS = 3.0  # nats by which p exceeds q where q has almost no mass
 MOST_MODES = 64
 LEAST_MASS = 1e-3  # share of p, for a mode to be named
 LEAST_SHARE = 1e-4  # of p, for a mode to be listed
-DRAWS, DF = 8_192, 5.0  # of the proposal, a Student's t at each mode
+DRAWS = 8_192  # of the proposal, a Student's t at each mode
+DF = 5.0  # degrees of freedom of these
 CURVATURE_STEPS = 3
-NEAR = 0.1  # squared standard deviations within which a climb has reached its mode
+NEAR_MODE = 0.1  # squared standard deviations within which a climb has reached its mode
 
 
 class ModeProposal(NamedTuple):
@@ -115,37 +117,45 @@ def _missed_mass(
     seed: int,
     starts: np.ndarray | None,
 ) -> Missed:
-    slopes, rng = value_and_gradient(target), stream(seed, "missed-mass")
-    scattered = _starts(density, rng)
-    climbed = scattered if starts is None else np.concatenate([starts, scattered])
+    slopes = value_and_gradient(target)
+    rng = stream(seed, "missed-mass")
+    points = _starts(density, rng)
+    if starts is not None:
+        points = np.concatenate([starts, points])
 
     def log_p_and_ratio(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         log_p = values_at(target.log_prob, z).astype(np.float64) - log_z
         return log_p, log_p - density.log_prob(z)
 
-    ends = climb(slopes, climbed, STEPS)
+    ends = climb(slopes, points, STEPS)
     height, excess = log_p_and_ratio(ends)
     unseen = np.isfinite(height) & (excess > least)
     if not unseen.any():
         return Missed(0.0, 0.0)
     ends = ends[unseen][np.argsort(-height[unseen], kind="stable")]
-    found = _proposals(slopes, ends)
-    which = np.sort(np.arange(DRAWS) % len(found))
-    z = np.concatenate([one.draw(rng, int(np.sum(which == i))) for i, one in enumerate(found)])
-    log_r = np.logaddexp.reduce([one.log_prob(z) for one in found]) - math.log(len(found))
+    proposals = _proposals(slopes, ends)
+    count = len(proposals)
+    numbers = np.sort(np.arange(DRAWS) % count)  # of the proposal of each draw
+    sizes = np.bincount(numbers, minlength=count)
+    z = np.concatenate([proposals[i].draw(rng, int(sizes[i])) for i in range(count)])
+    log_r = np.logaddexp.reduce([proposal.log_prob(z) for proposal in proposals])
+    log_r -= math.log(count)
     log_p, excess = log_p_and_ratio(z)
     w = np.where(np.isfinite(log_p) & (excess > least), np.exp(log_p - log_r), 0.0)
-    mass, error = float(w.mean()), float(w.std() / math.sqrt(len(w)))
+    mass = float(w.mean())
+    error = float(w.std() / math.sqrt(len(w)))
     if not math.isfinite(mass + error):
         return Missed(None, None)
-    masses = np.bincount(which, w, len(found)) / len(w)
-    largest = np.argsort(-masses, kind="stable")
-    heavy = [found[i] for i in largest if masses[i] > LEAST_SHARE * (1 + mass)]
-    kept = [one for one in heavy if one.distance < NEAR]
+    masses = np.bincount(numbers, w, count) / len(w)
+    kept = []
+    for i in np.argsort(-masses, kind="stable"):
+        if masses[i] > LEAST_SHARE * (1 + mass) and proposals[i].distance < NEAR_MODE:
+            kept.append(proposals[i])
     return Missed(mass / (1 + mass), error / (1 + mass) ** 2, kept)
 
 
 def _starts(density: PushforwardDensity, rng: np.random.Generator) -> np.ndarray:
+    """Starts ``(n, D)`` of climbs: half about ``q``, half about 0."""
     samples = next(density.draw(1_000, lambda _: rng)).x.astype(np.float64)
     scattered = rng.standard_normal((STARTS, density.dim)) * np.resize(REACHES, STARTS)[:, None]
     half = STARTS // 2
@@ -154,16 +164,17 @@ def _starts(density: PushforwardDensity, rng: np.random.Generator) -> np.ndarray
 
 
 def _proposals(slopes: ValueAndGradient, ends: np.ndarray) -> list[ModeProposal]:
-    found: list[ModeProposal] = []
+    """Proposals at the ends of climbs, none within a standard deviation of a former."""
+    proposals: list[ModeProposal] = []
     gradients = ops.convert_to_numpy(slopes(ops.convert_to_tensor(ends))[1]).astype(np.float64)
     for end, gradient in zip(ends.astype(np.float64), gradients):
-        if len(found) == MOST_MODES:
+        if len(proposals) == MOST_MODES:
             break
-        if all(one.squared_distance(end) > 1 for one in found):
+        if all(proposal.squared_distance(end) > 1 for proposal in proposals):
             factor = _factor(slopes, end)
             step = np.linalg.solve(factor, gradient)
-            found.append(ModeProposal(end, factor, float(step @ step)))
-    return found
+            proposals.append(ModeProposal(end, factor, float(step @ step)))
+    return proposals
 
 
 def _factor(slopes: ValueAndGradient, mode: np.ndarray) -> np.ndarray:
@@ -180,8 +191,8 @@ def _factor(slopes: ValueAndGradient, mode: np.ndarray) -> np.ndarray:
         gradients = ops.convert_to_numpy(slopes(ops.convert_to_tensor(points))[1])
         up, down = np.split(gradients.astype(np.float64), 2)
         curvature = np.nan_to_num((down - up) / (2 * steps[:, None]))
-        own = np.diag(curvature)
-        steps = np.where(own > 0, 1 / (3 * np.sqrt(np.maximum(own, 1e-12))), 3 * steps)
+        bend = np.diag(curvature)  # of each coordinate
+        steps = np.where(bend > 0, 1 / (3 * np.sqrt(np.maximum(bend, 1e-12))), 3 * steps)
     values, vectors = np.linalg.eigh((curvature + curvature.T) / 2)
     least = max(float(values[-1]), 1e-12) * 1e-10
     return vectors * np.sqrt(np.maximum(values, least))

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-PER_NAT, FAR = 256, 16  # cells of a nat, and the largest log-odds that have cells of their own
+PER_NAT = 256  # cells of a nat
+FAR = 16  # largest log-odds that have cells of their own
 MOST_LEVELS = 50  # of a column with an area: a part's counts are few megabytes
 
 Counts = Mapping[str, int]  # by cell, as JSON has it
@@ -26,12 +27,13 @@ def ranked(shares: np.ndarray, levels: np.ndarray) -> dict[str, Counts]:
     with np.errstate(divide="ignore"):
         log_odds = np.log(shares) - np.log1p(-np.minimum(shares, 1.0))
     cells = np.floor(PER_NAT * np.clip(log_odds, -FAR, FAR)).astype(int)
-    found: dict[str, Counts] = {}
-    for level in [1] if count == 2 else range(count):
-        is_own = levels == level
-        found[f"{level}"] = _counts(cells[is_own, level])
-        found[f"not {level}"] = _counts(cells[~is_own, level])
-    return found
+    ranks: dict[str, Counts] = {}
+    first = 1 if count == 2 else 0
+    for level in range(first, count):
+        has_level = levels == level
+        ranks[f"{level}"] = _counts(cells[has_level, level])
+        ranks[f"not {level}"] = _counts(cells[~has_level, level])
+    return ranks
 
 
 def _counts(cells: np.ndarray) -> Counts:
@@ -54,29 +56,33 @@ def area(ranks: Mapping[str, Counts]) -> dict[str, float | None]:
     weighted by their shares of rows. The standard error, of two levels, is that of DeLong et al.
     (1988); ``None`` of more. Empty where all rows have one level.
     """
-    areas, weights, error = [], [], None
+    areas = []
+    weights = []
+    error = None
     for name in ranks:
         if not name.startswith("not ") and ranks[name] and ranks[f"not {name}"]:
-            of_level, error = _area(ranks[name], ranks[f"not {name}"])
-            areas.append(of_level)
+            level_area, error = _area(ranks[name], ranks[f"not {name}"])
+            areas.append(level_area)
             weights.append(sum(ranks[name].values()))
     if not areas:
         return {}
-    return {
-        "auc": float(np.average(areas, weights=weights)),
-        "auc_standard_error": error if len(ranks) == 2 else None,
-    }
+    if len(ranks) > 2:
+        error = None
+    return {"auc": float(np.average(areas, weights=weights)), "auc_standard_error": error}
 
 
-def _area(own: Counts, others: Counts) -> tuple[float, float | None]:
-    cells = sorted({*own, *others}, key=int)
-    a, b = (np.array([counts.get(cell, 0) for cell in cells]) for counts in (own, others))
-    n, m = int(a.sum()), int(b.sum())
-    below = (np.cumsum(b) - b / 2) / m  # of the others, for each own
-    above = 1 - (np.cumsum(a) - a / 2) / n  # of the own, for each other
-    found = float(a @ below) / n
+def _area(with_level: Counts, without: Counts) -> tuple[float, float | None]:
+    """Area of a level and its standard error; ``None`` of a single row with or without it."""
+    cells = sorted({*with_level, *without}, key=int)
+    a = np.array([with_level.get(cell, 0) for cell in cells])
+    b = np.array([without.get(cell, 0) for cell in cells])
+    n = int(a.sum())
+    m = int(b.sum())
+    below = (np.cumsum(b) - b / 2) / m  # rows without the level, for each with it
+    above = 1 - (np.cumsum(a) - a / 2) / n  # rows with the level, for each without
+    estimate = float(a @ below) / n
     if n == 1 or m == 1:
-        return found, None
-    variance = a @ np.square(below - found) / (n * (n - 1))
-    variance += b @ np.square(above - found) / (m * (m - 1))
-    return found, math.sqrt(variance)
+        return estimate, None
+    variance = a @ np.square(below - estimate) / (n * (n - 1))
+    variance += b @ np.square(above - estimate) / (m * (m - 1))
+    return estimate, math.sqrt(variance)

@@ -16,9 +16,12 @@ T_95 = (12.7, 4.3, 3.2, 2.8, 2.6, 2.4, 2.4, 2.3)
 _JUDGES = ("kl", "free_energy", "log_likelihood", "negative_elbo", "negative_log_likelihood")
 
 Summary = Mapping[str, Any]
-GOOD, ROUGH = 0.5, 0.7  # k-hat: finite variance below, and usable below
-JUMP_SIGMAS, LEAST_JUMP = 3.0, 0.02  # least significant jump of log Z: standard errors, nats
-EXACT_DRAWS, UNCOVERED_RATIO = 100_000, 100  # of p, which q covers if no p/q at them is larger
+GOOD = 0.5  # k-hat below which the variance is finite
+ROUGH = 0.7  # k-hat below which weights are usable
+JUMP_SIGMAS = 3.0  # standard errors of a significant jump of log Z, at least
+LEAST_JUMP = 0.02  # its nats, at least
+EXACT_DRAWS = 100_000  # of p, by which its coverage is judged
+UNCOVERED_RATIO = 100  # p/q above which q does not cover p
 
 
 class ScoreWarning(NamedTuple):
@@ -42,8 +45,8 @@ def records(warnings: Iterable[ScoreWarning]) -> list[dict[str, Any]]:
     return [{**warning._asdict(), "figures": list(warning.figures)} for warning in warnings]
 
 
-def found(*warnings: ScoreWarning | None) -> list[ScoreWarning]:
-    """Warnings, of rules that each found one or none."""
+def raised_warnings(*warnings: ScoreWarning | None) -> list[ScoreWarning]:
+    """Warnings of rules that each raise one or none."""
     return [warning for warning in warnings if warning is not None]
 
 
@@ -54,8 +57,8 @@ def words(warnings: Iterable[ScoreWarning], key: str) -> str:
 
 def marked(text: str, warnings: Iterable[ScoreWarning], key: str) -> str:
     """Score as text, with its warnings."""
-    beside = words(warnings, key)
-    return f"{text} [{beside}]" if beside else text
+    marks = words(warnings, key)
+    return f"{text} [{marks}]" if marks else text
 
 
 def number(summary: Summary, key: str) -> float | None:
@@ -71,16 +74,17 @@ def ruined_fit(summary: Summary, key: str, sign: int) -> ScoreWarning | None:
 
     ``sign``: 1 if smaller scores are better, else -1.
     """
-    base = f"base_{key}"
-    if base not in summary:
+    base_key = f"base_{key}"
+    if base_key not in summary:
         return None
-    value, level = number(summary, key), number(summary, base)
-    if value is None or math.isnan(value):  # null in JSON: not finite
+    score = number(summary, key)
+    if score is None or math.isnan(score):  # null in JSON: not finite
         return ruined_text("the fit is not finite")
-    error = number(summary, f"{base}_standard_error")
-    if level is None or error is None or not sign * (value - level) > SIGMAS * error:
+    base_score = number(summary, base_key)
+    error = number(summary, f"{base_key}_standard_error")
+    if base_score is None or error is None or not sign * (score - base_score) > SIGMAS * error:
         return None
-    return ruined_text(f"worse than the base without a flow ({level:.4g} nats)")
+    return ruined_text(f"worse than the base without a flow ({base_score:.4g} nats)")
 
 
 def ruined_text(text: str) -> ScoreWarning:
@@ -92,7 +96,8 @@ def mass(summary: Summary) -> ScoreWarning | None:
     """Warn about a mass that was not resolved."""
     if "mass_error" not in summary:
         return None
-    value, error = (number(summary, key) for key in ("mass", "mass_error"))
+    value = number(summary, "mass")
+    error = number(summary, "mass_error")
     if value is None or error is None or math.isnan(value + error):
         return ScoreWarning(
             "unresolved", ("mass",), "the integral of q around its samples is not finite"
@@ -105,14 +110,17 @@ def mass(summary: Summary) -> ScoreWarning | None:
 
 def rows_judged(summary: Summary) -> float | None:
     """Rows in a log-likelihood: possible test rows, or those of other data, of ``n``."""
-    n = number(summary, "n" if summary.get("n") is not None else "n_test")
-    left_out = (number(summary, key) or 0 for key in ("outside", "n_impossible"))
+    n = number(summary, "n")
+    if n is None:
+        n = number(summary, "n_test")
+    left_out = [number(summary, key) or 0 for key in ("outside", "n_impossible")]
     return None if n is None else n - sum(left_out)
 
 
 def has_unequal_weights(summary: Summary) -> bool:
     """Whether the effective sample size is below the number of rows."""
-    rows, effective = rows_judged(summary), number(summary, "n_effective")
+    rows = rows_judged(summary)
+    effective = number(summary, "n_effective")
     return rows is not None and effective is not None and effective < rows * (1 - 1e-6)
 
 
@@ -144,19 +152,23 @@ def few_rows(summary: Summary) -> ScoreWarning | None:
     n = number(summary, "n_effective")
     if n is None or not 0 < n < FEW_ROWS:
         return None
-    text, why = f"a mean of {n:.0f} row{'s' if n > 1 else ''}", "its standard error is unknown"
+    fact = f"a mean of {n:.0f} row{_plural(n)}"
+    effect = "its standard error is unknown"
     if has_unequal_weights(summary):
         rows = f"{rows_judged(summary):,.0f} rows of unequal weights"
-        text = f"a mean of {rows}, with an effective sample size of {n:.1f}"
-        why = (
-            why if n < LEAST_ROWS else "its standard error is itself uncertain, and often too small"
-        )
+        fact = f"a mean of {rows}, with an effective sample size of {n:.1f}"
+        if n >= LEAST_ROWS:
+            effect = "its standard error is itself uncertain, and often too small"
     elif n >= LEAST_ROWS:
         degrees = round(n) - 1
-        freedom = f"{degrees} degree{'s' if degrees > 1 else ''} of freedom"
+        freedom = f"{degrees} degree{_plural(degrees)} of freedom"
         interval = f"a 95 % interval is ± {errors_of_95(n)} standard errors"
-        why = f"{interval}, by Student's t with {freedom}"
-    return ScoreWarning("few rows", ("log_likelihood", "gain"), f"{text}: {why}")
+        effect = f"{interval}, by Student's t with {freedom}"
+    return ScoreWarning("few rows", ("log_likelihood", "gain"), f"{fact}: {effect}")
+
+
+def _plural(count: float) -> str:
+    return "s" if count > 1 else ""
 
 
 def verdict(k: float | None) -> str:
@@ -168,6 +180,8 @@ def verdict(k: float | None) -> str:
     return "rough" if k < ROUGH else "poor"
 
 
-def jump(away: float | None, error: float | None) -> float | None:
+def jump(difference: float | None, error: float | None) -> float | None:
     """Nats by which log Z is larger than by the draws of ``q`` alone, if significant."""
-    return away if away and away > max(JUMP_SIGMAS * (error or 0.0), LEAST_JUMP) else None
+    if difference and difference > max(JUMP_SIGMAS * (error or 0.0), LEAST_JUMP):
+        return difference
+    return None

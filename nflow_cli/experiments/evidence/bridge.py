@@ -12,7 +12,7 @@ from nflow_cli.densities.pushforward import PushforwardDensity, values_at
 from nflow_cli.errors import TargetError
 from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.evaluation.evidence import bridge
-from nflow_cli.evaluation.warnings import ScoreWarning, found, marked
+from nflow_cli.evaluation.warnings import ScoreWarning, marked, raised_warnings
 from nflow_cli.experiments.reverse_kl.trial import density_of
 from nflow_cli.experiments.reverse_kl.user_code import UserFunction
 from nflow_cli.experiments.summary import Rows, Summary, Warnings, figure
@@ -91,4 +91,4 @@ def _estimates_differ(scores: Summary) -> ScoreWarning | None:
 
 def bridge_warnings(scores: Summary) -> list[ScoreWarning]:
     """Warnings about a bridge estimate."""
-    return found(_another_density(scores), _estimates_differ(scores))
+    return raised_warnings(_another_density(scores), _estimates_differ(scores))

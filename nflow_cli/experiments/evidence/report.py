@@ -13,8 +13,8 @@ from nflow_cli.evaluation.warnings import (
     GOOD,
     ROUGH,
     ScoreWarning,
-    found,
     marked,
+    raised_warnings,
     verdict,
     words,
 )
@@ -237,7 +237,7 @@ def labels_of(config: EvidenceConfig) -> dict[str, Any]:
 
 def warnings_of(config: EvidenceConfig, summary: EvidenceSummary) -> list[ScoreWarning]:
     """Warnings about the scores."""
-    return found(*(rule(summary) for rule in RULES))
+    return raised_warnings(*(rule(summary) for rule in RULES))
 
 
 def compared_of(config: EvidenceConfig, summary: EvidenceSummary) -> tuple[str, dict[str, str]]:

@@ -16,10 +16,10 @@ from nflow_cli.evaluation.warnings import (
     JUMP_SIGMAS,
     ROUGH,
     ScoreWarning,
-    found,
     jump,
     marked,
     mass,
+    raised_warnings,
     ruined_fit,
     ruined_text,
     verdict,
@@ -388,7 +388,7 @@ def truth_of(config: Config) -> Truth:
 
 def warnings_of(config: Config, summary: ReverseKLSummary) -> list[ScoreWarning]:
     """Warnings about the scores."""
-    return found(*(rule(summary) for rule in RULES), mass(summary.facts))
+    return raised_warnings(*(rule(summary) for rule in RULES), mass(summary.facts))
 
 
 def compared_of(config: Config, summary: ReverseKLSummary) -> tuple[str, dict[str, str]]:

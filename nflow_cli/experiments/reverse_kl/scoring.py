@@ -7,7 +7,7 @@ from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.evaluation.motion import density_arrays, plane_arrays
 from nflow_cli.evaluation.reverse_kl import arrays_of, base_energy, sample_size, score
 from nflow_cli.evaluation.tallies import likelihood_of_points
-from nflow_cli.evaluation.warnings import few_rows, found
+from nflow_cli.evaluation.warnings import few_rows, raised_warnings
 from nflow_cli.experiments.reverse_kl import report
 from nflow_cli.experiments.reverse_kl.data import Config, Subject
 from nflow_cli.experiments.reverse_kl.members import starts_of
@@ -31,7 +31,7 @@ def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
         of_points = likelihood_of_points(trained.log_prob(data))
     summary = run.summary.with_scores(scores)
     # The mass is not computed again.
-    warnings = found(*(rule(summary) for rule in report.RULES), few_rows(of_points))
+    warnings = raised_warnings(*(rule(summary) for rule in report.RULES), few_rows(of_points))
     flow = ("flow", f"{config.flow.text}, K = {config.flow.k}")
     rows = [(config.subject_key, config.subject), flow, ("samples", f"{n:,}, seed {seed}")]
     rows += report.judged_rows(summary, warnings, report.truth_of(config))

@@ -25,7 +25,7 @@ from nflow_cli.evaluation.drift import (
 )
 from nflow_cli.evaluation.estimates import rounded, with_error
 from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked
-from nflow_cli.evaluation.warnings import found as told
+from nflow_cli.evaluation.warnings import raised_warnings as told
 from nflow_cli.experiments.summary import Judgement, Rows, Warnings
 from nflow_cli.experiments.table.explain import oddness
 from nflow_cli.experiments.table.tables import CellsRun, are_own

@@ -19,7 +19,7 @@ from nflow_cli.errors import DataError
 from nflow_cli.evaluation.conformal import Calibration, calibrated, central_scores
 from nflow_cli.evaluation.tallies import Moments, Tally
 from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked
-from nflow_cli.evaluation.warnings import found as told
+from nflow_cli.evaluation.warnings import raised_warnings as told
 from nflow_cli.experiments.summary import (
     Answer,
     Judgement,

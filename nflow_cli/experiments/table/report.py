@@ -24,6 +24,7 @@ from nflow_cli.evaluation.warnings import (
     marked,
     mass,
     number,
+    raised_warnings,
     ruined_fit,
     ruined_text,
 )

@@ -19,8 +19,7 @@ from nflow_cli.evaluation.tallies import (
     likelihood,
     tallied,
 )
-from nflow_cli.evaluation.warnings import TRAINED_ON, few_rows, grouped_rows
-from nflow_cli.evaluation.warnings import found as raised_warnings
+from nflow_cli.evaluation.warnings import TRAINED_ON, few_rows, grouped_rows, raised_warnings
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import Answer, Judged, Judgement, Rows, without_mass
 from nflow_cli.experiments.table import model_of, report
