@@ -28,7 +28,6 @@ from nflow_cli.evaluation.warnings import (
     ruined_fit,
     ruined_text,
 )
-from nflow_cli.evaluation.warnings import found as raised_warnings
 from nflow_cli.experiments.summary import (
     Course,
     DataRecord,
