@@ -4,16 +4,19 @@ import contextlib
 import functools
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # imported where it is needed
+    from threadpoolctl import ThreadpoolController
 
 _LOCK = threading.Lock()
-_callers = 0  # threads of the process that are within
+_callers = 0  # threads of the process that are within the context
 _limit = contextlib.ExitStack()
 
 
 @contextlib.contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Limit BLAS to one thread, in the whole process, while any thread is within.
+    """Limit BLAS to one thread, in the whole process, while any thread is in this context.
 
     Where each core has a block of rows, further threads only wait for one another.
     """
@@ -41,7 +44,7 @@ def _leave() -> None:
 
 
 @functools.cache
-def _controller() -> Any:
+def _controller() -> "ThreadpoolController":
     import threadpoolctl
 
     return threadpoolctl.ThreadpoolController()

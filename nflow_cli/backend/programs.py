@@ -17,6 +17,7 @@ import contextlib
 import functools
 import hashlib
 import importlib.util
+import itertools
 import os
 import platform
 import shutil
@@ -32,15 +33,13 @@ from nflow_cli.terminal.output import tell
 LAUNCH = "XlaLaunch"  # operation
 # TensorFlow's table of compiled programs, a resource of each device: its name, and the hash of its
 # C++ type, tensorflow::DeviceCompiler<xla::LocalExecutable, xla::LocalClient>.
-TABLE, TABLE_TYPE = "xla_device_compiler", 0x6B406BD7CBE180FF
+TABLE = "xla_device_compiler"
+TABLE_TYPE = 0x6B406BD7CBE180FF
 VARIABLE = "NFLOW_CACHE"
-FLAGS, DIRECTORY = "TF_XLA_FLAGS", "--tf_xla_persistent_cache_directory"
-DECIDING = (
-    "XLA_FLAGS",
-    FLAGS,
-    "TF_NUM_INTRAOP_THREADS",
-    "OMP_NUM_THREADS",
-)  # for the code
+FLAGS = "TF_XLA_FLAGS"
+DIRECTORY = "--tf_xla_persistent_cache_directory"
+# On these variables the code depends.
+DECIDING = ("XLA_FLAGS", FLAGS, "TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
 PRIVATE = "process-"  # prefix of a process's folder
 MAX_BYTES = 64 * 2**20  # all files are hashed at each start
 MAX_AGE = 24 * 3600  # seconds until the folder of a process is taken for abandoned
@@ -61,9 +60,10 @@ class Program:
 
         self._function = function
         self._traced = self._tracing(())
-        self._kept = tf.function(function, autograph=False, jit_compile=True)
+        self._public = tf.function(function, autograph=False, jit_compile=True)
 
     def _tracing(self, constants: Sequence[Any]) -> Any:
+        """``tf.function`` that captures these tensors first."""
         import tensorflow as tf
 
         def run(*arguments: Any) -> Any:
@@ -78,7 +78,9 @@ class Program:
         import tensorflow as tf
 
         tensors = tf.nest.map_structure(tf.convert_to_tensor, arguments)
-        return self.launch(*tensors) if _has_inner_names() else self._kept(*tensors)
+        if _has_inner_names():
+            return self.launch(*tensors)
+        return self._public(*tensors)  # whose memory is kept
 
     def launch(self, *arguments: Any) -> Any:
         """``function(*arguments)`` of tensors, by TensorFlow's inner names."""
@@ -104,7 +106,7 @@ class Program:
             LAUNCH,
             len(program.outputs),
             [*inputs, *captured[len(constants) :]],
-            tuple(part for attribute in attributes.items() for part in attribute),
+            tuple(itertools.chain.from_iterable(attributes.items())),
             context.context(),
         )
         return program.function_type.pack_output(results)
@@ -134,9 +136,9 @@ def _has_inner_names() -> bool:
     import tensorflow as tf
 
     before = _custom_gradients()
-    same = tf.custom_gradient(lambda x: (x, lambda change: change))
+    identity = tf.custom_gradient(lambda x: (x, lambda change: change))
     with contextlib.suppress(Exception), tf.device("CPU"):  # whatever another TensorFlow raises
-        Program(same).launch(tf.constant(0.0))
+        Program(identity).launch(tf.constant(0.0))
         gradients = _custom_gradients() - before
         if gradients and _release(gradients):
             return True
@@ -168,14 +170,15 @@ def _release(gradients: Iterable[str]) -> bool:
     for device in tf.config.list_logical_devices():
         handle.device = f"/job:localhost/replica:0/task:0{device.name}"
         with contextlib.suppress(tf.errors.OpError), tf.device(device.name):
-            found = tf.io.parse_tensor(table.SerializeToString(), tf.resource)
-            tf.raw_ops.DestroyResourceOp(resource=found, ignore_lookup_error=False)
+            programs = tf.io.parse_tensor(table.SerializeToString(), tf.resource)
+            tf.raw_ops.DestroyResourceOp(resource=programs, ignore_lookup_error=False)
             had_programs = True
     context.context().clear_kernel_cache()
     return had_programs
 
 
 def _registered_gradients() -> dict[str, Any]:
+    """TensorFlow's registry of gradients by name, itself."""
     if "tensorflow" not in sys.modules:
         return {}
     try:
@@ -187,7 +190,7 @@ def _registered_gradients() -> dict[str, Any]:
 
 
 def _custom_gradients() -> set[str]:
-    """Names of those of ``tf.custom_gradient``; TensorFlow registers its own at its import."""
+    """Names of the gradients of ``tf.custom_gradient``; TensorFlow's own come at its import."""
     return {name for name in _registered_gradients() if name.startswith("CustomGradient")}
 
 
@@ -197,7 +200,8 @@ def cache_enabled(threads: int = 0) -> Iterator[None]:
 
     ``threads`` of an operation, on which the code depends; 0: the number of cores.
     """
-    flags, folder = os.environ.get(FLAGS), None
+    flags = os.environ.get(FLAGS)
+    folder = None
     if DIRECTORY not in (flags or ""):  # else the user has set it
         with contextlib.suppress(OSError, RuntimeError):  # no home, no space: compile anew
             folder = _open(_home() / _key(threads))
@@ -208,10 +212,14 @@ def cache_enabled(threads: int = 0) -> Iterator[None]:
     try:
         yield
     finally:  # child processes have folders of their own
-        os.environ.pop(FLAGS) if flags is None else os.environ.update({FLAGS: flags})
+        if flags is None:
+            del os.environ[FLAGS]
+        else:
+            os.environ[FLAGS] = flags
 
 
 def _home() -> Path:
+    """Folder of all programs; an ``OSError`` where there is to be none."""
     chosen = os.environ.get(VARIABLE, "")
     if chosen == "off":
         raise OSError
@@ -223,14 +231,19 @@ def _key(threads: int) -> str:
     """Name of all that the code depends on: TensorFlow, processor, cores, flags."""
     package = importlib.util.find_spec("tensorflow")
     origin = package.origin if package else None
-    facts = [origin, *(os.stat(origin)[6:9] if origin else ()), threads, os.cpu_count()]
-    facts += [len(os.sched_getaffinity(0))] if hasattr(os, "sched_getaffinity") else []
+    facts: list[Any] = [origin]
+    if origin:
+        facts += os.stat(origin)[6:9]
+    facts += [threads, os.cpu_count()]
+    if hasattr(os, "sched_getaffinity"):
+        facts.append(len(os.sched_getaffinity(0)))
     facts += [os.environ.get(name) for name in DECIDING]
     facts += [platform.machine(), platform.processor(), _processor()]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
 def _processor() -> list[str]:
+    """Model and features of the first processor, on Linux."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             first = file.read(16_384).split("\n\n")[0]
@@ -272,10 +285,12 @@ def _is_private(folder: Path) -> bool:
 
 
 def _programs(folder: Path) -> list[Path]:
+    """Files of a folder, the oldest first."""
+    files = []
     with os.scandir(folder) as entries:
-        files = [
-            (e.stat().st_mtime_ns, e.path) for e in entries if e.is_file(follow_symlinks=False)
-        ]
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False):
+                files.append((entry.stat().st_mtime_ns, entry.path))
     return [Path(path) for _, path in sorted(files)]
 
 
@@ -285,6 +300,7 @@ def _digest(path: Path) -> str:
 
 
 def _tidy(folder: Path) -> None:
+    """Remove folders that processes abandoned, and the oldest programs beyond ``MAX_BYTES``."""
     for path in folder.glob(f"{PRIVATE}*"):
         if time.time() - path.lstat().st_mtime > MAX_AGE:
             shutil.rmtree(path, ignore_errors=True)
@@ -297,6 +313,7 @@ def _tidy(folder: Path) -> None:
 
 
 def _close(private: Path, process: int) -> None:
+    """Move the new programs of a process to the cache, and remove its folder."""
     if os.getpid() != process:  # a fork
         return
     with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import gc
 import importlib.util
 import os
@@ -16,12 +17,14 @@ from nflow_cli.errors import DeviceError, NflowError
 from nflow_cli.terminal.output import tell
 from nflow_cli.terminal.signals import DeferredSignals
 
-CPU, GPU = "cpu", "gpu"  # gpu: the first; also gpu:N
+CPU = "cpu"
+GPU = "gpu"  # the first; also gpu:N
 INTRA_OP = "TF_NUM_INTRAOP_THREADS"  # TensorFlow's variable for the number of threads
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 DEVICE = re.compile(r"cpu|gpu:\d{1,3}")
 MOST_THREADS = 1024
-M_TOP_PAD, HEAP_PAD = -2, 16 << 20  # from glibc's malloc.h; bytes of address space, not of memory
+M_TOP_PAD = -2  # from glibc's malloc.h
+HEAP_PAD = 16 << 20  # bytes of address space, not of memory
 
 
 def cores() -> int:
@@ -56,24 +59,24 @@ class Machine:
         return int(self.device.removeprefix(f"{GPU}:"))
 
     def of(self, threads: int | None) -> "Machine":
-        """With a number of threads, if one is given; a GPU takes none."""
+        """The machine with a number of threads, if not ``None``; a GPU takes none."""
         if threads and self.is_gpu:
             raise DeviceError(f"--threads: expected --device cpu. Received: {self.device}")
         return replace(self, threads=threads or self.threads)
 
-    def with_threads(self, usual: int | None) -> "Machine":
-        """With the default number of threads, unless one is set."""
+    def with_threads(self, default: int | None) -> "Machine":
+        """The machine with a default number of threads, unless one is set."""
         if self.is_gpu or self.threads or INTRA_OP in os.environ:
             return self
-        return replace(self, threads=usual)
+        return replace(self, threads=default)
 
     def record(self) -> dict[str, str | int]:
         """Record in ``run.json``."""
         if self.is_gpu:
             return {"device": self.device, "card": self.card}
-        of_tensorflow = os.environ.get(INTRA_OP, "")
-        usual = int(of_tensorflow) if of_tensorflow.isdecimal() else 0
-        return {"device": self.device, "threads": self.threads or usual or cores()}
+        variable = os.environ.get(INTRA_OP, "")
+        default = int(variable) if variable.isdecimal() else 0
+        return {"device": self.device, "threads": self.threads or default or cores()}
 
 
 PROCESSOR = Machine()
@@ -81,11 +84,15 @@ PROCESSOR = Machine()
 
 def recorded(machines: Any) -> Machine:
     """Last machine that ``run.json`` records, with at most as many threads as cores."""
-    last = machines[-1] if isinstance(machines, list) and machines else None
-    known = last if isinstance(last, dict) else {}
-    device, threads = str(known.get("device")), known.get("threads")
+    record = machines[-1] if isinstance(machines, list) and machines else None
+    if not isinstance(record, dict):
+        record = {}
+    device = str(record.get("device"))
+    if not DEVICE.fullmatch(device):
+        device = CPU
+    threads = record.get("threads")
     count = min(threads, cores()) if isinstance(threads, int) and threads > 0 else None
-    return Machine(device if DEVICE.fullmatch(device) else CPU, count)
+    return Machine(device, count)
 
 
 def expect_tensorflow() -> None:
@@ -101,8 +108,12 @@ def start_tensorflow(machine: Machine | None = PROCESSOR) -> None:
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    with programs.cache_enabled((machine and machine.threads) or 0):
-        start_keras(lambda: None if machine is None else _settle(machine))
+    threads = machine.threads if machine else None
+    with programs.cache_enabled(threads or 0):
+        if machine is None:
+            start_keras()
+        else:
+            start_keras(functools.partial(_configure, machine))
     import keras
 
     keras.config.set_floatx("float32")
@@ -114,10 +125,10 @@ def start_tensorflow(machine: Machine | None = PROCESSOR) -> None:
         )
 
 
-def start_keras(settle: Callable[[], None] = lambda: None) -> None:
+def start_keras(configure: Callable[[], None] = lambda: None) -> None:
     """Import Keras on its configured backend, unless it is loaded.
 
-    ``settle`` configures the backend before the first operation.
+    ``configure`` sets up the backend before the first operation.
     """
     if "keras" in sys.modules:
         return
@@ -128,7 +139,7 @@ def start_keras(settle: Callable[[], None] = lambda: None) -> None:
         try:
             import keras
 
-            settle()
+            configure()
             keras.ops.zeros(())  # the first operation looks for devices, and logs it
         except (ImportError, ValueError, AssertionError) as error:  # of an invalid keras.json
             reason = str(error) or "keras.json is invalid"  # 3.12 only asserts
@@ -173,7 +184,7 @@ def gpus(device: str) -> list[str]:
     return chosen
 
 
-def _settle(machine: Machine) -> None:
+def _configure(machine: Machine) -> None:
     """Show TensorFlow one GPU or none, let its memory grow, and turn TF32 off.
 
     With the 11 bits of TF32 `nflow check` would fail.
@@ -182,8 +193,8 @@ def _settle(machine: Machine) -> None:
 
     if machine.threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(machine.threads)
-    found = tf.config.list_physical_devices("GPU")
-    chosen = found[machine.number : machine.number + 1] if machine.is_gpu else []
+    devices = tf.config.list_physical_devices("GPU")
+    chosen = devices[machine.number : machine.number + 1] if machine.is_gpu else []
     tf.config.set_visible_devices(chosen, "GPU")
     for gpu in chosen:
         tf.config.experimental.set_memory_growth(gpu, True)
@@ -192,28 +203,30 @@ def _settle(machine: Machine) -> None:
 
 
 def _cards() -> list[str]:
+    """Names of the GPUs that TensorFlow sees."""
     import tensorflow as tf
 
     details = tf.config.experimental.get_device_details
-    found = tf.config.list_physical_devices("GPU")
-    return [str(details(gpu).get("device_name", "of unknown name")) for gpu in found]
+    devices = tf.config.list_physical_devices("GPU")
+    return [str(details(gpu).get("device_name", "of unknown name")) for gpu in devices]
 
 
 def _missing(device: str, cards: list[str]) -> str:
+    """Error that a machine has no such GPU: what it has, or what it lacks."""
     import tensorflow as tf
 
     if cards:
-        seen = ", ".join(f"gpu:{n} ({card})" for n, card in enumerate(cards))
+        received = ", ".join(f"gpu:{n} ({card})" for n, card in enumerate(cards))
     elif not tf.test.is_built_with_cuda():
-        seen = f"none, for TensorFlow {tf.__version__} here is built without CUDA"
+        received = f"none, for TensorFlow {tf.__version__} here is built without CUDA"
     else:
-        hidden = os.environ.get(VISIBLE)
-        seen = "none" if hidden is None else f"none of {VISIBLE}={hidden}"
-        seen += (
+        visible = os.environ.get(VISIBLE)
+        received = "none" if visible is None else f"none of {VISIBLE}={visible}"
+        received += (
             "; looked for: an NVIDIA driver, and the libraries of CUDA, which "
             "pip install '.[cuda]' in nflow's checkout brings"
         )
-    return f"--device {device}: expected a GPU that TensorFlow sees. Received: {seen}"
+    return f"--device {device}: expected a GPU that TensorFlow sees. Received: {received}"
 
 
 @contextlib.contextmanager
@@ -223,8 +236,10 @@ def memory_errors(remedy: str) -> Iterator[None]:
         yield
     except Exception as error:
         tensorflow = sys.modules.get("tensorflow")
-        exhausted = (tensorflow.errors.ResourceExhaustedError,) if tensorflow else ()
-        if not isinstance(error, (MemoryError, *exhausted)):
+        errors = [MemoryError]
+        if tensorflow:
+            errors.append(tensorflow.errors.ResourceExhaustedError)
+        if not isinstance(error, tuple(errors)):
             raise
         raise NflowError(f"out of memory; {remedy}") from None
 
@@ -239,14 +254,14 @@ def _silent_stderr() -> Iterator[None]:
         return
     if sys.stderr:
         sys.stderr.flush()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
     try:
         yield
     finally:
         os.dup2(saved, 2)
         os.close(saved)
-        os.close(nowhere)
+        os.close(null)
 
 
 @contextlib.contextmanager

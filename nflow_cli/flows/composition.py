@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias
 
 import keras
@@ -10,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.arrays import Tensor
-from nflow_cli.flows.map import Map, Memo
+from nflow_cli.flows.map import Map, Memo, WeightSets
 
 Weights: TypeAlias = Mapping[str, Tensor]
 State: TypeAlias = tuple[Tensor, Tensor]  # points, and log-determinants so far
@@ -42,6 +43,7 @@ class Step:
         return replace(self, weights=weights)
 
     def arrays(self) -> dict[str, np.ndarray]:
+        """The raw weights as arrays, float64."""
         return {
             name: ops.convert_to_numpy(value).astype(np.float64)
             for name, value in self.weights.items()
@@ -69,10 +71,14 @@ class Composition:
     def __len__(self) -> int:
         return self.k + (self.last is not None)
 
-    def map_weights(self, turn: Callable[[Tensor], Tensor]) -> "Composition":
-        """The same maps with ``turn(weight)`` for each weight."""
-        weights = [{name: turn(value) for name, value in here.items()} for here in self.weights]
-        last = self.last and (self.last[0], {n: turn(v) for n, v in self.last[1].items()})
+    def map_weights(self, function: Callable[[Tensor], Tensor]) -> "Composition":
+        """The same maps with ``function(weight)`` for each weight."""
+
+        def mapped(weights: Weights) -> Weights:
+            return {name: function(value) for name, value in weights.items()}
+
+        weights = [mapped(position) for position in self.weights]
+        last = self.last and (self.last[0], mapped(self.last[1]))
         return replace(self, weights=weights, last=last)
 
     def parts(self) -> Iterator[tuple[str, Map, Weights]]:
@@ -82,11 +88,14 @@ class Composition:
             yield "affine", self.last[0], self.last[1]
 
     def run(self, points: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
+        """Images of points ``(..., D)``, and log-determinants ``(...)`` in nats."""
         parts = [(self.maps, self.weights, self.k)]
         if self.last is not None:
             parts.append(([self.last[0]], [self.last[1]], 1))
+        if inverse:
+            parts.reverse()
         log_dets = []
-        for maps, weights, k in reversed(parts) if inverse else parts:
+        for maps, weights, k in parts:
             points, log_det = run_maps(maps, weights, k, points, inverse)
             log_dets.append(log_det)
         return points, sum(log_dets[1:], start=log_dets[0])
@@ -129,64 +138,65 @@ def run_maps(
     points = ops.swapaxes(points, -1, -2)
     dim = points.shape[-2]
     raw = [
-        [(shape, ops.convert_to_tensor(here[name])) for name, shape in flow.shapes(dim).items()]
-        for flow, here in zip(maps[:k], weights)
+        [(shape, ops.convert_to_tensor(position[name])) for name, shape in flow.shapes(dim).items()]
+        for flow, position in zip(maps[:k], weights)
     ]
     points = _broadcast(points, raw)
-    sets = [flow.constrain(*(array for _, array in here)) for flow, here in zip(maps, raw)]
+    constrained = []
+    for flow, position in zip(maps, raw):
+        constrained.append(flow.constrain(*(array for _, array in position)))
     state = (points, ops.zeros_like(points[..., 0, :]))
 
-    whole, rest = divmod(k, len(maps))
-    looped = [tuple(_first(whole, array) for array in arrays) for arrays in sets]
-    tail = [tuple(array[whole] for array in arrays) for arrays in sets[:rest]]
-    run = _backward if inverse else _forward
+    # Whole cycles of the pattern in a loop, and its first maps once more.
+    cycles, rest = divmod(k, len(maps))
+    looped = [tuple(_first(cycles, array) for array in arrays) for arrays in constrained]
+    tail = [tuple(array[cycles] for array in arrays) for arrays in constrained[:rest]]
     if inverse:
-        state = run(maps[:rest], Memo(), state, tail)
+        state = _backward(maps[:rest], Memo(), state, tail)
         looped = [tuple(ops.flip(array, 0) for array in arrays) for arrays in looped]
-    state = _fold(lambda *step: run(maps, *step), state, looped, whole)
-    if not inverse:
-        state = run(maps[:rest], Memo(), state, tail)
+        state = _fold(partial(_backward, maps), state, looped, cycles)
+    else:
+        state = _fold(partial(_forward, maps), state, looped, cycles)
+        state = _forward(maps[:rest], Memo(), state, tail)
     points, log_det = state
     return ops.swapaxes(points, -1, -2), log_det
 
 
 def _broadcast(points: Tensor, raw: Sequence[Sequence[tuple[tuple[int, ...], Tensor]]]) -> Tensor:
-    """A loop needs the final shape at its start."""
+    """Points with the leading axes and batch of all weights: a loop needs the final shape at its
+    start.
+
+    ``raw``: of each position the shapes of its weights, and the weights.
+    """
     wider = {}
     for shape, array in itertools.chain(*raw):
         sizes = (*array.shape[1 : -1 - len(shape)], array.shape[-1])
         if any(size != 1 for size in sizes):
-            wider[sizes] = shape, array
+            wider[sizes] = (shape, array)
     for shape, array in wider.values():
-        one = array[(0, ..., *(0 for _ in shape), slice(None))]
-        points = points + ops.zeros_like(ops.expand_dims(one, -2))
+        corner = array[(0, ..., *(0 for _ in shape), slice(None))]
+        points = points + ops.zeros_like(ops.expand_dims(corner, -2))
     return points
 
 
-def _forward(
-    maps: Sequence[Map], memo: Memo, state: State, sets: Sequence[Sequence[Tensor]]
-) -> State:
+def _forward(maps: Sequence[Map], memo: Memo, state: State, weights: WeightSets) -> State:
     points, log_det = state
-    for flow, weights in zip(maps, sets):
-        points, change = flow.forward(memo, points, *weights)
+    for flow, constrained in zip(maps, weights):
+        points, change = flow.forward(memo, points, *constrained)
         log_det = log_det + change
     return points, log_det
 
 
-def _backward(
-    maps: Sequence[Map], memo: Memo, state: State, sets: Sequence[Sequence[Tensor]]
-) -> State:
+def _backward(maps: Sequence[Map], memo: Memo, state: State, weights: WeightSets) -> State:
     points, log_det = state
-    for flow, weights in reversed(list(zip(maps, sets))):
-        points, change = flow.inverse(memo, points, *weights)
+    for flow, constrained in reversed(list(zip(maps, weights))):
+        points, change = flow.inverse(memo, points, *constrained)
         log_det = log_det + change
     return points, log_det
 
 
-def _fold(
-    step: Callable[..., State], state: State, sets: Sequence[Sequence[Tensor]], count: int
-) -> State:
-    """Fold ``state = step(memo, state, weights)`` over the leading axis of all in ``sets``.
+def _fold(step: Callable[..., State], state: State, weights: WeightSets, count: int) -> State:
+    """Fold ``state = step(memo, state, weights)`` over the leading axis of all ``weights``.
 
     Compiled once for any ``count``: under XLA TensorFlow differentiates a ``while_loop`` with a
     known bound, JAX a ``scan``.
@@ -195,19 +205,22 @@ def _fold(
         return state
     backend = keras.config.backend()
     if backend == "jax":
-        return ops.scan(lambda s, w: (step(Memo(), s, w), None), state, sets, count)[0]
+        return ops.scan(lambda s, w: (step(Memo(), s, w), None), state, weights, count)[0]
     if backend == "tensorflow":
         import tensorflow as tf
 
         if not tf.executing_eagerly():
             from nflow_cli.flows.tensorflow_fold import fold
 
-            return fold(step, state, sets, count)
-    unstacked = [[ops.unstack(array, count) for array in arrays] for arrays in sets]
+            return fold(step, state, weights, count)
+    unstacked = [[ops.unstack(array, count) for array in arrays] for arrays in weights]
     for i in range(count):
-        state = step(Memo(), state, [tuple(steps[i] for steps in arrays) for arrays in unstacked])
+        repeat = [tuple(steps[i] for steps in arrays) for arrays in unstacked]
+        state = step(Memo(), state, repeat)
     return state
 
 
 def _first(count: int, array: Tensor) -> Tensor:
-    return array if array.shape[0] == count else array[:count]
+    if array.shape[0] == count:  # no slice in the program
+        return array
+    return array[:count]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from keras import ops
@@ -11,7 +11,8 @@ from nflow_cli.arrays import Tensor
 
 # Initial standard deviation of a raw weight over contexts of unit mean square.
 INITIAL_SPREAD = 0.1
-Shapes = Mapping[str, tuple[int, ...]]
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+WeightSets: TypeAlias = Sequence[Sequence[Tensor]]  # the constrained weights of each map
 
 
 class Memo:

@@ -101,15 +101,16 @@ class FlowStack(Flow):
     def _added(
         self, values: Sequence[Mapping[str, np.ndarray]], tail: str = ""
     ) -> list[dict[str, Tensor]]:
-        return [
-            {
-                name: add_initialised_weight(
-                    self, f"{position}_{name}{tail}", value, name not in flow.untrained
-                )
-                for name, value in here.items()
-            }
-            for position, (flow, here) in enumerate(zip(self.maps, values))
-        ]
+        """Weights with initial values, of each position of the pattern by name."""
+        weights = []
+        for position, (flow, initial) in enumerate(zip(self.maps, values)):
+            by_name = {}
+            for name, value in initial.items():
+                is_trained = name not in flow.untrained
+                full_name = f"{position}_{name}{tail}"
+                by_name[name] = add_initialised_weight(self, full_name, value, is_trained)
+            weights.append(by_name)
+        return weights
 
     def restart(self, seed: int) -> None:
         """Reset to the initial values of another seed."""
@@ -130,25 +131,27 @@ class FlowStack(Flow):
         for position, flow in enumerate(self.maps[: self.k]):
             rng = np.random.default_rng([seed, position])
             repeats = len(range(position, self.k, len(self.maps)))
-            before, alike = rules[:position].count(rules[position]), rules.count(rules[position])
-            places = [r * alike + before for r in range(repeats)]
-            drawn = {**flow.initial(rng, repeats, dim), **flow.orders(places, dim)}
-            values.append({name: drawn[name] for name in flow.shapes(dim)})
+            first = rules[:position].count(rules[position])
+            stride = rules.count(rules[position])
+            places = [r * stride + first for r in range(repeats)]
+            by_name = {**flow.initial(rng, repeats, dim), **flow.orders(places, dim)}
+            values.append({name: by_name[name] for name in flow.shapes(dim)})
         return values
 
     def _initial_slopes(self) -> list[dict[str, np.ndarray]]:
         return self._drawn_slopes(self.seed) if self.takes_context else []
 
     def _drawn_slopes(self, seed: int) -> list[dict[str, np.ndarray]]:
-        slopes: list[dict[str, np.ndarray]] = []
+        slopes = []
         for position, (flow, weights) in enumerate(zip(self.maps, self.parameters)):
             rng = np.random.default_rng([seed, len(self.maps) + position])
-            slopes.append({})
+            by_name = {}
             for name, weight in weights.items():
                 if (spread := flow.context_spread(name)) is not None:
                     shape = weight.shape[len(self.members) :]
                     draw = rng.standard_normal((*shape, self.context_width))
-                    slopes[-1][name] = spread * (draw / np.sqrt(self.context_width))
+                    by_name[name] = spread * (draw / np.sqrt(self.context_width))
+            slopes.append(by_name)
         return slopes
 
     def stored_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -203,18 +206,21 @@ class FlowStack(Flow):
         All that depends on a context is computed here, before any map is run.
         """
         if (context is not None) != self.takes_context:
-            wanted = "with a context; give one" if self.takes_context else "without a context"
-            raise ConfigError(f"this stack was built {wanted}")
-        every = zip_longest(self.parameters, self.slopes, fillvalue={})
-        weights = [self._weights(values, slopes, context) for values, slopes in every]
+            expected = "with a context; give one" if self.takes_context else "without a context"
+            raise ConfigError(f"this stack was built {expected}")
+        positions = zip_longest(self.parameters, self.slopes, fillvalue={})
+        weights = [self._weights(values, slopes, context) for values, slopes in positions]
         last = None
         if self.affine:
-            axis = self.repeats_axis
-            one = {name: ops.expand_dims(value, axis) for name, value in self.last.items()}
-            slope = {n: ops.expand_dims(value, axis) for n, value in self.last_slopes.items()}
-            last = AFFINE[self.affine], self._weights(one, slope, context)
+            values = self._as_repeats(self.last)
+            slopes = self._as_repeats(self.last_slopes)
+            last = (AFFINE[self.affine], self._weights(values, slopes, context))
         names = [pattern_name(item) for item in self.pattern]
         return Composition(names, self.maps, weights, self.k, last)
+
+    def _as_repeats(self, stored: Weights) -> Weights:
+        """Weights of a single map, with an axis of one repeat."""
+        return {name: ops.expand_dims(value, self.repeats_axis) for name, value in stored.items()}
 
     def _weights(self, values: Weights, slopes: Weights, context: Tensor) -> dict[str, Tensor]:
         if self.takes_context:
@@ -231,17 +237,19 @@ class FlowStack(Flow):
 
 
 def _map_of(item: str | Mapping[str, Any]) -> Map:
-    options = {} if isinstance(item, str) else item[pattern_name(item)]
-    return resolve(FLOWS[pattern_name(item)])(**options)
+    name = pattern_name(item)
+    options = {} if isinstance(item, str) else item[name]
+    return resolve(FLOWS[name])(**options)
 
 
 def _of_context(context: Tensor, weights: Weights, slopes: Weights) -> dict[str, Tensor]:
     """``θ_0 + A h`` ``(repeats, *shape, batch)`` for contexts ``h`` ``(batch, H)``."""
-    turned, values = ops.transpose(context), {}
+    columns = ops.transpose(context)
+    values = {}
     for name, weight in weights.items():
         values[name] = ops.expand_dims(weight, -1)
         if name in slopes:  # one product for all repeats
-            flat = ops.reshape(slopes[name], (-1, turned.shape[0])) @ turned
+            flat = ops.reshape(slopes[name], (-1, columns.shape[0])) @ columns
             values[name] = ops.reshape(flat, (*weight.shape, -1)) + values[name]
     return values
 
@@ -289,8 +297,8 @@ class SideBySide(FlowStack):
     def _weights(self, values: Weights, slopes: Weights, context: Tensor) -> dict[str, Tensor]:
         weights = {name: self.with_batch_axis(value) for name, value in values.items()}
         for name, slope in slopes.items():  # θ_0 + A h
-            turned = ops.swapaxes(context, -1, -2)
-            flat = ops.reshape(slope, (*self.members, -1, slope.shape[-1])) @ turned
+            columns = ops.swapaxes(context, -1, -2)
+            flat = ops.reshape(slope, (*self.members, -1, slope.shape[-1])) @ columns
             moved = ops.reshape(flat, (*slope.shape[:-1], -1))
             weights[name] = weights[name] + ops.swapaxes(moved, 0, 1)
         return weights
@@ -314,10 +322,11 @@ class WeightedStacks(SideBySide):
         self.log_weights = add_initialised_weight(self, "log_weights", equal, trainable=False)
 
 
-def _stacked(values: Sequence[list[dict[str, np.ndarray]]]) -> list[dict[str, np.ndarray]]:
+def _stacked(members: Sequence[list[dict[str, np.ndarray]]]) -> list[dict[str, np.ndarray]]:
+    """Weights by position and name, with a leading axis of members."""
     return [
-        {name: np.stack([value[name] for value in here]) for name in here[0]}
-        for here in zip(*values)
+        {name: np.stack([weights[name] for weights in position]) for name in position[0]}
+        for position in zip(*members)
     ]
 
 
@@ -374,7 +383,9 @@ class MapLayer(Flow):
 
 def draw_seed(seed: int | None) -> int:
     """``seed``, or for ``None`` one drawn from Python's generator (which Keras seeds)."""
-    return random.randrange(2**32) if seed is None else whole_number("seed", seed, MAX_SEED)
+    if seed is None:
+        return random.randrange(2**32)
+    return whole_number("seed", seed, MAX_SEED)
 
 
 def add_initialised_weight(
@@ -391,6 +402,6 @@ def add_initialised_weight(
 
 def assign_all(weights: list[dict[str, Tensor]], values: list[dict[str, np.ndarray]]) -> None:
     """Assign the weights at each position of a pattern, by name."""
-    for here, values_here in zip(weights, values):
-        for name, weight in here.items():
-            weight.assign(values_here[name])
+    for variables, new in zip(weights, values):
+        for name, variable in variables.items():
+            variable.assign(new[name])

@@ -7,9 +7,8 @@ import keras
 import tensorflow as tf
 
 from nflow_cli.arrays import Tensor
-from nflow_cli.flows.map import Memo, product
+from nflow_cli.flows.map import Memo, WeightSets, product
 
-WeightSets: TypeAlias = Sequence[Sequence[Tensor]]  # the weights of each map
 # The state after a step, by its memo, the state before, and its weights.
 Step: TypeAlias = Callable[[Memo, Sequence[Tensor], WeightSets], tuple[Tensor, ...]]
 

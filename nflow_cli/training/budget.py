@@ -65,19 +65,20 @@ def pace(model: "ChunkTrainer", chunks: Chunks, seconds: float = TRIAL_SECONDS) 
 
     Chunks are cut short to 1, 1, 2, 4, 8, … updates, to time slow ones soon.
     """
-    made: list[int] = []
-    taken: list[float] = []
-    while len(made) < 2 or sum(taken[1:]) < seconds:  # the first compiles
-        begun = time.perf_counter()
-        points, count = chunks[len(made) % len(chunks)]
+    counts: list[int] = []  # of updates
+    durations: list[float] = []
+    while len(counts) < 2 or sum(durations[1:]) < seconds:  # the first compiles
+        start = time.perf_counter()
+        points, count = chunks[len(counts) % len(chunks)]
         drawn = time.perf_counter()
-        count = np.minimum(count, 2 ** min(max(len(made) - 1, 0), 20)).astype(count.dtype)
+        most = 2 ** min(max(len(counts) - 1, 0), 20)
+        count = np.minimum(count, most).astype(count.dtype)
         float(model.program((points, count))["loss"])
         trained = time.perf_counter()
-        made.append(int(count[0]))
-        taken.append(max(drawn - begun, trained - drawn))  # a training draws meanwhile
-    update = sum(taken[1:]) / sum(made[1:])
-    return Pace(update, max(taken[0] - update, 0.0))
+        counts.append(int(count[0]))
+        durations.append(max(drawn - start, trained - drawn))  # a training draws meanwhile
+    update = sum(durations[1:]) / sum(counts[1:])
+    return Pace(update, max(durations[0] - update, 0.0))
 
 
 def seconds_of(call: Callable[[], Any]) -> float:

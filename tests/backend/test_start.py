@@ -132,10 +132,10 @@ def tensorflow_with_gpus(monkeypatch):
 
 def test_one_gpu_is_seen_its_memory_grows_and_tf32_is_off(tensorflow_with_gpus):
     settled = tensorflow_with_gpus("H100", "A100")
-    backend._settle(Machine("gpu:1"))
+    backend._configure(Machine("gpu:1"))
     assert settled == {"seen": (["A100"], "GPU"), "growth": ("A100", True), "tf32": False}
     settled.clear()
-    backend._settle(Machine())  # the processor
+    backend._configure(Machine())  # the processor
     assert settled == {"seen": ([], "GPU"), "tf32": False}
 
 
