@@ -15,7 +15,8 @@ import numpy as np
 from nflow_cli.evaluation.chains import effective_draws
 from nflow_cli.evaluation.importance import pareto_k, smoothed, tail_length
 
-BRIDGE_STEPS, CLOSE = 1_000, 1e-10  # of the bridge's iteration; nats
+BRIDGE_STEPS = 1_000  # of the iteration, at most
+CLOSE = 1e-10  # nats of its last step
 TEMPERATURES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6)
 LIGHT = 0.1  # k-hat of a tail that is no reason for a lower temperature
 
@@ -100,8 +101,8 @@ def harmonic_mean(log_ratios: Sequence[np.ndarray]) -> Estimate:
     raw = [np.exp(part - peak) for part in log_ratios]
     effective = float(np.fmin(effective_draws(raw), len(joined)))
     autocorrelation_time = len(joined) / effective
-    found = smoothed(joined, tail_length(len(joined), effective))
-    ratios = np.exp(found.log_weights - peak)
+    tail = smoothed(joined, tail_length(len(joined), effective))
+    ratios = np.exp(tail.log_weights - peak)
     average = float(ratios.mean())
     chains = [part / average for part in np.split(ratios, ends)]
     means = np.array([part.mean() for part in chains])
@@ -109,11 +110,11 @@ def harmonic_mean(log_ratios: Sequence[np.ndarray]) -> Estimate:
         log_z=-math.log(average) - peak,
         within=_batch_error(chains, autocorrelation_time),
         between=_between(chains, means),
-        k=found.k,
+        k=tail.k,
         by_chain=(-np.log(means * average) - peak).tolist(),
         effective=effective,
-        tail=found.tail,
-        smooth_tail=found.smooth_tail,
+        tail=tail.tail,
+        smooth_tail=tail.smooth_tail,
     )
 
 
@@ -147,7 +148,7 @@ class Bridge(NamedTuple):
     standard_error: float
 
 
-def bridge(of_draws: Sequence[np.ndarray], of_samples: np.ndarray) -> Bridge:
+def bridge(log_ratios: Sequence[np.ndarray], sample_log_ratios: np.ndarray) -> Bridge:
     """``log Z`` by bridge sampling between draws of ``p`` and samples of ``q``.
 
     The fixed point of ``Z = E_q[p̃ h] / E_p[q h]``, ``h = 1/(s₁ p̃ + s₂ Z q)``, with the shares
@@ -156,31 +157,31 @@ def bridge(of_draws: Sequence[np.ndarray], of_samples: np.ndarray) -> Bridge:
     :func:`harmonic_mean`. Samples without mass under ``p`` are ``-inf``.
 
     Args:
-        of_draws: ``log p̃ - log q`` ``(n,)`` at the draws of each chain, in nats.
-        of_samples: The same ``(m,)`` at samples of ``q``.
+        log_ratios: ``log p̃ - log q`` ``(n,)`` at the draws of each chain, in nats.
+        sample_log_ratios: The same ``(m,)`` at samples of ``q``.
     """
-    joined = np.concatenate(of_draws)
-    effective = float(np.fmin(effective_draws(of_draws), len(joined)))
-    share = effective / (effective + len(of_samples))
+    joined = np.concatenate(log_ratios)
+    effective = float(np.fmin(effective_draws(log_ratios), len(joined)))
+    share = effective / (effective + len(sample_log_ratios))
     log_z = float(np.median(joined))
 
     def terms(values: np.ndarray) -> np.ndarray:
         return -np.logaddexp(math.log(share) + values - log_z, math.log1p(-share))
 
     for _ in range(BRIDGE_STEPS):
-        above = log_mean(of_samples - log_z + terms(of_samples))
-        step = above - log_mean(terms(joined))
+        numerator = log_mean(sample_log_ratios - log_z + terms(sample_log_ratios))
+        step = numerator - log_mean(terms(joined))
         log_z += step
         if not abs(step) > CLOSE:
             break
-    chains = [np.exp(terms(part)) for part in of_draws]
+    chains = [np.exp(terms(part)) for part in log_ratios]
     average = np.concatenate(chains).mean()
     chains = [part / average for part in chains]
     within = _batch_error(chains, len(joined) / effective)
     between = _between(chains, np.array([part.mean() for part in chains]))
-    ratios = np.exp(of_samples - log_z + terms(of_samples))
-    of_q = ratios.std() / ratios.mean() / math.sqrt(len(ratios))
-    return Bridge(log_z, float(math.hypot(np.fmax(within, between), of_q)))
+    ratios = np.exp(sample_log_ratios - log_z + terms(sample_log_ratios))
+    sample_error = ratios.std() / ratios.mean() / math.sqrt(len(ratios))
+    return Bridge(log_z, float(math.hypot(np.fmax(within, between), sample_error)))
 
 
 def log_mean(values: np.ndarray) -> float:

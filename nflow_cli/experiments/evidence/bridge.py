@@ -1,7 +1,5 @@
 """Bridge estimate of log Z by a user's log-density, beside that of the draws alone."""
 
-from typing import Any
-
 import numpy as np
 from keras import ops
 
@@ -13,6 +11,7 @@ from nflow_cli.errors import TargetError
 from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.evaluation.evidence import bridge
 from nflow_cli.evaluation.warnings import ScoreWarning, marked, raised_warnings
+from nflow_cli.experiments.reverse_kl.models import Bounds
 from nflow_cli.experiments.reverse_kl.trial import density_of
 from nflow_cli.experiments.reverse_kl.user_code import UserFunction
 from nflow_cli.experiments.summary import Rows, Summary, Warnings, figure
@@ -25,7 +24,7 @@ APART = 3.0  # standard errors between both estimates
 
 
 def bridge_scores(
-    density: PushforwardDensity, draws: Draws, user: UserFunction, bounds: Any, seed: int
+    density: PushforwardDensity, draws: Draws, user: UserFunction, bounds: Bounds, seed: int
 ) -> dict[str, float]:
     """``bridge_log_z`` of the function and its error, and the function's mean difference from the
     column of log-densities, with the standard deviation, in nats.
@@ -35,27 +34,29 @@ def bridge_scores(
         log_p = values_at(target.values, draws.rows).astype(float)
         if not np.isfinite(log_p).all():
             raise TargetError(f"{user.name}: expected a finite log-density at each draw")
-        members = density.member_log_probs(draws.rows)
+        log_q = density.member_log_probs(draws.rows)
         parts = zip(draws.folds, draws.parts)
-        of_draws = [log_p[part] - members[fold][part] for fold, part in parts]
-        estimate = bridge(of_draws, _of_samples(density, target, seed))
-    off = log_p - draws.log_p
+        ratios_at_draws = [log_p[part] - log_q[fold][part] for fold, part in parts]
+        estimate = bridge(ratios_at_draws, _ratios_at_samples(density, target, seed))
+    differences = log_p - draws.log_p
     return {
         "bridge_log_z": estimate.log_z,
         "bridge_log_z_standard_error": estimate.standard_error,
-        "log_p_difference": float(off.mean()),
-        "log_p_difference_sd": float(off.std()),
+        "log_p_difference": float(differences.mean()),
+        "log_p_difference_sd": float(differences.std()),
     }
 
 
-def _of_samples(density: PushforwardDensity, target: LogDensity, seed: int) -> np.ndarray:
+def _ratios_at_samples(density: PushforwardDensity, target: LogDensity, seed: int) -> np.ndarray:
     """``log p̃ - log q`` at samples, as many of each fold's density."""
-    rng, shape = stream(seed, "bridge"), (density.members, SAMPLES // density.members, density.dim)
-    pushed = density.push(ops.convert_to_tensor(density.base.sample(rng, shape)))
-    z, log_q = (ops.convert_to_numpy(part).astype(float) for part in pushed)
-    x, log_det = density.units.outside_and_log_det(z.reshape(-1, density.dim))
-    off = values_at(target.values, x).astype(float) - (log_q.reshape(-1) - log_det)
-    return np.where(np.isfinite(off), off, -np.inf)
+    shape = (density.members, SAMPLES // density.members, density.dim)
+    noise = density.base.sample(stream(seed, "bridge"), shape)
+    z, log_q = density.push(ops.convert_to_tensor(noise))
+    z = ops.convert_to_numpy(z).astype(float).reshape(-1, density.dim)
+    log_q = ops.convert_to_numpy(log_q).astype(float).reshape(-1)
+    x, log_det = density.units.outside_and_log_det(z)
+    log_ratios = values_at(target.values, x).astype(float) - (log_q - log_det)
+    return np.where(np.isfinite(log_ratios), log_ratios, -np.inf)
 
 
 def bridge_rows(scores: Summary, warnings: Warnings) -> Rows:
@@ -81,11 +82,11 @@ def _another_density(scores: Summary) -> ScoreWarning | None:
 
 
 def _estimates_differ(scores: Summary) -> ScoreWarning | None:
-    off = scores["bridge_log_z"] - scores["log_z"] - scores["log_p_difference"]
+    difference = scores["bridge_log_z"] - scores["log_z"] - scores["log_p_difference"]
     error = np.hypot(scores["log_z_standard_error"], scores["bridge_log_z_standard_error"])
-    if not abs(off) > APART * error:
+    if not abs(difference) > APART * error:
         return None
-    reason = f"bridge and harmonic mean differ by {off:.3g} ± {error:.2g} nats"
+    reason = f"bridge and harmonic mean differ by {difference:.3g} ± {error:.2g} nats"
     return ScoreWarning("estimates differ", ("log_z", "bridge_log_z"), reason)
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from nflow_cli.config.evidence import EvidenceConfig
 from nflow_cli.data.draws import Draws, load_draws, usual_space
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.recorded_data import found_again
-from nflow_cli.experiments.reverse_kl.user_code import load_function
+from nflow_cli.experiments.reverse_kl.user_code import UserFunction, load_function
 from nflow_cli.experiments.run import Run
 
 VALIDATION = 5  # the last fifth of each part is validation
@@ -31,47 +31,51 @@ def reopen(run: Run) -> Draws:
     return found_again(run, lambda name: load_draws(settings.model_copy(update={"name": name})))
 
 
-def _other_files(run: Run, named: Sequence[str]) -> list[str]:
+def _other_files(run: Run, names: Sequence[str]) -> list[str]:
     """Recorded paths of the further files, if these still exist, or else their names."""
-    data: Any = run.record.get("data")
-    paths = data.get("paths") if isinstance(data, dict) else None
-    found = paths[1:] if isinstance(paths, list) else []
-    are_there = len(found) == len(named) and all(
-        isinstance(path, str) and os.path.exists(path) for path in found
-    )
-    return found if are_there else list(named)
+    record: Any = run.record.get("data")
+    paths = record.get("paths") if isinstance(record, dict) else None
+    if not isinstance(paths, list) or len(paths) != len(names) + 1:
+        return list(names)
+    exist = all(isinstance(path, str) and os.path.exists(path) for path in paths[1:])
+    return paths[1:] if exist else list(names)
 
 
-def read(name: str) -> Any:
+def read(name: str) -> NoReturn:
     """Refuse ``--data``: log Z is that of the run's own draws."""
     raise ConfigError("--data: expected none: a run of `nflow evidence` has draws of its own")
 
 
-def with_density(run: Run, place: str) -> Any:
+def with_density(run: Run, place: str) -> tuple[UserFunction, Draws]:
     """A user's log-density ``FILE.py:name``, and the draws of a run."""
-    config = run.config
-    user, draws = load_function(place), run.data
-    if user.coordinates and not user.coordinates.are_of(draws.columns, config.data.bounds):
+    user = load_function(place)
+    draws = run.data
+    bounds = run.config.data.bounds
+    if user.coordinates and not user.coordinates.are_of(draws.columns, bounds):
         raise ConfigError(
             f"{user.name}: expected the parameters and bounds of the run, "
-            f"{', '.join(draws.columns)}. Received: {', '.join(user.coordinates[0])}"
+            f"{', '.join(draws.columns)}. Received: {', '.join(user.coordinates.names)}"
         )
     return user, draws
 
 
 def settled_config(config: EvidenceConfig, data: Draws) -> EvidenceConfig:
     """Config with the parameters and the space named, and the folds counted."""
-    found = {"columns": list(data.columns), "folds": data.n_folds}
-    found["space"] = data.space or config.data.space
-    return config.model_copy(update={"data": config.data.model_copy(update=found)})
+    decided = {
+        "columns": list(data.columns),
+        "folds": data.n_folds,
+        "space": data.space or config.data.space,
+    }
+    return config.model_copy(update={"data": config.data.model_copy(update=decided)})
 
 
 def fold_rows(draws: Draws) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Training and validation rows of each fold's density: of the parts of other folds."""
-    train, validation = [], []
+    train = []
+    validation = []
     for fold in range(draws.n_folds):
-        others = [part for part, of in zip(draws.parts, draws.folds) if of != fold]
-        ends = [len(part) - len(part) // VALIDATION for part in others]
-        train.append(np.concatenate([part[:end] for part, end in zip(others, ends)]))
-        validation.append(np.concatenate([part[end:] for part, end in zip(others, ends)]))
+        parts = [part for part, number in zip(draws.parts, draws.folds) if number != fold]
+        starts = [len(part) - len(part) // VALIDATION for part in parts]
+        train.append(np.concatenate([part[:start] for part, start in zip(parts, starts)]))
+        validation.append(np.concatenate([part[start:] for part, start in zip(parts, starts)]))
     return train, validation

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import Field
 
 from nflow_cli.config.evidence import MOST_FOLDS, EvidenceConfig
@@ -111,8 +112,10 @@ def rows_of(config: EvidenceConfig, summary: EvidenceSummary, warnings: Warnings
 
 def draws_row(config: EvidenceConfig) -> tuple[str, str]:
     """Row of the files."""
-    more = f" and {len(config.data.others):,} more" if config.data.others else ""
-    return "draws", printable(config.subject) + more
+    text = printable(config.subject)
+    if config.data.others:
+        text += f" and {len(config.data.others):,} more"
+    return "draws", text
 
 
 def judged_rows(summary: EvidenceSummary, warnings: Warnings) -> Rows:
@@ -131,20 +134,23 @@ def judged_rows(summary: EvidenceSummary, warnings: Warnings) -> Rows:
 def verdict_of(summary: EvidenceSummary, warnings: Warnings) -> Rows:
     """Rows of log Z, its reliability, and its limits."""
     log_z = f"{with_error(summary.log_z, summary.log_z_standard_error)} nats"
-    rows = [
-        ("log Z", marked(log_z, warnings, "log_z")),
-        *([("space", printable(summary.space))] if summary.space else []),
-        ("k-hat", f"{in_decimals(summary.pareto_k, 2)}, {_reliability(summary, warnings)}"),
-        ("", REGIONS),
-    ]
-    return [*rows, ("", DROPPED)] if summary.is_stan else rows
+    rows = [("log Z", marked(log_z, warnings, "log_z"))]
+    if summary.space:
+        rows.append(("space", printable(summary.space)))
+    k = f"{in_decimals(summary.pareto_k, 2)}, {_reliability(summary, warnings)}"
+    rows += [("k-hat", k), ("", REGIONS)]
+    if summary.is_stan:
+        rows.append(("", DROPPED))
+    return rows
 
 
 def _reliability(summary: EvidenceSummary, warnings: Warnings) -> str:
-    own = [KINDS[warning.word] for warning in warnings if warning.word in KINDS]
-    word = own[0] if own else verdict(summary.pareto_k)
-    others = words((w for w in warnings if w.word not in KINDS), "log_z")
-    return f"{word}, but see [{others}]" if others else word
+    """Verdict of the ratios, and the other warnings about log Z."""
+    verdicts = [KINDS[warning.word] for warning in warnings if warning.word in KINDS]
+    word = verdicts[0] if verdicts else verdict(summary.pareto_k)
+    others = [warning for warning in warnings if warning.word not in KINDS]
+    doubts = words(others, "log_z")
+    return f"{word}, but see [{doubts}]" if doubts else word
 
 
 FIGURES = ("log_z",)
@@ -156,7 +162,9 @@ FAR = 0.25  # nats; ratios of a q farther from p have tails that the draws do no
 
 
 def _heavy_tail(summary: EvidenceSummary) -> ScoreWarning | None:
-    k, error, kl = summary.pareto_k, summary.log_z_standard_error, summary.kl
+    k = summary.pareto_k
+    error = summary.log_z_standard_error
+    kl = summary.kl
     if k is None or error is None or not k < ROUGH:
         shown = "not finite" if k is None else f"{k:.2f}"
         reason = f"k-hat {shown}: a few draws dominate, log Z and its error are unreliable"
@@ -175,7 +183,8 @@ def _heavy_tail(summary: EvidenceSummary) -> ScoreWarning | None:
 
 
 def _disagreement(summary: EvidenceSummary) -> ScoreWarning | None:
-    rhat, limit = summary.rhat, summary.rhat_limit or RHAT
+    rhat = summary.rhat
+    limit = summary.rhat_limit or RHAT
     if rhat is None or not rhat > limit:
         return None
     digits = next(n for n in range(3, 18) if f"{rhat:.{n}f}" != f"{limit:.{n}f}")
@@ -204,7 +213,8 @@ def _rounding(summary: EvidenceSummary) -> ScoreWarning | None:
 
 
 def _other_columns(summary: EvidenceSummary) -> ScoreWarning | None:
-    kl, error = summary.kl_by_likelihood, summary.kl_by_likelihood_standard_error
+    kl = summary.kl_by_likelihood
+    error = summary.kl_by_likelihood_standard_error
     if kl is None or error is None or not kl < -SIGMAS * error:
         return None
     reason = (
@@ -227,10 +237,12 @@ MEASURES = (
 )
 COURSE = Course("validation_loss", "validation loss (nats)")
 CURVES = ("update", "loss", "validation_loss")
-FORMATS, BESIDE, SAMPLES = (".csv", ".npy"), (), None
+FORMATS = (".csv", ".npy")
+BESIDE = ()
+SAMPLES = None
 
 
-def labels_of(config: EvidenceConfig) -> dict[str, Any]:
+def labels_of(config: EvidenceConfig) -> dict[str, list[str] | None]:
     """Parameters."""
     return {"target": None, "columns": config.columns}
 
@@ -251,14 +263,17 @@ def shapes_of(config: EvidenceConfig) -> Shapes:
 
 
 def inconsistency_of(
-    config: EvidenceConfig, arrays: Mapping[str, Any], summary: EvidenceSummary
+    config: EvidenceConfig, arrays: Mapping[str, np.ndarray], summary: EvidenceSummary
 ) -> str:
     """None that is known."""
     return ""
 
 
 def figures_of(
-    config: EvidenceConfig, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
+    config: EvidenceConfig,
+    arrays: Mapping[str, np.ndarray],
+    metrics: Mapping[str, np.ndarray],
+    summary: Summary,
 ) -> dict[str, Any]:
     """Log Z by chain, weights and training."""
     from nflow_cli.plotting.weights import evidence_figures

@@ -11,6 +11,7 @@ from nflow_cli.evaluation.chains import effective_draws, rhat_limit, split_rhat
 from nflow_cli.evaluation.evidence import Estimate, HeldOutDraws, best_temperature, harmonic_mean
 from nflow_cli.experiments.evidence import bridge, report
 from nflow_cli.experiments.evidence.data import fold_rows
+from nflow_cli.experiments.reverse_kl.user_code import UserFunction
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import Judged, Judgement
 from nflow_cli.runs.npz import SHOWN_SAMPLES
@@ -20,39 +21,45 @@ from nflow_cli.training.chunks import Chunks
 BOUND_UPDATES = 500
 
 
-def evaluate(run: Run, data: Any, samples: None, seed: int) -> Judgement:
+def evaluate(
+    run: Run, data: Draws | tuple[UserFunction, Draws], samples: None, seed: int
+) -> Judgement:
     """Estimate log Z of draws, and by a bridge if ``data`` is a pair of log-density and draws."""
     density, draws = data if isinstance(data, tuple) else (None, data)
     config = run.config
     scores = dict(judged(run.trained, draws).scores)
     summary = run.summary.with_scores(scores)
     warnings = report.warnings_of(config, summary)
+    bridge_rows = []
     if density is not None:
         scores |= bridge.bridge_scores(run.trained, draws, density, config.data.bounds, seed)
-        warnings = [*warnings, *bridge.bridge_warnings(scores)]
-    rows = [report.draws_row(config), *report.judged_rows(summary, warnings)]
-    more = bridge.bridge_rows(scores, warnings) if density is not None else []
-    return Judgement(scores, [*rows, *more], warnings)
+        warnings = warnings + bridge.bridge_warnings(scores)
+        bridge_rows = bridge.bridge_rows(scores, warnings)
+    rows = [report.draws_row(config), *report.judged_rows(summary, warnings), *bridge_rows]
+    return Judgement(scores, rows, warnings)
 
 
 def judged(density: PushforwardDensity, draws: Draws) -> Judged:
     """Scores of the draws by the densities of the folds, and arrays of their pictures."""
     with phase(f"scoring: {len(draws.rows):,} draws"):
-        found, temperatures, kl = estimate(density, draws)
+        by_folds, temperatures, kl = estimate(density, draws)
         scores = {
-            "log_z": found.log_z,
-            "log_z_standard_error": found.standard_error,
-            "within_error": found.within,
-            "between_error": found.between,
-            "pareto_k": found.k,
-            "ess": found.effective,
+            "log_z": by_folds.log_z,
+            "log_z_standard_error": by_folds.standard_error,
+            "within_error": by_folds.within,
+            "between_error": by_folds.between,
+            "pareto_k": by_folds.k,
+            "ess": by_folds.effective,
             "temperatures": temperatures,
-            "log_z_by_chain": found.by_chain,
-            "kl": kl - found.log_z,
+            "log_z_by_chain": by_folds.by_chain,
+            "kl": kl - by_folds.log_z,
             **diagnostics(draws),
         }
-    shown = slice(-SHOWN_SAMPLES, None)
-    return Judged(scores, {"tail": found.tail[shown], "smooth_tail": found.smooth_tail[shown]})
+    arrays = {
+        "tail": by_folds.tail[-SHOWN_SAMPLES:],
+        "smooth_tail": by_folds.smooth_tail[-SHOWN_SAMPLES:],
+    }
+    return Judged(scores, arrays)
 
 
 def estimate(density: PushforwardDensity, draws: Draws) -> tuple[Estimate, list[float], float]:
@@ -60,20 +67,19 @@ def estimate(density: PushforwardDensity, draws: Draws) -> tuple[Estimate, list[
 
     The temperature is chosen by the validation rows of the chains that a density was fitted to.
     """
-    members, latents = density.member_log_probs(draws.rows), density.member_latents(draws.rows)
+    log_q = density.member_log_probs(draws.rows)
+    latents = density.member_latents(draws.rows)
     squared = np.square(latents.astype(float)).sum(axis=-1)
     _, validation = fold_rows(draws)
 
-    def of_rows(fold: int, rows: np.ndarray) -> HeldOutDraws:
-        return HeldOutDraws(
-            members[fold][rows], squared[fold][rows], draws.log_p[rows], density.dim
-        )
+    def draws_at(fold: int, rows: np.ndarray) -> HeldOutDraws:
+        return HeldOutDraws(log_q[fold][rows], squared[fold][rows], draws.log_p[rows], density.dim)
 
-    chosen = [best_temperature(of_rows(fold, rows)) for fold, rows in enumerate(validation)]
-    parts = [of_rows(fold, part) for fold, part in zip(draws.folds, draws.parts)]
-    ratios = [part.log_ratios(chosen[fold]) for fold, part in zip(draws.folds, parts)]
-    off = np.concatenate([part.log_p - part.log_q for part in parts])
-    return harmonic_mean(ratios), chosen, float(off.mean())
+    temperatures = [best_temperature(draws_at(fold, rows)) for fold, rows in enumerate(validation)]
+    parts = [draws_at(fold, part) for fold, part in zip(draws.folds, draws.parts)]
+    ratios = [part.log_ratios(temperatures[fold]) for fold, part in zip(draws.folds, parts)]
+    differences = np.concatenate([part.log_p - part.log_q for part in parts])
+    return harmonic_mean(ratios), temperatures, float(differences.mean())
 
 
 def diagnostics(draws: Draws) -> dict[str, Any]:
@@ -81,12 +87,12 @@ def diagnostics(draws: Draws) -> dict[str, Any]:
     names = [*draws.columns, "log_p"]
     values = np.column_stack([draws.rows, draws.log_p])
     chains = [[column[part] for part in draws.parts] for column in values.T]
-    rhats = np.array([split_rhat(one) for one in chains])
-    effective = np.array([effective_draws(one) for one in chains])
+    rhats = np.array([split_rhat(column_chains) for column_chains in chains])
+    effective = np.array([effective_draws(column_chains) for column_chains in chains])
     worst = int(np.nanargmax(rhats)) if np.isfinite(rhats).any() else 0
     spreads = draws.rows.std(axis=0)
     errors = spreads / np.sqrt(effective[:-1])
-    moments = zip(draws.columns, draws.rows.mean(axis=0).tolist(), spreads.tolist())
+    moments = np.column_stack([draws.rows.mean(axis=0), spreads])
     return {
         "n_draws": len(draws.rows),
         "n_chains": int(draws.chains.max()) + 1,
@@ -96,7 +102,7 @@ def diagnostics(draws: Draws) -> dict[str, Any]:
         "effective_draws": float(np.nanmin(effective)),
         "log_p_step": rounding_step(draws.log_p),
         "is_stan": draws.is_stan,
-        "moments": {name: [mean, spread] for name, mean, spread in moments},
+        "moments": dict(zip(draws.columns, moments.tolist())),
         "moments_standard_error": dict(zip(draws.columns, errors.tolist())),
     }
 
@@ -127,12 +133,13 @@ def bound_scores(
         model.lengthen(BOUND_UPDATES)
         model.weight.assign(0.0)
         model.train_on(chunks, [])
-        members = model.density.member_log_probs(draws.rows).astype(float)
+        log_r = model.density.member_log_probs(draws.rows).astype(float)
     parts = zip(draws.folds, draws.parts)
-    off = [draws.log_p[part] - members[fold][part] for fold, part in parts]
-    joined = np.concatenate(off)
-    effective = float(np.fmin(effective_draws(off), len(joined)))
+    by_part = [draws.log_p[part] - log_r[fold][part] for fold, part in parts]
+    differences = np.concatenate(by_part)
+    effective = float(np.fmin(effective_draws(by_part), len(differences)))
+    mean_error = differences.std() / math.sqrt(effective)
     return {
-        "kl_by_likelihood": float(joined.mean()) - log_z,
-        "kl_by_likelihood_standard_error": math.hypot(joined.std() / math.sqrt(effective), error),
+        "kl_by_likelihood": float(differences.mean()) - log_z,
+        "kl_by_likelihood_standard_error": math.hypot(mean_error, error),
     }

@@ -1,6 +1,6 @@
 """Training of a density for each fold of chains, and log Z by the chains that it left out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -49,7 +49,8 @@ class FitDraws(ChunkTrainer):
 
     def __init__(self, density: PushforwardDensity):
         super().__init__()
-        self.density, self.trained = density, density.trained  # where Keras finds the weights
+        self.density = density
+        self.trained = density.trained  # where Keras finds the weights
         self.weight = RuntimeConstant(WEIGHT)
         self.restarts = density.flow.members
         self.built = True
@@ -70,10 +71,11 @@ class FitDraws(ChunkTrainer):
             rows: ``(R, n, D + 1)``: latents, and ``log p̃`` in their coordinates.
         """
         _, log_q = self.density.pull(rows[..., :-1])
-        off = log_q - rows[..., -1]
-        away = ops.abs(off - ops.mean(off, axis=-1, keepdims=True))
-        bent = ops.where(away < LINEAR, 0.5 * away * away, LINEAR * (away - 0.5 * LINEAR))
-        return ops.mean(self.weight.value * bent - log_q, axis=-1)
+        difference = log_q - rows[..., -1]
+        distance = ops.abs(difference - ops.mean(difference, axis=-1, keepdims=True))
+        quadratic = 0.5 * distance * distance
+        huber = ops.where(distance < LINEAR, quadratic, LINEAR * (distance - 0.5 * LINEAR))
+        return ops.mean(self.weight.value * huber - log_q, axis=-1)
 
 
 class FoldChunks(PointChunks):
@@ -88,11 +90,9 @@ class FoldChunks(PointChunks):
         self.rows = rows
 
     def _rows(self, seed: int, index: int) -> np.ndarray:
-        own = self.rows[self.seeds.index(seed)]
-        chosen = stream(seed, "batches", index).integers(
-            len(own), size=(self.chunk, self.batch_size)
-        )
-        return own[chosen]
+        rows = self.rows[self.seeds.index(seed)]
+        rng = stream(seed, "batches", index)
+        return rows[rng.integers(len(rows), size=(self.chunk, self.batch_size))]
 
 
 def built_stack(config: EvidenceConfig) -> FlowStack:
@@ -120,12 +120,13 @@ def fit(
     model: FitDraws, draws: Draws, config: EvidenceConfig, directory: RunDirectory | None = None
 ) -> tuple[Clock, ValidationLog]:
     """Train all members; restore each one's weights of the best validation loss."""
-    settings, clock = config.train, Clock()
+    settings = config.train
+    clock = Clock()
     chunks = fold_chunks(model.density, draws, config, settings.steps)
     validate = _validator(model, draws)
     log = ValidationLog(clock, validate=validate, stopping=settings.early_stopping, from_start=True)
 
-    def note(logs: Any) -> str:
+    def note(logs: Mapping[str, float]) -> str:
         return f"validation loss {nats_text(log.validation)}" if log.rows else ""
 
     best = partial(log.best_text, nats_text)
@@ -146,8 +147,14 @@ def fold_chunks(
     density: PushforwardDensity, draws: Draws, config: EvidenceConfig, steps: int
 ) -> FoldChunks:
     """Batches of ``steps`` updates for each fold's density."""
-    parts = fold_rows(draws)[0], _with_log_p(density, draws), folds_seeds(config)
-    return FoldChunks(*parts, steps, config.train.chunk, config.train.batch_size)
+    return FoldChunks(
+        fold_rows(draws)[0],
+        _with_log_p(density, draws),
+        folds_seeds(config),
+        steps,
+        config.train.chunk,
+        config.train.batch_size,
+    )
 
 
 def _with_log_p(density: PushforwardDensity, draws: Draws) -> np.ndarray:
@@ -157,11 +164,14 @@ def _with_log_p(density: PushforwardDensity, draws: Draws) -> np.ndarray:
     return np.column_stack([encoded, log_p - log_p.mean()])
 
 
-def _validator(model: FitDraws, draws: Draws) -> Callable[[], Any]:
-    rows, validation = _with_log_p(model.density, draws), fold_rows(draws)[1]
-    loss, least = compiled(model.mismatch), min(map(len, validation))
-    chosen = [part[np.arange(least) * len(part) // least] for part in validation]
-    batch = ops.convert_to_tensor(rows[np.stack(chosen)].astype(np.float32))
+def _validator(model: FitDraws, draws: Draws) -> Callable[[], np.ndarray]:
+    """Loss of each member ``(R,)`` by as many validation rows of each, evenly spaced."""
+    rows = _with_log_p(model.density, draws)
+    _, validation = fold_rows(draws)
+    count = min(map(len, validation))
+    numbers = [part[np.arange(count) * len(part) // count] for part in validation]
+    batch = ops.convert_to_tensor(rows[np.stack(numbers)].astype(np.float32))
+    loss = compiled(model.mismatch)
     return lambda: ops.convert_to_numpy(loss(batch)).astype(float)
 
 
@@ -172,10 +182,10 @@ def train(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Fitt
     model_sha256 = save_model(directory, model.trained)
     scores, arrays = judged(model.density, draws)
     chunks = fold_chunks(model.density, draws, config, BOUND_UPDATES)
-    log_z = scores["log_z"], scores["log_z_standard_error"]
+    log_z = scores["log_z"]
     facts = {
         **scores,
-        **bound_scores(model, chunks, draws, *log_z),
+        **bound_scores(model, chunks, draws, log_z, scores["log_z_standard_error"]),
         "data": {"name": draws.name, "sha256": draws.sha256},
         "space": space_in_words(config.data, draws.space),
         "steps": clock.steps,

@@ -8,7 +8,7 @@ from keras import ops
 
 from nflow_cli.config.vae import VAEConfig
 from nflow_cli.data.images import binarize
-from nflow_cli.experiments.checks import Checks, check_arrays, check_scores
+from nflow_cli.experiments.checks import Check, Checks, check_arrays, check_scores
 from nflow_cli.experiments.comparison import Outcome, Verdict, agreement, differences
 from nflow_cli.experiments.flow_checks import (
     CheckedFlows,
@@ -31,7 +31,8 @@ from nflow_cli.experiments.summary import Judged
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import ESTIMATES, SUMMARY
 
-IMAGES, DRAWS = 8, 4  # posteriors that are checked, and points of each
+IMAGES = 8  # whose posteriors are checked
+DRAWS = 4  # points of each posterior
 PRIOR_POINTS = 32
 
 
@@ -42,8 +43,10 @@ class Checked(CheckedFlows):
 
     @property
     def checks(self) -> Checks:
-        of_flows = {**super().checks, **(OF_PRIOR if self.config.prior else {})}
-        return {"data": check_images, **of_flows, "bound": check_bound, "arrays": check_arrays}
+        checks: dict[str, Check] = {"data": check_images, **super().checks}
+        if self.config.prior:
+            checks |= OF_PRIOR
+        return {**checks, "bound": check_bound, "arrays": check_arrays}
 
     @property
     def model(self) -> Any:
@@ -58,19 +61,21 @@ class Checked(CheckedFlows):
     @cached_property
     def estimates(self) -> dict[str, np.ndarray]:
         """Arrays of ``estimates.npz``, by test image."""
-        n, d = len(self.pixels), self.model.latent_dim
-        shapes = {**dict.fromkeys(NATS, (n,)), **dict.fromkeys(OF_LATENTS, (n, d))}
+        n = len(self.pixels)
+        latents = (n, self.model.latent_dim)
+        shapes = {**dict.fromkeys(NATS, (n,)), **dict.fromkeys(OF_LATENTS, latents)}
         return self.directory.read_arrays(ESTIMATES, shapes)
 
     @cached_property
     def flows(self) -> Flows:
         """Posterior flows of a few images in float64, and their check points."""
-        model, pixels = self.model, self.pixels[:IMAGES]
-        shape = (DRAWS, len(pixels), model.latent_dim)
+        pixels = self.pixels[:IMAGES]
+        shape = (DRAWS, len(pixels), self.model.latent_dim)
         noise = stream(self.config.seed, "check").standard_normal(shape, np.float32)
-        points = ops.convert_to_numpy(model.posterior(pixels, noise)["z0"])
-        _, _, context = model.encoded(pixels)
-        return Flows(as_arrays(model.flow.composition(context)), points.astype(np.float64))
+        points = ops.convert_to_numpy(self.model.posterior(pixels, noise)["z0"])
+        _, _, context = self.model.encoded(pixels)
+        composition = self.model.flow.composition(context)
+        return Flows(as_arrays(composition), points.astype(np.float64))
 
     @cached_property
     def prior_flows(self) -> Flows:
@@ -85,9 +90,10 @@ class Checked(CheckedFlows):
         return judged(self.config, self.model, self.pixels, self.data.y_test, self.estimates)
 
     @property
-    def training(self) -> dict[str, Any]:
-        validated = self.config.train.early_stopping is not None
-        return {"best_epoch": self.best_at("validation_negative_elbo") if validated else None}
+    def training(self) -> dict[str, int | None]:
+        if self.config.train.early_stopping is None:
+            return {"best_epoch": None}
+        return {"best_epoch": self.best_at("validation_negative_elbo")}
 
 
 OF_PRIOR: Checks = {
@@ -99,10 +105,14 @@ OF_PRIOR: Checks = {
 
 def check_images(run: Checked) -> Verdict:
     """Reload the images; compare sizes and checksum."""
-    config, images = run.config, run.data
-    training, _ = split(images, config)
-    sizes = {"n_train": len(training), "n_test": images.n_test}
-    data = {"name": images.name, "sha256": images.sha256, **sizes}
+    images = run.data
+    training, _ = split(images, run.config)
+    data = {
+        "name": images.name,
+        "sha256": images.sha256,
+        "n_train": len(training),
+        "n_test": images.n_test,
+    }
     wrong = differences(SUMMARY, {"data": data}, run.facts)
     return agreement(wrong, f"{images.n_test:,} test images found again")
 
@@ -110,10 +120,15 @@ def check_images(run: Checked) -> Verdict:
 def check_bound(run: Checked) -> Verdict:
     """Recompute the scores from the estimates of each image, and the estimates of three batches."""
     outcome, detail = check_scores(run)
-    n, draws = len(run.pixels), run.config.evaluate.importance_samples
-    sampler, starts = ImportanceSampler(run.model, draws, run.config.seed), range(0, n, BATCH)
-    batches = [slice(i, i + BATCH) for i in sorted({0, starts[len(starts) // 2], starts[-1]})]
-    drawn = [sampler(run.pixels[batch], batch.start) for batch in batches]
-    saved = [{name: array[batch] for name, array in run.estimates.items()} for batch in batches]
-    wrong = differences(ESTIMATES, joined(drawn), joined(saved))
-    return agreement([*([detail] if outcome == Outcome.FAIL else []), *wrong], detail)
+    sampler = ImportanceSampler(run.model, run.config.evaluate.importance_samples, run.config.seed)
+    starts = range(0, len(run.pixels), BATCH)
+    recomputed = []
+    recorded = []
+    for start in sorted({0, starts[len(starts) // 2], starts[-1]}):
+        batch = slice(start, start + BATCH)
+        recomputed.append(sampler(run.pixels[batch], start))
+        recorded.append({name: array[batch] for name, array in run.estimates.items()})
+    wrong = differences(ESTIMATES, joined(recomputed), joined(recorded))
+    if outcome == Outcome.FAIL:
+        wrong = [detail, *wrong]
+    return agreement(wrong, detail)

@@ -1,7 +1,5 @@
 """Images of a VAE."""
 
-from typing import Any
-
 from nflow_cli.config.vae import VAEConfig
 from nflow_cli.data.images import Images, load_images
 from nflow_cli.experiments.recorded_data import found_again
@@ -18,7 +16,7 @@ def reopen(run: Run) -> Images:
     return found_again(run, read)
 
 
-def read(name: str) -> Any:
+def read(name: str) -> Images:
     """Images by which a VAE is scored."""
     return load_images(name, fallback=False)
 

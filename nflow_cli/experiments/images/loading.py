@@ -84,7 +84,7 @@ def write_samples(
     write_file(path, fill)
     shown = trained.sample(min(n, SHOWN), seed)
     picture = path.with_suffix(".png")
-    what = f"decoded means of {len(shown)} draws from the prior"
-    drawn = plotting.images_figure(shown, trained.path.resolve().name, what)
-    write_file(picture, lambda file: plotting.save_figure(drawn, file, "png"))
+    title = f"decoded means of {len(shown)} draws from the prior"
+    figure = plotting.images_figure(shown, trained.path.resolve().name, title)
+    write_file(picture, lambda file: plotting.save_figure(figure, file, "png"))
     return [path, picture]

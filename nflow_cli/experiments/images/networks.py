@@ -1,10 +1,9 @@
 """Encoders and decoders of the VAE, as Keras functional models over 28 x 28 images."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import KerasTensor, layers, ops
 
 from nflow_cli.random_streams import stream
 
@@ -13,6 +12,9 @@ SIDE = 28
 MAXOUT_WINDOW = 4
 # The posterior's log-variance stays in (-10, 10): a standard deviation of 0.0067 to 148.
 LOG_VARIANCE_BOUND = 10.0
+NewInitializer = Callable[[], keras.Initializer]
+HiddenLayer = Callable[[KerasTensor, int, NewInitializer], KerasTensor]  # of a width
+Network = Callable[[KerasTensor, Sequence[int], NewInitializer], KerasTensor]  # of widths
 
 
 def build_networks(
@@ -33,7 +35,7 @@ def build_networks(
     """
     seeds = stream(seed, "networks")
 
-    def initializer() -> Any:
+    def initializer() -> keras.Initializer:
         return keras.initializers.GlorotUniform(seed=int(seeds.integers(2**31)))
 
     encode, decode = _BODIES[network]
@@ -50,23 +52,25 @@ def build_networks(
     )
 
 
-def _relu(x: Any, width: int, initializer: Callable[[], Any]) -> Any:
+def _relu(x: KerasTensor, width: int, initializer: NewInitializer) -> KerasTensor:
     return layers.Dense(width, activation="relu", kernel_initializer=initializer())(x)
 
 
-def _maxout(x: Any, width: int, initializer: Callable[[], Any]) -> Any:
+def _maxout(x: KerasTensor, width: int, initializer: NewInitializer) -> KerasTensor:
     """``width`` units, each the maximum of four affine maps (Goodfellow et al. 2013)."""
     pieces = layers.Dense(width * MAXOUT_WINDOW, kernel_initializer=initializer())(x)
     return ops.max(layers.Reshape((width, MAXOUT_WINDOW))(pieces), axis=-1)
 
 
-def _perceptron(layer: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    def encode(x: Any, hidden: Sequence[int], initializer: Callable[[], Any]) -> Any:
+def _perceptron(layer: HiddenLayer) -> tuple[Network, Network]:
+    """Encoder and decoder of hidden layers, the decoder's in reverse order."""
+
+    def encode(x: KerasTensor, hidden: Sequence[int], initializer: NewInitializer) -> KerasTensor:
         for width in hidden:
             x = layer(x, width, initializer)
         return x
 
-    def decode(z: Any, hidden: Sequence[int], initializer: Callable[[], Any]) -> Any:
+    def decode(z: KerasTensor, hidden: Sequence[int], initializer: NewInitializer) -> KerasTensor:
         x = encode(z, hidden[::-1], initializer)
         return layers.Dense(PIXELS, kernel_initializer=initializer(), name="logits")(x)
 
@@ -78,13 +82,21 @@ _DOWN = ((32, 5, 1), (32, 5, 2), (64, 5, 1), (64, 5, 2), (64, 5, 1))
 _UP = ((64, 5, 1), (32, 5, 2), (32, 5, 1), (32, 5, 2), (32, 5, 1))
 
 
-def _gated(convolution: Any, x: Any, filters: int, initializer: Callable[[], Any], **size) -> Any:
+def _gated(
+    convolution: type[layers.Layer],
+    x: KerasTensor,
+    filters: int,
+    initializer: NewInitializer,
+    **size: int | str,
+) -> KerasTensor:
     """``(W x) * sigmoid(V x)`` of two convolutions."""
-    both = convolution(2 * filters, kernel_initializer=initializer(), **size)(x)
-    return both[..., :filters] * ops.sigmoid(both[..., filters:])
+    channels = convolution(2 * filters, kernel_initializer=initializer(), **size)(x)
+    return channels[..., :filters] * ops.sigmoid(channels[..., filters:])
 
 
-def _encode_convolution(x: Any, hidden: Sequence[int], initializer: Callable[[], Any]) -> Any:
+def _encode_convolution(
+    x: KerasTensor, hidden: Sequence[int], initializer: NewInitializer
+) -> KerasTensor:
     x = layers.Reshape((SIDE, SIDE, 1))(x)
     for filters, size, stride in _DOWN:
         shape = {"kernel_size": size, "strides": stride, "padding": "same"}
@@ -93,7 +105,9 @@ def _encode_convolution(x: Any, hidden: Sequence[int], initializer: Callable[[],
     return layers.Flatten()(x)
 
 
-def _decode_convolution(z: Any, hidden: Sequence[int], initializer: Callable[[], Any]) -> Any:
+def _decode_convolution(
+    z: KerasTensor, hidden: Sequence[int], initializer: NewInitializer
+) -> KerasTensor:
     x = layers.Reshape((1, 1, z.shape[-1]))(z)
     x = _gated(layers.Conv2DTranspose, x, 64, initializer, kernel_size=SIDE // 4)
     for filters, size, stride in _UP:

@@ -1,8 +1,10 @@
 """Summary of a VAE: warnings, printed rows, pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from nflow_cli.config.strict import Count, Error, Figure, Text
 from nflow_cli.config.vae import VAEConfig
@@ -61,16 +63,15 @@ class ImagesSummary(RunSummary):
 
 def rows_of(config: VAEConfig, summary: ImagesSummary, warnings: Warnings) -> Rows:
     """Rows printed after training."""
-    made = length_text(summary.epochs, config.length, "epochs")
-    best = f"; best after {summary.best_epoch:,}" if summary.best_epoch else ""
-    epoch, compiling = (
-        f"{in_decimals(seconds, 1)} s"
-        for seconds in (summary.seconds_per_epoch, summary.compile_seconds)
-    )
+    epochs = length_text(summary.epochs, config.length, "epochs")
+    training = f"{epochs} of {in_decimals(summary.seconds_per_epoch, 1)} s"
+    training += f", after {in_decimals(summary.compile_seconds, 1)} s of compiling"
+    if summary.best_epoch:
+        training += f"; best after {summary.best_epoch:,}"
     return [
         *model_rows(summary, summary.data.name, summary.data.n_test),
         *bound_rows(summary, warnings),
-        ("training", f"{made} of {epoch}, after {compiling} of compiling{best}"),
+        ("training", training),
     ]
 
 
@@ -82,27 +83,32 @@ def verdict_of(summary: ImagesSummary, warnings: Warnings) -> Rows:
 
 def model_rows(summary: ImagesSummary, name: str, count: int) -> Rows:
     """Rows of ``count`` test images, and of the flows of posterior and prior."""
-    flow = f"{summary.flow}, K = {summary.k}, {'amortized' if summary.amortized else 'shared'}"
+    flow = "none (K = 0)"
+    if summary.k:
+        weights = "amortized" if summary.amortized else "shared"
+        flow = f"{summary.flow}, K = {summary.k}, {weights}"
     rows = [
         ("data", f"{name}, binarization: {summary.binarization}, {count:,} test images"),
-        ("flow", flow if summary.k else "none (K = 0)"),
+        ("flow", flow),
     ]
-    prior = ("prior", f"N(0, I) pushed through {summary.prior}")
-    return [*rows, prior] if summary.prior else rows
+    if summary.prior:
+        rows.append(("prior", f"N(0, I) pushed through {summary.prior}"))
+    return rows
 
 
 def bound_rows(summary: ImagesSummary, warnings: Warnings) -> Rows:
     """Rows of the bound and the likelihood."""
-    error, active = summary.negative_log_likelihood_standard_error, summary.active_units
     bound = f"{in_decimals(summary.negative_elbo, 2)} nats"
-    parts = (in_decimals(part, 2) for part in (summary.reconstruction, summary.kl))
+    reconstruction = in_decimals(summary.reconstruction, 2)
+    error = summary.negative_log_likelihood_standard_error
     likelihood = with_error(summary.negative_log_likelihood, error, 2)
     likelihood += f" nats, {summary.nll_samples} importance samples"
+    active = "unknown" if summary.active_units is None else f"{summary.active_units}"
     return [
         ("-ELBO", marked(bound, warnings, "negative_elbo")),
-        ("", "reconstruction {} + KL {}".format(*parts)),
+        ("", f"reconstruction {reconstruction} + KL {in_decimals(summary.kl, 2)}"),
         ("-log p(x)", marked(likelihood, warnings, "negative_log_likelihood")),
-        ("active units", f"{'unknown' if active is None else active} of {summary.latent_dim}"),
+        ("active units", f"{active} of {summary.latent_dim}"),
     ]
 
 
@@ -114,7 +120,9 @@ MEASURES = (
 )
 COURSE = Course("negative_elbo", "-ELBO (nats)")
 CURVES = ("epoch", "negative_elbo", "reconstruction", "kl", "beta")
-FORMATS, BESIDE, SAMPLES = (".npy",), (".png",), (1, 5_000)
+FORMATS = (".npy",)
+BESIDE = (".png",)
+SAMPLES = (1, 5_000)
 
 
 def labels_of(config: VAEConfig) -> dict[str, Any]:
@@ -144,21 +152,34 @@ def compared_of(config: VAEConfig, summary: ImagesSummary) -> tuple[str, dict[st
 
 def shapes_of(config: VAEConfig) -> Shapes:
     """Latents and images."""
-    return {
-        **{"base_latents": ("n", 2), "latents": ("n", 2), "latent_axes": (2,), "labels": "n?"},
-        **{"originals": "mhw", "reconstructions": "mhw", "samples": "dhw"},
-        **{"manifold": "rrhw", "manifold_axis": "r"},
-        **({"prior_latents": ("p", 2)} if config.prior else {}),
+    shapes: dict[str, Sequence[str | int]] = {
+        "base_latents": ("n", 2),
+        "latents": ("n", 2),
+        "latent_axes": (2,),
+        "labels": "n?",
+        "originals": "mhw",
+        "reconstructions": "mhw",
+        "samples": "dhw",
+        "manifold": "rrhw",
+        "manifold_axis": "r",
     }
+    if config.prior:
+        shapes["prior_latents"] = ("p", 2)
+    return shapes
 
 
-def inconsistency_of(config: VAEConfig, arrays: Mapping[str, Any], summary: ImagesSummary) -> str:
+def inconsistency_of(
+    config: VAEConfig, arrays: Mapping[str, np.ndarray], summary: ImagesSummary
+) -> str:
     """None that is known."""
     return ""
 
 
 def figures_of(
-    config: VAEConfig, arrays: Mapping[str, Any], metrics: Mapping[str, Any], summary: Summary
+    config: VAEConfig,
+    arrays: Mapping[str, np.ndarray],
+    metrics: Mapping[str, np.ndarray],
+    summary: Summary,
 ) -> dict[str, Any]:
     """Latents, reconstructions, samples, manifold and training."""
     from nflow_cli.plotting.images import vae_figures

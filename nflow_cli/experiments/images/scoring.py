@@ -10,7 +10,7 @@ from keras import ops
 
 from nflow_cli.backend.programs import compiled
 from nflow_cli.config.vae import VAEConfig
-from nflow_cli.data.images import binarize
+from nflow_cli.data.images import Images, binarize
 from nflow_cli.experiments.images import report
 from nflow_cli.experiments.images.networks import SIDE
 from nflow_cli.experiments.images.vae import FlowVAE
@@ -26,11 +26,15 @@ ACTIVE = 0.01  # variance over images of a unit's posterior mean (Burda et al. 2
 # Estimates of an ImportanceSampler: in nats, and of latents.
 NATS = ("reconstruction", "kl", "log_evidence")
 OF_LATENTS = ("mean_latent", "latent_variance")
-SHOWN_LATENTS, SHOWN_IMAGES, SHOWN_SAMPLES, MANIFOLD = 5_000, 10, 64, 20
-SHOWN_PRIOR = 5_000
+# Numbers in pictures.
+SHOWN_LATENTS = 5_000
+SHOWN_IMAGES = 10
+SHOWN_PRIOR = 5_000  # latents
+SHOWN_SAMPLES = 64  # images of the prior
+MANIFOLD = 20  # points of an axis
 
 
-def evaluate(run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
+def evaluate(run: Run, data: Images, samples: int | None, seed: int) -> Judgement:
     """Score a VAE by images, with ``samples`` importance samples each."""
     config = run.config
     pixels = binarize(data.x_test, config.data.binarization, config.seed, 0, "test")
@@ -58,12 +62,14 @@ class ImportanceSampler:
     """
 
     def __init__(self, vae: FlowVAE, draws: int, seed: int):
-        self.vae, self.draws, self.seed = vae, draws, seed
+        self.vae = vae
+        self.draws = draws
+        self.seed = seed
         self.block = min(draws, DRAWS[vae.network])
 
         def weigh(images: Any, noise: Any) -> dict[str, Any]:
-            drawn = vae.elbo_terms(images, noise)
-            return {name: drawn[name] for name in ("log_likelihood", "kl", "z")}
+            terms = vae.elbo_terms(images, noise)
+            return {name: terms[name] for name in ("log_likelihood", "kl", "z")}
 
         self.weigh = compiled(weigh, vae.xla)
 
@@ -73,36 +79,36 @@ class ImportanceSampler:
         ``mean_latent`` and ``latent_variance`` ``(n, D)``, NaN for a single draw.
         """
         n = len(pixels)
-        filled = np.zeros((BATCH, *pixels.shape[1:]), pixels.dtype)
-        filled[:n] = pixels
+        padded = np.zeros((BATCH, *pixels.shape[1:]), pixels.dtype)
+        padded[:n] = pixels
         rng = stream(self.seed, "importance-sampling", start)
         sums: dict[str, Any] = dict.fromkeys(("log_likelihood", "kl", "z", "squared"), 0.0)
         log_sum = np.full(n, -np.inf)  # of the weights
         for first in range(0, self.draws, self.block):
             noise = rng.standard_normal((self.block, BATCH, self.vae.latent_dim), np.float32)
-            due = self.draws - first
-            drawn = {
-                name: ops.convert_to_numpy(values)[:due, :n].astype(np.float64)
-                for name, values in self.weigh(filled, noise).items()
-            }
-            drawn["squared"] = drawn["z"] ** 2
-            sums = {name: total + np.sum(drawn[name], axis=0) for name, total in sums.items()}
-            log_weights = drawn["log_likelihood"] - drawn["kl"]
+            left = self.draws - first
+            terms = {}
+            for name, values in self.weigh(padded, noise).items():
+                terms[name] = ops.convert_to_numpy(values)[:left, :n].astype(np.float64)
+            terms["squared"] = terms["z"] ** 2
+            sums = {name: total + np.sum(terms[name], axis=0) for name, total in sums.items()}
+            log_weights = terms["log_likelihood"] - terms["kl"]
             log_sum = np.logaddexp(log_sum, np.logaddexp.reduce(log_weights, axis=0))
         means = {name: total / self.draws for name, total in sums.items()}
-        spread = means["squared"] - means["z"] ** 2
+        variance = np.full_like(means["z"], np.nan)
+        if self.draws > 1:
+            spread = means["squared"] - means["z"] ** 2
+            variance = spread * self.draws / (self.draws - 1)
         return {
             "reconstruction": -means["log_likelihood"],
             "kl": means["kl"],
             "log_evidence": log_sum - math.log(self.draws),
             "mean_latent": means["z"],
-            "latent_variance": spread * self.draws / (self.draws - 1)
-            if self.draws > 1
-            else np.full_like(spread, np.nan),
+            "latent_variance": variance,
         }
 
     def over(
-        self, pixels: np.ndarray, advance: Callable[[int], Any] = lambda count: None
+        self, pixels: np.ndarray, advance: Callable[[int], None] = lambda count: None
     ) -> dict[str, np.ndarray]:
         """Estimates for any number of images; ``advance`` is called with the size of each batch."""
         batches = []
@@ -182,23 +188,25 @@ def vae_arrays(
 ) -> dict[str, np.ndarray]:
     """Arrays for the plots."""
     # The two most active latent units, in order.
-    most = np.argsort(-np.var(mean_latent, axis=0), kind="stable")[:2]
-    axes = sorted(most.tolist())
+    most_active = np.argsort(-np.var(mean_latent, axis=0), kind="stable")[:2]
+    axes = sorted(most_active.tolist())
     shown = shown_images(len(pixels), seed, SHOWN_LATENTS)
     base, latents = draw_latents(vae, pixels[shown], seed)
-    few = shown_images(len(pixels), seed, SHOWN_IMAGES)
-    chosen = few  # else the first of each digit
-    if labels is not None:
-        chosen = np.unique(labels, return_index=True)[1][:SHOWN_IMAGES]
+    if labels is None:
+        shown_labels = np.empty(0, np.uint8)
+        pictured = shown_images(len(pixels), seed, SHOWN_IMAGES)
+    else:  # the first of each digit
+        shown_labels = labels[shown]
+        pictured = np.unique(labels, return_index=True)[1][:SHOWN_IMAGES]
     quantiles = (np.arange(MANIFOLD) + 0.5) / MANIFOLD
     axis = np.array([NormalDist().inv_cdf(q) for q in quantiles], np.float32)
     arrays = {
         "base_latents": base[:, axes],
         "latents": latents[:, axes],
         "latent_axes": np.array(axes),
-        "labels": np.empty(0, np.uint8) if labels is None else labels[shown],
-        "originals": pixels[chosen].astype(np.float32),
-        "reconstructions": ops.convert_to_numpy(vae.reconstruct(pixels[chosen], seed)),
+        "labels": shown_labels,
+        "originals": pixels[pictured].astype(np.float32),
+        "reconstructions": ops.convert_to_numpy(vae.reconstruct(pixels[pictured], seed)),
         "samples": ops.convert_to_numpy(vae.sample(SHOWN_SAMPLES, seed)),
         "manifold": manifold_of(vae, axis, axes),
         "manifold_axis": axis,
@@ -216,13 +224,14 @@ def shown_images(n: int, seed: int, most: int) -> np.ndarray:
 def draw_latents(vae: FlowVAE, pixels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """One base sample per image, and its image by the flows, both ``(n, D)``."""
     noise = stream(seed, "latents").standard_normal((len(pixels), vae.latent_dim), np.float32)
-    parts: dict[str, list[np.ndarray]] = {"z0": [], "z": []}
+    base = []
+    latents = []
     for start in range(0, len(pixels), 5 * BATCH):  # a convolution of all takes gigabytes
-        few = slice(start, start + 5 * BATCH)
-        drawn = vae.posterior(pixels[few], ops.convert_to_tensor(noise[few]))
-        for name, part in parts.items():
-            part.append(ops.convert_to_numpy(drawn[name]))
-    return np.concatenate(parts["z0"]), np.concatenate(parts["z"])
+        block = slice(start, start + 5 * BATCH)
+        terms = vae.posterior(pixels[block], ops.convert_to_tensor(noise[block]))
+        base.append(ops.convert_to_numpy(terms["z0"]))
+        latents.append(ops.convert_to_numpy(terms["z"]))
+    return np.concatenate(base), np.concatenate(latents)
 
 
 def draw_prior(vae: FlowVAE, n: int, seed: int) -> np.ndarray:
@@ -238,6 +247,7 @@ def manifold_of(vae: FlowVAE, axis: np.ndarray, axes: list[int]) -> np.ndarray:
     """
     second, first = np.meshgrid(axis, axis, indexing="ij")
     plane = np.zeros((first.size, vae.latent_dim), np.float32)
-    plane[:, axes[0]], plane[:, axes[1]] = first.ravel(), second.ravel()
+    plane[:, axes[0]] = first.ravel()
+    plane[:, axes[1]] = second.ravel()
     images = ops.convert_to_numpy(vae.decode(vae.prior_latents(plane)))
     return images.reshape(len(axis), len(axis), SIDE, SIDE)

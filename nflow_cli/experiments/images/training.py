@@ -39,8 +39,10 @@ class FitVAE(ChunkTrainer):
 
     def __init__(self, vae: FlowVAE, warm_up: str, warm_up_updates: int, start: float):
         super().__init__()
-        self.vae, self.warm_up = vae, warm_up
-        self.warm_up_updates, self.start = warm_up_updates, start
+        self.vae = vae
+        self.warm_up = warm_up
+        self.warm_up_updates = warm_up_updates
+        self.start = start
         self.xla = vae.xla
         self.built = True
 
@@ -51,11 +53,12 @@ class FitVAE(ChunkTrainer):
         ``E[log q(z|x) - β log p(x, z)]`` (``log-joint``; arXiv 1505.05770, eq. 20).
         """
         beta = inverse_temperature(update, self.warm_up_updates, self.start)
-        drawn = self.vae.elbo_terms(*batch)
-        reconstruction, kl = -ops.mean(drawn["log_likelihood"]), ops.mean(drawn["kl"])
+        terms = self.vae.elbo_terms(*batch)
+        reconstruction = -ops.mean(terms["log_likelihood"])
+        kl = ops.mean(terms["kl"])
         loss = reconstruction + beta * kl
         if self.warm_up == "log-joint":
-            log_q = ops.mean(drawn["log_q0"] - drawn["log_det"])
+            log_q = ops.mean(terms["log_q0"] - terms["log_det"])
             loss = log_q + beta * (reconstruction + kl - log_q)
         return {
             "loss": loss,
@@ -83,14 +86,20 @@ class EpochLog(ValidationLog):
 
 def build(config: VAEConfig, updates_per_epoch: int) -> FitVAE:
     """Build and compile the model of a config."""
-    model, flow, train = config.model, config.flow, config.train
-    networks = (model.latent_dim, model.network, model.hidden)
-    prior = config.prior and config.prior.model_dump()
-    vae = FlowVAE(*networks, flow.pattern, flow.k, flow.amortized, config.seed, prior)
-    warm_up = train.warm_up
-    steps = train.epochs * updates_per_epoch
+    vae = FlowVAE(
+        latent_dim=config.model.latent_dim,
+        network=config.model.network,
+        hidden=config.model.hidden,
+        pattern=config.flow.pattern,
+        k=config.flow.k,
+        amortized=config.flow.amortized,
+        seed=config.seed,
+        prior=config.prior and config.prior.model_dump(),
+    )
+    warm_up = config.train.warm_up
+    steps = config.train.epochs * updates_per_epoch
     fit = FitVAE(vae, warm_up.kind, warm_up.updates(steps), warm_up.start)
-    fit.prepare(train, steps)
+    fit.prepare(config.train, steps)
     return fit
 
 
@@ -103,16 +112,17 @@ def trial(config: VAEConfig, images: Images) -> Cost:
     model = build(config, chunks.batches)
     pixels = binarize(images.x_test[:BATCH], config.data.binarization, config.seed, 0, "test")
     sampler = ImportanceSampler(model.vae, config.evaluate.importance_samples, config.seed)
-    others, batch = (seconds_of(lambda: sampler(pixels, 0)) for _ in range(2))
+    first_batch = seconds_of(lambda: sampler(pixels, 0))
+    batch = seconds_of(lambda: sampler(pixels, 0))
     update, compiling = pace(model, chunks)
     epoch = chunks.batches * update
-    again = ImageChunks(training, config)
-    epoch += seconds_of(lambda: again[0])  # shuffled and binarized
+    fresh_chunks = ImageChunks(training, config)
+    epoch += seconds_of(lambda: fresh_chunks[0])  # shuffled and binarized
     if held_out is not None:
         validate = _validator(model.vae, held_out, config)
         validate()  # compiles
         epoch += seconds_of(validate)
-    return Cost(epoch, compiling + others + batch * images.n_test / len(pixels))
+    return Cost(epoch, compiling + first_batch + batch * images.n_test / len(pixels))
 
 
 def split(images: Images, config: VAEConfig) -> tuple[np.ndarray, np.ndarray | None]:
@@ -130,7 +140,7 @@ def fit(
     held_out: np.ndarray | None,
     config: VAEConfig,
     directory: RunDirectory | None = None,
-) -> dict[str, Any]:
+) -> dict[str, float | None]:
     """Train ``model`` as ``config.train`` specifies, in ``directory`` if given: logged and
     resumable.
 
@@ -139,13 +149,15 @@ def fit(
     """
     clock = Clock()
     validate = None if held_out is None else _validator(model.vae, held_out, config)
-    stopping, size = config.train.early_stopping, chunks.chunks_per_epoch
-    log = EpochLog(clock, size, validate, stopping)
+    size = chunks.chunks_per_epoch
+    log = EpochLog(clock, size, validate, config.train.early_stopping)
 
-    def note(logs: Any) -> str:
+    def note(logs: Mapping[str, float]) -> str:
         epoch = math.ceil(clock.updates[-1] / chunks.batches)
         text = f"epoch {epoch}, −ELBO {float(logs['negative_elbo']):.2f} nats"
-        return text + (f", validation {log.validation:.2f}" if log.rows and validate else "")
+        if log.rows and validate:
+            text += f", validation {log.validation:.2f}"
+        return text
 
     best = partial(log.best_text, "{:.2f}".format)
     progress = ProgressReport(chunks.steps, clock, note, best)
@@ -154,15 +166,17 @@ def fit(
         log.take_best(model)
         session.finish(model)
     epochs = [sum(clock.seconds[i : i + size]) for i in range(0, len(clock.seconds), size)]
+    best_epoch = log.kept_at if validate else None
     return {
         "epochs": log.rows,
-        "best_epoch": log.kept_at if validate else None,
+        "best_epoch": best_epoch,
         "compile_seconds": clock.speed().compile_seconds,
         "seconds_per_epoch": statistics.median(epochs[1:] or epochs),
     }
 
 
 def _validator(vae: FlowVAE, held_out: np.ndarray, config: VAEConfig) -> Callable[[], float]:
+    """Negative ELBO of validation images, in nats, by one draw of each."""
     pixels = binarize(held_out, config.data.binarization, config.seed, 1, "test")
     sampler = ImportanceSampler(vae, 1, config.seed)
 
@@ -186,11 +200,15 @@ def train(config: VAEConfig, directory: RunDirectory, images: Images) -> Fitted:
     with phase("preparing pictures"):
         scores, arrays = judged(config, model.vae, pixels, images.y_test, estimates)
     directory.write_arrays(ESTIMATES, estimate_arrays(estimates))
-    sizes = {"n_train": len(training), "n_test": images.n_test}
     facts = {
         **scores,
         **trained,
-        "data": {"name": images.name, "sha256": images.sha256, **sizes},
+        "data": {
+            "name": images.name,
+            "sha256": images.sha256,
+            "n_train": len(training),
+            "n_test": images.n_test,
+        },
         "n_parameters": model.vae.count_params(),
         "model_sha256": model_sha256,
     }

@@ -51,8 +51,11 @@ class FlowVAE(keras.Model):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.latent_dim, self.amortized, self.seed = latent_dim, amortized, seed
-        self.network, self.hidden = network, list(hidden)
+        self.latent_dim = latent_dim
+        self.amortized = amortized
+        self.seed = seed
+        self.network = network
+        self.hidden = list(hidden)
         self.encoder, self.decoder = build_networks(network, hidden, latent_dim, seed)
         self.sampling = GaussianSampling(seed=seed)
         self.flow = FlowStack(pattern, k, seed)
@@ -79,7 +82,8 @@ class FlowVAE(keras.Model):
         weights.
         """
         mean, log_variance, hidden = self.encoder(flatten(images))
-        return mean, log_variance, hidden if self.amortized else None
+        context = hidden if self.amortized else None
+        return mean, log_variance, context
 
     def posterior(self, images: Any, noise: Any) -> dict[str, Any]:
         """Push ``noise`` ``(..., batch, D)`` through the posterior of each image.
@@ -108,11 +112,11 @@ class FlowVAE(keras.Model):
         15): ``log_likelihood = log p(x|z_K)``, summed over pixels, and
         ``kl = log q0 - log_det - log p(z_K)``.
         """
-        drawn = self.posterior(images, noise)
-        logits = self.decode_logits(drawn["z"])
+        terms = self.posterior(images, noise)
+        logits = self.decode_logits(terms["z"])
         likelihood = ops.sum(flatten(images) * logits - ops.softplus(logits), axis=-1)
-        kl = drawn["log_q0"] - drawn["log_det"] - self.log_prior(drawn["z"])
-        return {**drawn, "log_likelihood": likelihood, "kl": kl}
+        kl = terms["log_q0"] - terms["log_det"] - self.log_prior(terms["z"])
+        return {**terms, "log_likelihood": likelihood, "kl": kl}
 
     def log_prior(self, latents: Any) -> Any:
         """``log p(z)`` ``(...)`` in nats of latents ``(..., D)``."""
@@ -166,8 +170,12 @@ class FlowVAE(keras.Model):
             "amortized": self.amortized,
             "seed": self.seed,
         }
-        if (stack := self.prior) is not None:
-            arguments["prior"] = {"pattern": stack.pattern, "k": stack.k, "affine": stack.affine}
+        if self.prior is not None:
+            arguments["prior"] = {
+                "pattern": self.prior.pattern,
+                "k": self.prior.k,
+                "affine": self.prior.affine,
+            }
         return {**super().get_config(), **arguments}
 
 

@@ -22,28 +22,32 @@ class Checked(CheckedDensity):
 
     @property
     def tolerances(self) -> Mapping[str, Tolerance]:
-        """Those of a search for missed mass: a climb by signs may end elsewhere."""
+        """Tolerances of a search for missed mass: a climb by signs may end elsewhere."""
         if self.config.is_built_in and self.data.target.sample is not None:
             return {}
-        share, error = "missed_share", "missed_share_standard_error"
+        error = "missed_share_standard_error"
         near = Tolerance(1e-6, scaled=4.0, scale=error_of(error))
-        return {share: near, error: Tolerance(math.inf)}
+        return {"missed_share": near, error: Tolerance(math.inf)}
 
     @property
     def checks(self) -> Checks:
-        in_the_plane = {} if self.config.evaluate.grid is None else {"mass": check_mass}
-        of_user_code = {} if self.config.is_built_in else {"summary": skip_user_code}
-        return {**super().checks, **in_the_plane, **OF_SCORES, **of_user_code}
+        checks = dict(super().checks)
+        if self.config.evaluate.grid is not None:
+            checks["mass"] = check_mass
+        checks |= OF_SCORES
+        if not self.config.is_built_in:
+            checks["summary"] = skip_user_code
+        return checks
 
     @property
     def training(self) -> dict[str, Any]:
         record = self.summary.restarts
-        updates = [*record.updates]
+        updates = list(record.updates)
         updates[record.best] = self.length
-        kept = record.judged(self.facts).model_dump()
         seed = seeds_from(self.config.seed + record.best, 1)[0]
-        made = {"count": self.config.train.restarts, "seed": seed, "updates": updates}
-        return {"restarts": {**kept, **made}}
+        expected = record.judged(self.facts).model_dump()
+        expected |= {"count": self.config.train.restarts, "seed": seed, "updates": updates}
+        return {"restarts": expected}
 
     @cached_property
     def judged(self) -> Judged:

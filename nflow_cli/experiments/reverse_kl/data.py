@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from nflow_cli.config.fit_2d import Fit2DConfig
 from nflow_cli.config.infer import IN_PYTHON, InferConfig
 from nflow_cli.errors import ConfigError
@@ -69,7 +71,7 @@ def _where(config: Any) -> str:
     return "of Python" if path == IN_PYTHON else f"of {path}"
 
 
-def read(name: str) -> Any:
+def read(name: str) -> np.ndarray:
     """Points of the plane by which a fit is scored."""
     from nflow_cli.data.columns import read_points  # and pyarrow
 

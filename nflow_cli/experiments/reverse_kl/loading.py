@@ -61,8 +61,9 @@ def load(run: Run) -> TrainedDensity:
     """Density of a run, a mixture if it has several members."""
     config = run.config
     members = 1 if config.train.modes == 1 else len(run.summary.member_weights)
-    flow, units = initial_flows(config, members), units_of(config.columns, config.bounds)
-    return TrainedDensity(run, config.new_base(), with_weights(run, flow), units)
+    flow = with_weights(run, initial_flows(config, members))
+    units = units_of(config.columns, config.bounds)
+    return TrainedDensity(run, config.new_base(), flow, units)
 
 
 def write_samples(
@@ -86,10 +87,10 @@ def write_beside_density(
     if path.suffix.lower() == NETCDF:
         write_resampled(trained, target, points, path)
     else:
-        write_table(path, trained.columns, [batch_of([*points.T])])
-    share, k = effective_share(weights.shares), weights.k
+        write_table(path, trained.columns, [batch_of(list(points.T))])
+    share = effective_share(weights.shares)
     note = f"resampled from {len(weights.shares):,} draws by weights of ESS {share:.3f}"
-    return [path], f"{note}, k-hat {k:.2f}: {verdict(k)}"
+    return [path], f"{note}, k-hat {weights.k:.2f}: {verdict(weights.k)}"
 
 
 def write_draws(
@@ -134,8 +135,10 @@ def _rows(trained: TrainedDensity, target: Target | None, n: int, seed: int) -> 
     rows = []
     for _, z, log_q in trained.inside.batches(n, seed):
         x, log_det = trained.units.outside_and_log_det(z)
-        log_p = [] if target is None else [_log_p(target, z)]
-        rows.append(np.column_stack([x, log_q - log_det, *log_p]).astype(np.float64))
+        columns = [x, log_q - log_det]
+        if target is not None:
+            columns.append(_log_p(target, z))
+        rows.append(np.column_stack(columns).astype(np.float64))
     return np.concatenate(rows)
 
 

@@ -1,8 +1,9 @@
 """Mixture of flows: a further member for each mode that a fit misses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -19,7 +20,8 @@ from nflow_cli.terminal.progress import phase
 from nflow_cli.training.chunks import NoiseChunks
 from nflow_cli.training.observers import Clock, DivergenceStop, ProgressReport, nats_text
 
-MISSED, ERRORS = 0.005, 2.0  # least share of p to add members for, beyond its standard errors
+MISSED = 0.005  # least share of p to add members for
+ERRORS = 2.0  # standard errors by which the share is larger
 ROUNDS = 3
 DRAWS = 50_000  # of a search, and of the weights
 LEAST_BATCH = 32  # samples an update of each member
@@ -37,33 +39,38 @@ def with_missed_modes(model: ReverseKL, config: Config) -> tuple[PushforwardDens
     Returns:
         The density, a mixture if modes were missed, and the seconds that its members took.
     """
-    density, seconds = model.density, 0.0
+    density = model.density
+    seconds = 0.0
     if config.train.modes == 1 or not config.flow.affine:
         return density, seconds
+    starts = starts_of(config)
     for _ in range(ROUNDS):
         with phase(f"searching for missed modes: {DRAWS:,} draws"):
-            missed = search_missed_modes(
-                density, model.target, config.seed, DRAWS, starts_of(config)
-            )
+            missed = search_missed_modes(density, model.target, config.seed, DRAWS, starts)
         modes = missed.proposals[: config.train.modes - density.members]
-        share, error = missed.share or 0.0, missed.standard_error or 0.0
-        if not modes or not share - ERRORS * error > MISSED:
+        share = missed.share or 0.0
+        certain_share = share - ERRORS * (missed.standard_error or 0.0)
+        if not modes or not certain_share > MISSED:
             break
         tell(
             f"missed: {len(modes)} mode{'s' * (len(modes) > 1)} with {100 * share:.3g} % of p; "
             "training a flow at each"
         )
         try:
-            added, clock = _trained(model, config, modes, density.members)
+            flow, clock = _trained(model, config, modes, density.members)
         except (DivergenceError, TargetError) as error:
             tell(f"no flows at the missed modes: {error}")
             break
         seconds += sum(clock.seconds)
-        new = [each for each in _weights(added) if all(np.isfinite(a).all() for a in each)]
-        if not new:
+        added = [weights for weights in _weights(flow) if _are_finite(weights)]
+        if not added:
             break
-        density = _mixture(model, config, [*_weights(density.flow), *new])
+        density = _mixture(model, config, _weights(density.flow) + added)
     return density, seconds
+
+
+def _are_finite(weights: Weights) -> bool:
+    return all(np.isfinite(array).all() for array in weights)
 
 
 def starts_of(config: Config) -> np.ndarray | None:
@@ -78,22 +85,31 @@ def _trained(
     model: ReverseKL, config: Config, modes: Sequence[ModeProposal], before: int
 ) -> tuple[FlowStack, Clock]:
     """Flows side by side, one started at each of ``modes`` and trained, after ``before`` others."""
-    train, count, clock = config.train, len(modes), Clock()
+    train = config.train
+    count = len(modes)
+    clock = Clock()
     seeds = seeds_from(config.seed + train.restarts + before - 1, count)
     flow = make_stack(**config.flow.model_dump(), seed=seeds[0], members=count)
     trainer = model.member_fit(flow)
     trainer.prepare(train, train.steps)
     affine = AFFINE[config.flow.affine or "full"]
-    starts = [affine.moments(one.mode, one.cholesky) for one in modes]
+    starts = [affine.moments(proposal.mode, proposal.cholesky) for proposal in modes]
     for name, weight in flow.last.items():
         weight.assign(np.stack([start[name] for start in starts]).reshape(weight.shape))
 
-    def note(logs: Any) -> str:
-        return f"free energy {nats_text(float(logs['kl']))} nats{of}"
+    def note(logs: Mapping[str, float]) -> str:
+        text = f"free energy {nats_text(float(logs['kl']))} nats"
+        return f"{text}, the lowest of {count} flows" if count > 1 else text
 
-    of = f", the lowest of {count} flows" if count > 1 else ""
-    size = (train.steps, train.chunk, max(LEAST_BATCH, train.batch_size // count))
-    noise = NoiseChunks(model.density.base, config.dim, seeds, *size, purpose="member-noise")
+    noise = NoiseChunks(
+        model.density.base,
+        config.dim,
+        seeds,
+        train.steps,
+        train.chunk,
+        max(LEAST_BATCH, train.batch_size // count),
+        purpose="member-noise",
+    )
     progress = ProgressReport(train.steps, clock, note)
     try:
         trainer.train_on(noise, [clock, DivergenceStop(), progress])
@@ -110,8 +126,9 @@ def _weights(flow: FlowStack) -> list[Weights]:
     return [[value[r] for value in values] for r in range(*flow.members)]
 
 
-def _variables(flow: FlowStack) -> list[Any]:
-    return [weight for here in (*flow.parameters, flow.last) for weight in here.values()]
+def _variables(flow: FlowStack) -> list[keras.Variable]:
+    """Weights of the maps, then those of the last affine map."""
+    return [weight for weights in (*flow.parameters, flow.last) for weight in weights.values()]
 
 
 def _mixture(model: ReverseKL, config: Config, members: Sequence[Weights]) -> PushforwardDensity:
@@ -128,7 +145,7 @@ def initial_flows(config: Config, members: int = 1) -> Any:
     """Flows of a config, built: a stack, or the weighted stacks of a mixture."""
     settings = config.flow.model_dump()
     if members == 1:
-        flow: Any = FlowStack(**settings, seed=config.seed)
+        flow = FlowStack(**settings, seed=config.seed)
     else:
         flow = WeightedStacks(**settings, seeds=seeds_from(config.seed, members))
     flow.build((None, config.dim))

@@ -31,7 +31,7 @@ def infer(
     deadline: Deadline | None = None,
 ) -> Any:
     """Fit flows to a log-density: see :func:`nflow_cli.infer`."""
-    user, density = _named(log_density)
+    user, density = _user_and_density(log_density)
     if user is not None:
         user.expect_free(options)
     changes = [
@@ -47,7 +47,8 @@ def infer(
     return start(config, path, output, subject, deadline=deadline).trained
 
 
-def _named(log_density: Any) -> tuple[UserFunction | None, dict[str, Any]]:
+def _user_and_density(log_density: Any) -> tuple[UserFunction | None, dict[str, Any]]:
+    """User's function, ``None`` of a built-in density, and its entries of a config."""
     if isinstance(log_density, str) and log_density in DENSITIES:
         return None, {"name": log_density}
     user = function_of(log_density)

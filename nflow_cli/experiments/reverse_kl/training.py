@@ -1,9 +1,11 @@
 """Training of flow stacks by reverse KL."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from nflow_cli.data.units import units_of
 from nflow_cli.densities.pushforward import PushforwardDensity
+from nflow_cli.densities.targets import Target
 from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.evaluation.reverse_kl import RESAMPLED_FROM, resampled
 from nflow_cli.experiments.reverse_kl.data import Config, Subject
@@ -20,15 +22,16 @@ from nflow_cli.training.session import Session
 from nflow_cli.training.stopping import Plateau
 
 TIMED = 20_000  # draws, in a trial
-OTHERS = 3.0  # times their resampling: missed mass, rounding
+OTHER_SCORES = 3.0  # missed mass and rounding, in times of the draws' resampling
 
 
-def build(config: Config, target: Any) -> ReverseKL:
+def build(config: Config, target: Target) -> ReverseKL:
     """Build and compile the model of a run."""
     density = PushforwardDensity(config.new_base(), initial_flows(config))
-    of = ReverseKLOnArrays if getattr(target, "takes_arrays", False) else ReverseKL
-    model = of(density, target, config.train.annealed)
-    model.xla, model.start_width = config.train.compile, config.train.start_width
+    trainer = ReverseKLOnArrays if getattr(target, "takes_arrays", False) else ReverseKL
+    model = trainer(density, target, config.train.annealed)
+    model.xla = config.train.compile
+    model.start_width = config.train.start_width
     model.path_from = config.train.path_from(config.flow.pattern)
     model.prepare(config.train, config.train.steps)
     return model
@@ -39,17 +42,22 @@ def trial(config: Config, subject: Subject) -> Cost:
 
     An update of the first stage is taken to last as long as any.
     """
-    settings, target = config.train, subject.target
-    with compiling(settings.compile):
-        model = build(config, target)
-        units, n = units_of(config.columns, config.bounds), TIMED // RESAMPLED_FROM
-        for _ in range(2):  # the first compiles
-            seconds = seconds_of(lambda: resampled(model.density, target, units, config.seed, n))
+    train = config.train
+    units = units_of(config.columns, config.bounds)
+    n = TIMED // RESAMPLED_FROM
+    with compiling(train.compile):
+        model = build(config, subject.target)
+
+        def draw() -> None:
+            resampled(model.density, subject.target, units, config.seed, n)
+
+        seconds_of(draw)  # compiles
+        seconds = seconds_of(draw)
         restarts = Restarts(model, config)
-        update, one_program = pace(restarts.trainer, restarts.chunks(settings.steps))
-    rungs = plan(settings.restarts, settings.steps, settings.chunk, settings.halving)
-    scoring = seconds * (config.evaluate.samples / TIMED + OTHERS)
-    return Cost(update, len(rungs) * one_program + settings.first_stage * update + scoring)
+        update, one_program = pace(restarts.trainer, restarts.chunks(train.steps))
+    rungs = plan(train.restarts, train.steps, train.chunk, train.halving)
+    scoring = seconds * (config.evaluate.samples / TIMED + OTHER_SCORES)
+    return Cost(update, len(rungs) * one_program + train.first_stage * update + scoring)
 
 
 def search(
@@ -63,19 +71,20 @@ def search(
     Returns:
         Updates, speed and the record of restarts, by the keys of the summary.
     """
-    settings = config.train
-    clock, restarts = Clock(), Restarts(model, config)
+    steps = config.train.steps
+    clock = Clock()
+    restarts = Restarts(model, config)
     name = "free energy" if model.target.log_z is None else "KL"
 
-    def note(logs: Any) -> str:
+    def note(logs: Mapping[str, float]) -> str:
         return f"{name} {nats_text(float(logs['kl']))} nats"
 
     with Session(
         config,
-        settings.steps,
+        steps,
         directory,
         log=MetricsLog(clock),
-        progress=ProgressReport(settings.steps, clock, note),
+        progress=ProgressReport(steps, clock, note),
         observers=_stopping(config, clock),
         parts=[restarts],
     ) as session:
@@ -84,11 +93,13 @@ def search(
     return {"steps": clock.steps, **clock.speed()._asdict(), "restarts": record}
 
 
-def _stopping(config: Config, clock: Clock) -> list[Any]:
-    train, stopping = config.train, config.train.early_stopping
+def _stopping(config: Config, clock: Clock) -> list[Plateau]:
+    """Early stopping, from the end of the annealing and the start of the path gradient on."""
+    stopping = config.train.early_stopping
     if stopping is None:
         return []
-    start = max(train.annealed.updates, train.path_from(config.flow.pattern) or 0)
+    path_from = config.train.path_from(config.flow.pattern) or 0
+    start = max(config.train.annealed.updates, path_from)
     return [Plateau(**stopping.model_dump(), clock=clock, start=start)]
 
 
@@ -109,5 +120,6 @@ def train(config: Config, directory: RunDirectory, subject: Subject) -> Fitted:
         "member_seconds": member_seconds,
     }
     if config.evaluate.grid is not None:
-        facts |= dict(zip(("mass", "mass_error"), mass_of(density, config.seed)))
+        mass, error = mass_of(density, config.seed)
+        facts |= {"mass": mass, "mass_error": error}
     return Fitted(config, facts, arrays)

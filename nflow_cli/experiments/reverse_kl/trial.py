@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -55,7 +55,7 @@ def user_subject(config: InferConfig, user: UserFunction) -> Subject:
     return Subject(lambda: target, recorded, rounding_notes(target))
 
 
-def subject_again(config: Any, place: str) -> Subject:
+def subject_again(config: InferConfig, place: str) -> Subject:
     """Load the user's function of a run again; its file must be unchanged."""
     if config.is_built_in:
         raise ConfigError(f"--density: expected none: the run is of the built-in {config.subject}")
@@ -74,19 +74,20 @@ def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogD
     The function is called with a NumPy array ``(3, D)``, and returns log-density and gradient as
     arrays; else with a tensor, and returns one.
     """
-    x = units.outside(_trial_points(len(names)))
-    parts = user.function, len(names), units, user.name, names
-    user = user._replace(function=_hinted(user.function, len(names)))
-    if pair := _pair(user, x):
-        density: LogDensity = ArrayDensity(*parts)
+    dim = len(names)
+    x = units.outside(_trial_points(dim))
+    tried = user._replace(function=_with_shape(user.function, dim))
+    pair = _pair(tried, x)
+    if pair:
+        density: LogDensity = ArrayDensity(user.function, dim, units, user.name, names)
         values, slopes = checked_pair(user.name, pair, x)
     else:
-        density = TensorDensity(*parts)
-        values, slopes = _values_and_slopes(user, x, names)
-    ends = WITHIN_BOUNDS if density.is_bounded else WHERE_IT_ENDS
-    _expect_finite("log-density", values, x, names, ends)
-    _expect_finite("gradient", slopes, x, names, ends)
-    _compare(density, user, values, slopes, x, names)
+        density = TensorDensity(user.function, dim, units, user.name, names)
+        values, slopes = _values_and_slopes(tried, x, names)
+    remedy = WITHIN_BOUNDS if density.is_bounded else WHERE_IT_ENDS
+    _expect_finite("log-density", values, x, names, remedy)
+    _expect_finite("gradient", slopes, x, names, remedy)
+    _expect_gradient(density, tried, values, slopes, x, names)
     return density
 
 
@@ -105,7 +106,7 @@ def _trial_points(dim: int) -> np.ndarray:
     return stream(0, "trial").standard_normal((POINTS, dim))
 
 
-def _hinted(function: Callable[[Any], Any], dim: int) -> Callable[[Any], Any]:
+def _with_shape(function: Callable[[Any], Any], dim: int) -> Callable[[Any], Any]:
     """Function with the expected shape in its errors: many users write it for one point."""
 
     def call(x: Any) -> Any:
@@ -117,12 +118,14 @@ def _hinted(function: Callable[[Any], Any], dim: int) -> Callable[[Any], Any]:
     return call
 
 
-def _pair(user: UserFunction, x: np.ndarray) -> Any:
+def _pair(user: UserFunction, x: np.ndarray) -> Sequence[Any] | None:
     """What a function returns of arrays, ``None`` if it is one of tensors."""
+    result = None
+    refusal = None
     try:
-        result, refusal = user.function(x.copy()), None
+        result = user.function(x.copy())
     except TargetError as error:  # it may take tensors alone
-        result, refusal = None, error
+        refusal = error
     if isinstance(result, tuple | list):
         return result
     with suppress(TargetError):  # arithmetic alone returns what it is given
@@ -134,14 +137,15 @@ def _pair(user: UserFunction, x: np.ndarray) -> Any:
     )
 
 
-def _tensor(x: np.ndarray) -> Any:
+def _tensor(x: np.ndarray) -> tf.Tensor:
     return ops.convert_to_tensor(x, "float32")
 
 
 def _values_and_slopes(
     user: UserFunction, x: np.ndarray, names: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    points = tf.convert_to_tensor(x, tf.float32)
+    """Values ``(3,)`` of a function of tensors, and its gradient ``(3, D)``."""
+    points = _tensor(x)
     with tf.GradientTape() as tape:
         tape.watch(points)
         values = user.function(points)
@@ -154,8 +158,9 @@ def _values_and_slopes(
     try:
         slopes = tape.gradient(values, points)
     except Exception as error:  # of an operation that has none, or of a user's own
-        said = textwrap.shorten(one_line(error), MOST_LETTERS)
-        raise TargetError(f"{user.name}: its gradient: {type(error).__name__}: {said}") from None
+        message = textwrap.shorten(one_line(error), MOST_LETTERS)
+        name = type(error).__name__
+        raise TargetError(f"{user.name}: its gradient: {name}: {message}") from None
     if slopes is None:
         raise TargetError(
             f"{user.name}: expected a gradient. Received: None; its value is constant, piecewise "
@@ -165,19 +170,21 @@ def _values_and_slopes(
 
 
 def _expect_finite(
-    quantity: str, values: np.ndarray, x: np.ndarray, names: list[str], ends: str
+    quantity: str, values: np.ndarray, x: np.ndarray, names: list[str], remedy: str
 ) -> None:
+    """Refuse values ``(3, …)`` at the trial's points ``x`` that are not finite."""
     wrong = np.flatnonzero(~np.isfinite(values.reshape(POINTS, -1)).all(axis=1))
-    if len(wrong):
-        received = np.array2string(values[wrong[0]], threshold=4, precision=4)
-        if np.isnan(values).reshape(POINTS, -1).any(axis=1).all():
-            received += ", as at every trial point"
-            ends = f"correct the function, or {ends}"
-        at = point_text(x[wrong[0]], names)
-        raise TargetError(f"expected a finite {quantity} at {at}. Received: {received}; {ends}")
+    if not len(wrong):
+        return
+    received = np.array2string(values[wrong[0]], threshold=4, precision=4)
+    if np.isnan(values).reshape(POINTS, -1).any(axis=1).all():
+        received += ", as at every trial point"
+        remedy = f"correct the function, or {remedy}"
+    point = point_text(x[wrong[0]], names)
+    raise TargetError(f"expected a finite {quantity} at {point}. Received: {received}; {remedy}")
 
 
-def _compare(
+def _expect_gradient(
     density: LogDensity,
     user: UserFunction,
     values: np.ndarray,
@@ -186,10 +193,7 @@ def _compare(
     names: list[str],
 ) -> None:
     """Compare slopes ``(3, D)`` with finite differences, by one call of the function."""
-    directions, are_few = np.eye(len(names)), len(names) <= MOST_DIRECTIONS
-    if not are_few:
-        some = stream(0, "directions").standard_normal((len(names), MOST_DIRECTIONS))
-        directions = np.linalg.qr(some).Q.T
+    directions, words = _directions(names)
     sizes = np.outer(STEPS, np.maximum(np.abs(x).mean(axis=1), 1.0))[..., None]  # (5, 3, 1)
     moves = sizes[..., None] * directions
     up, down = _values(density, user, x[:, None] + np.stack([moves, -moves]))
@@ -198,18 +202,28 @@ def _compare(
     with np.errstate(all="ignore"):  # beyond where the density ends
         differences = (up - down) / (2 * sizes)
         allowed = TOLERANCE * np.maximum(np.abs(expected), np.abs(differences))
-        off = np.abs(differences - expected) / (allowed + ROUNDING * rounded / STEPS[0])
-    off = np.where(np.isfinite(off), off, np.inf)
-    error = off.min(axis=0)
-    if error.max() <= 1:
+        allowed += ROUNDING * rounded / STEPS[0]
+        errors = np.abs(differences - expected) / allowed
+    errors = np.where(np.isfinite(errors), errors, np.inf)
+    least = errors.min(axis=0)  # over the steps
+    if least.max() <= 1:
         return
-    point, direction = np.unravel_index(error.argmax(), error.shape)
-    along = f"by {names[direction]}" if are_few else "along a direction"
+    point, direction = np.unravel_index(least.argmax(), least.shape)
+    step = errors[:, point, direction].argmin()
     raise TargetError(
-        f"{user.name}: wrong gradient {along} at {point_text(x[point], names)}: expected "
-        f"{differences[off[:, point, direction].argmin(), point, direction]:.6g}, by finite "
-        f"differences. Received: {expected[point, direction]:.6g}"
+        f"{user.name}: wrong gradient {words[direction]} at {point_text(x[point], names)}: "
+        f"expected {differences[step, point, direction]:.6g}, by finite differences. Received: "
+        f"{expected[point, direction]:.6g}"
     )
+
+
+def _directions(names: list[str]) -> tuple[np.ndarray, list[str]]:
+    """Directions ``(d, D)`` of differences, in words: the coordinates, or random ones of many."""
+    dim = len(names)
+    if dim <= MOST_DIRECTIONS:
+        return np.eye(dim), [f"by {name}" for name in names]
+    normal = stream(0, "directions").standard_normal((dim, MOST_DIRECTIONS))
+    return np.linalg.qr(normal).Q.T, ["along a direction"] * MOST_DIRECTIONS
 
 
 def _values(density: LogDensity, user: UserFunction, x: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import textwrap
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from nflow_cli.config.infer import DEFAULT_FUNCTION, IN_PYTHON
@@ -42,17 +43,17 @@ class UserFunction(NamedTuple):
     @property
     def density(self) -> dict[str, Any]:
         """Entries of a config."""
-        place = {"name": self.name, "path": self.path, "sha256": self.sha256}
+        entries = {"name": self.name, "path": self.path, "sha256": self.sha256}
         if self.coordinates is None:
-            return place
+            return entries
         names, bounds = self.coordinates
-        return {**place, "dim": len(names), "names": names, "bounds": bounds}
+        return {**entries, "dim": len(names), "names": names, "bounds": bounds}
 
     def expect_free(self, options: Mapping[str, Any]) -> None:
         """Refuse options that a model decides."""
-        given = [name for name in OF_MODEL if options.get(name)]
-        if self.coordinates and given:
-            raise TargetError(f"--{given[0]}: expected none: the model {self.name} has its own")
+        refused = [name for name in OF_MODEL if options.get(name)]
+        if self.coordinates and refused:
+            raise TargetError(f"--{refused[0]}: expected none: the model {self.name} has its own")
 
 
 def load_function(
@@ -62,45 +63,56 @@ def load_function(
 
     ``sha256``: expected checksum of the file, tested before execution; ``None``: any.
     """
-    path, name = _parts(place, default)
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise TargetError(f"{path}: expected a Python file of at most {MOST_BYTES:,} bytes")
-        content = path.read_bytes()
-    except OSError as error:
-        raise TargetError(f"{path}: cannot be read: {error.strerror}") from None
-    digest = hashlib.sha256(content).hexdigest()
+    path, name = _path_and_name(place, default)
+    digest = hashlib.sha256(_content_of(path)).hexdigest()
     if sha256 not in (None, digest):
         raise TargetError(
             f"{path}: not the file of this run; expected SHA-256 {sha256}, received {digest}"
         )
-    spec = importlib.util.spec_from_file_location(MODULE, path)
-    if spec is None or spec.loader is None:
-        raise TargetError(f"{path}: expected a Python file, with a name in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.resolve().parent))  # it may import what is beside it
-    sys.modules[MODULE] = module  # so that it may be pickled, and have dataclasses
-    guarded(spec.loader.exec_module, str(path))(module)
+    module = _executed(path)
     function = getattr(module, name, None)
     data = getattr(module, "data", None)
     user = _user_function(function, data, name, str(path), str(path), digest)
     if user is None:
-        known = [key for key, value in vars(module).items() if _is_own(value) and key[0] != "_"]
+        known = [
+            key for key, value in vars(module).items() if _is_own_function(value) and key[0] != "_"
+        ]
         received = "no such name" if function is None else f"a {type(function).__name__}"
-        there = textwrap.shorten(", ".join(known), MOST_LETTERS, placeholder=" …") or "none"
+        functions = textwrap.shorten(", ".join(known), MOST_LETTERS, placeholder=" …") or "none"
         raise TargetError(
             f"{path}: expected a function {name!r}{nearest(name, known)}. Received: {received}; "
-            f"functions in the file: {there}"
+            f"functions in the file: {functions}"
         )
     return user
 
 
+def _content_of(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise TargetError(f"{path}: expected a Python file of at most {MOST_BYTES:,} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise TargetError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _executed(path: Path) -> ModuleType:
+    """Module of a user's file, which may import what is beside it."""
+    spec = importlib.util.spec_from_file_location(MODULE, path)
+    if spec is None or spec.loader is None:
+        raise TargetError(f"{path}: expected a Python file, with a name in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))
+    sys.modules[MODULE] = module  # so that it may be pickled, and have dataclasses
+    guarded(spec.loader.exec_module, str(path))(module)
+    return module
+
+
 def function_of(function: Any) -> UserFunction:
     """Function or model passed in Python."""
-    named = getattr(function, "func", function)  # of a partial
-    name = getattr(named, "__name__", type(function).__name__)
-    path = getattr(getattr(function, "__code__", None), "co_filename", "")
-    user = _user_function(function, None, name, path, IN_PYTHON, None)
+    unbound = getattr(function, "func", function)  # of a partial
+    name = getattr(unbound, "__name__", type(function).__name__)
+    file = getattr(getattr(function, "__code__", None), "co_filename", "")
+    user = _user_function(function, None, name, file, IN_PYTHON, None)
     if user is None:
         raise TargetError(f"expected a function of points (n, D). Received: {function!r:.60}")
     return user
@@ -112,19 +124,22 @@ def _user_function(
     """Model or function of a ``file`` with ``data``, or ``None``."""
     model = guarded(lambda: pymc_model(value) or numpyro_model(value, data), file)()
     if model is not None:
-        called = guarded(model.function, file)
-        return UserFunction(called, name, path, sha256, model.coordinates)
+        function = guarded(model.function, file)
+        return UserFunction(function, name, path, sha256, model.coordinates)
     return UserFunction(guarded(value, file), name, path, sha256) if callable(value) else None
 
 
-def _is_own(value: Any) -> bool:
+def _is_own_function(value: Any) -> bool:
+    """Whether the value is a function of the user's module, none that it imports."""
     return callable(value) and getattr(value, "__module__", MODULE) == MODULE
 
 
-def _parts(place: str, default: str) -> tuple[Path, str]:
+def _path_and_name(place: str, default: str) -> tuple[Path, str]:
+    """Existing file and function name of ``FILE.py:FUNCTION``."""
     path, colon, name = place.rpartition(":")
     if not colon or name.endswith(".py"):
-        path, name = place, default
+        path = place
+        name = default
     if not path.endswith(".py") or not name.isidentifier():
         raise TargetError(
             f"expected FILE.py:FUNCTION, such as model.py:{DEFAULT_FUNCTION}. "
@@ -153,13 +168,14 @@ def guarded(function: Callable[..., Any], path: str) -> Callable[..., Any]:
 
 
 def _error_text(error: BaseException, path: str) -> str:
-    text = _OF_TENSORFLOW.sub("", one_line(error))
-    said = f"{type(error).__name__}: {textwrap.shorten(text, MOST_LETTERS)}"
+    """Exception in one line, with the last line of the user's file that it came through."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
-    frames = traceback.extract_tb(error.__traceback__)
+    message = textwrap.shorten(_OF_TENSORFLOW.sub("", one_line(error)), MOST_LETTERS)
+    text = f"{type(error).__name__}: {message}"
     file = Path(path).absolute() if path else None
-    own = [frame for frame in frames if Path(frame.filename).absolute() == file]
-    if not own:
-        return f"{path or DEFAULT_FUNCTION}: {said}"
-    return f"{path}:{own[-1].lineno}: {said}"
+    frames = traceback.extract_tb(error.__traceback__)
+    user_lines = [frame.lineno for frame in frames if Path(frame.filename).absolute() == file]
+    if not user_lines:
+        return f"{path or DEFAULT_FUNCTION}: {text}"
+    return f"{path}:{user_lines[-1]}: {text}"
