@@ -174,12 +174,12 @@ def predict(
     if plot is not None:
         expect_replaceable("--plot", [plot], run, [data])
     from nflow_cli.data.table_files import open_table
-    from nflow_cli.experiments.table.predict import answer, asked, judged, note_quadrature
+    from nflow_cli.experiments.table.predict import answer, judged, note_quadrature, question_of
     from nflow_cli.experiments.table.tables import write_beside
 
     said = {"run": run_dir, "data": data, "output": output}
     trained, begun = run.trained, time.monotonic()
-    wanted = asked(trained, **question)
+    wanted = question_of(trained, **question)
     if many:
         to = data, output, question, partial(judged, wanted)
         judgement = judged_parts(run, *to, Machine(), scheduler, workers)

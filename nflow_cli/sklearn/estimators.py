@@ -34,7 +34,7 @@ from nflow_cli.experiments.python_arguments import python_words
 from nflow_cli.experiments.run import load
 from nflow_cli.experiments.table import python
 from nflow_cli.experiments.table.loading import TrainedCells
-from nflow_cli.experiments.table.predict import Predicted, asked, predicted
+from nflow_cli.experiments.table.predict import Predicted, predicted, question_of
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.terminal.output import silenced
 
@@ -342,11 +342,11 @@ class TableRegressor(RegressorMixin, TableEstimator):
     ) -> np.ndarray:
         """Conditional quantiles ``(n, k)`` at k probabilities between 0 and 1."""
         found = self._predicted(X, quantiles=quantiles)
-        places = np.searchsorted(found.asked.p, quantiles)  # found are in order
+        places = np.searchsorted(found.question.p, quantiles)  # found are in order
         if found.column.has_numbers:
             return found.posterior.quantiles[:, places]
         values, shares = _levels(found)
-        below = np.cumsum(shares, axis=1)[:, :-1, None] < found.asked.p[places] - 1e-12
+        below = np.cumsum(shares, axis=1)[:, :-1, None] < found.question.p[places] - 1e-12
         return values[below.sum(axis=1)]
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
@@ -366,7 +366,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
     def _predicted(self, X: Any, **question: Any) -> Any:
         density, columns = self.density_, self._columns(X)
         with self._as_configured():
-            wanted = asked(density, [self.target_], **question)
+            wanted = question_of(density, [self.target_], **question)
             return predicted(density, columns, wanted)
 
 

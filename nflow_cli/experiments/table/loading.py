@@ -22,7 +22,7 @@ from nflow_cli.experiments.table.data import expect_settled
 from nflow_cli.experiments.table.drift import drifted
 from nflow_cli.experiments.table.explain import explained, largest_of_held_out
 from nflow_cli.experiments.table.impute import answer
-from nflow_cli.experiments.table.predict import asked, predicted
+from nflow_cli.experiments.table.predict import predicted, question_of
 from nflow_cli.experiments.table.tables import CellsRun, TableRun, write_draws
 from nflow_cli.runs.directory import WEIGHTS
 from nflow_cli.runs.weights_file import load_weights
@@ -76,7 +76,7 @@ class TrainedCells(CellsRun):
         targets = [target] if isinstance(target, str) else target
         opened_table = opened(table)
         with shown(verbose):
-            wanted = asked(self, targets, quantiles, coverage, by)
+            wanted = question_of(self, targets, quantiles, coverage, by)
             found = predicted(self, table if opened_table is None else opened_table, wanted)
         if opened_table is not None:
             self.note_new_levels(self.new_levels(opened_table, self.columns, found.rows.cells))
