@@ -176,12 +176,12 @@ def predict(
     if plot is not None:
         expect_replaceable("--plot", [plot], run, [data])
     from nflow_cli.data.table_files import open_table
-    from nflow_cli.experiments.table.predict import answer, asked, judged, note_quadrature
+    from nflow_cli.experiments.table.predict import answer, judged, note_quadrature, question_of
     from nflow_cli.experiments.table.tables import write_beside
 
     trained = run.trained
     begun = time.monotonic()
-    wanted = asked(trained, **question)
+    wanted = question_of(trained, **question)
     if is_of_parts:
         judge = partial(judged, wanted)
         judgement = judged_parts(run, data, output, question, judge, Machine(), scheduler, workers)

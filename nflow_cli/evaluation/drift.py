@@ -18,7 +18,8 @@ from nflow_cli.evaluation.two_samples import (
 )
 
 LEVEL = 0.05  # probability of any finding without a change
-MISSING, NEW = "missing", "new level"
+MISSING = "missing"
+NEW = "new level"
 USED = 2  # polynomials in products
 MOST_LEVELS = 12  # with a feature of their own
 
@@ -136,8 +137,8 @@ class Drift(Strict):
 
 def moved(changes: Mapping[str, Change], tests: int) -> list[str]:
     """Names of the changes found among a number of tests, the clearest first."""
-    found = [name for name, change in changes.items() if change.p_value * tests <= LEVEL]
-    return sorted(found, key=lambda name: changes[name].p_value)
+    significant = [name for name, change in changes.items() if change.p_value * tests <= LEVEL]
+    return sorted(significant, key=lambda name: changes[name].p_value)
 
 
 def change_of_numbers(held_out: np.ndarray, new: np.ndarray) -> Change:
@@ -147,23 +148,35 @@ def change_of_numbers(held_out: np.ndarray, new: np.ndarray) -> Change:
 
 def change_with(held_out: np.ndarray, new: np.ndarray, p: float) -> Change:
     """Change of numbers, with its p-value."""
-    gaps = [float(np.isnan(x).mean()) if len(x) else 0.0 for x in (held_out, new)]
-    known = [x[~np.isnan(x)] for x in (held_out, new)]
+    known_before = _without_gaps(held_out)
+    known_after = _without_gaps(new)
+    has_shift = len(known_before) > 1 and len(known_after) > 1
     return Change(
         p_value=p,
-        missing_before=gaps[0],
-        missing_after=gaps[1],
-        shift=_shift(*known) if min(map(len, known)) > 1 else None,
+        missing_before=_missing_share(held_out),
+        missing_after=_missing_share(new),
+        shift=_shift(known_before, known_after) if has_shift else None,
     )
+
+
+def _without_gaps(values: np.ndarray) -> np.ndarray:
+    return values[~np.isnan(values)]
+
+
+def _missing_share(values: np.ndarray) -> float:
+    return float(np.isnan(values).mean()) if len(values) else 0.0
 
 
 def _shift(held_out: np.ndarray, new: np.ndarray) -> Shift:
     """Shift of numbers, with the standard errors of normal scores: ``√(s²/n + t²/m)`` and
     ``s/t √(1/2n + 1/2m)``.
     """
-    m, n = len(held_out), len(new)
-    before, after = (ndtri((m * ranks(x, held_out) + 0.5) / (m + 1), np) for x in (held_out, new))
-    s, t = float(after.std(ddof=1)), float(before.std(ddof=1))
+    m = len(held_out)
+    n = len(new)
+    before = _normal_scores(held_out, held_out)
+    after = _normal_scores(new, held_out)
+    s = float(after.std(ddof=1))
+    t = float(before.std(ddof=1))
     return Shift(
         mean=float(after.mean() - before.mean()),
         mean_standard_error=float(np.sqrt(s**2 / n + t**2 / m)),
@@ -172,36 +185,52 @@ def _shift(held_out: np.ndarray, new: np.ndarray) -> Shift:
     )
 
 
+def _normal_scores(values: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+    """Normal scores ``(n,)`` of values among the held-out ones ``(m,)``."""
+    m = len(held_out)
+    return ndtri((m * ranks(values, held_out) + 0.5) / (m + 1), np)
+
+
 def change_of_levels(held_out: np.ndarray, new: np.ndarray, names: Sequence[str]) -> Change:
     """Change of indices of levels ``(m,)`` to ``(n,)``; NaN is missing, -1 a new level."""
-    m, n, count = len(held_out), len(new), len(names)
-    every = [*names, MISSING, NEW]
-    codes = [np.where(np.isnan(x), count, x).astype(int) for x in (held_out, new)]
-    shares = [np.bincount(x % len(every), minlength=len(every)) / len(x) for x in codes]
-    p, q = shares
-    at = int(np.argmax(np.abs(q - p)))
+    outcomes = [*names, MISSING, NEW]
+    before = _outcome_shares(held_out, len(names))
+    after = _outcome_shares(new, len(names))
+    place = int(np.argmax(np.abs(after - before)))
+    p = before[place]
+    q = after[place]
+    error = np.sqrt(p * (1 - p) / len(held_out) + q * (1 - q) / len(new))
     return Change(
         p_value=p_of_levels(held_out, new),
         share=Share(
-            level=every[at],
-            before=float(p[at]),
-            after=float(q[at]),
-            standard_error=float(np.sqrt(p[at] * (1 - p[at]) / m + q[at] * (1 - q[at]) / n)),
+            level=outcomes[place],
+            before=float(p),
+            after=float(q),
+            standard_error=float(error),
         ),
-        missing_before=float(p[count]),
-        missing_after=float(q[count]),
-        n_new_levels=int((codes[1] < 0).sum()),
+        missing_before=float(before[len(names)]),
+        missing_after=float(after[len(names)]),
+        n_new_levels=int((new < 0).sum()),
     )
+
+
+def _outcome_shares(levels: np.ndarray, count: int) -> np.ndarray:
+    """Shares ``(L + 2,)`` of each of ``count`` levels, of missing cells, and of new levels."""
+    places = np.where(np.isnan(levels), count, levels).astype(int) % (count + 2)
+    return np.bincount(places, minlength=count + 2) / len(levels)
 
 
 def change_of_rows(held_out: np.ndarray, new: np.ndarray, n_unknown: int = 0) -> RowChange:
     """Change of log-probabilities ``(m,)`` to ``(n,)`` in nats; -inf is impossible."""
-    before, after = (np.where(np.isfinite(x), x, np.nan) for x in (held_out, new))
-    known = [x[~np.isnan(x)] for x in (before, after)]
-    difference = error = None
-    if min(map(len, known)) > 1:
-        difference = float(known[1].mean() - known[0].mean())
-        error = float(np.sqrt(sum(x.var(ddof=1) / len(x) for x in known)))
+    before = np.where(np.isfinite(held_out), held_out, np.nan)
+    after = np.where(np.isfinite(new), new, np.nan)
+    possible_before = _without_gaps(before)
+    possible_after = _without_gaps(after)
+    difference = None
+    error = None
+    if len(possible_before) > 1 and len(possible_after) > 1:
+        difference = float(possible_after.mean() - possible_before.mean())
+        error = float(np.sqrt(_squared_error(possible_before) + _squared_error(possible_after)))
     return RowChange(
         p_value=p_of_scores(before[:, None], after[:, None]),
         difference=difference,
@@ -212,6 +241,11 @@ def change_of_rows(held_out: np.ndarray, new: np.ndarray, n_unknown: int = 0) ->
     )
 
 
+def _squared_error(values: np.ndarray) -> float:
+    """Squared standard error of the mean of values ``(n,)``."""
+    return values.var(ddof=1) / len(values)
+
+
 class Features(NamedTuple):
     """Features of a column, ``(m, l)`` in held-out rows and ``(n, l)`` in new rows."""
 
@@ -220,7 +254,7 @@ class Features(NamedTuple):
     are_ordered: bool = False
 
     def at(self, before: np.ndarray, after: np.ndarray) -> "Features":
-        """Those of some rows."""
+        """Features of the held-out rows ``before`` and the new rows ``after``, indices or masks."""
         return Features(self.held_out[before], self.new[after], self.are_ordered)
 
 
@@ -228,17 +262,24 @@ def features(held_out: np.ndarray, new: np.ndarray, are_levels: bool) -> Feature
     """Features of cells ``(m,)`` and ``(n,)``: two polynomials of the ranks of numbers, or
     indicators of the commonest levels; and whether a cell is missing, if that is common.
     """
-    both = [np.nan_to_num(x, nan=np.inf) for x in (held_out, new)]
-    if not are_levels:
-        both = [np.where(x == np.inf, x, 0.0) for x in both]
-    values, counts = np.unique(np.concatenate(both), return_counts=True)
-    common = values[counts >= least_count(len(held_out), len(new))]
+    least = least_count(len(held_out), len(new))
     if are_levels:
-        common = common[np.argsort(-counts[np.isin(values, common)], kind="stable")][:MOST_LEVELS]
-        return Features(*((x[:, None] == common).astype(float) for x in both))
-    gaps = [x[:, None] == common[common == np.inf] for x in both]
-    scores = [np.nan_to_num(x[:, :USED]) for x in polynomials(held_out, new)]
-    before, after = (np.column_stack(parts) for parts in zip(scores, gaps))
+        before = np.nan_to_num(held_out, nan=np.inf)
+        after = np.nan_to_num(new, nan=np.inf)
+        levels, counts = np.unique(np.concatenate([before, after]), return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        commonest = levels[order[counts[order] >= least]][:MOST_LEVELS]
+        return Features(
+            held_out=(before[:, None] == commonest).astype(float),
+            new=(after[:, None] == commonest).astype(float),
+        )
+    before, after = polynomials(held_out, new)
+    before = np.nan_to_num(before[:, :USED])
+    after = np.nan_to_num(after[:, :USED])
+    n_missing = np.isnan(held_out).sum() + np.isnan(new).sum()
+    if n_missing > 0 and n_missing >= least:
+        before = np.column_stack([before, np.isnan(held_out)])
+        after = np.column_stack([after, np.isnan(new)])
     return Features(before, after, are_ordered=True)
 
 
@@ -254,34 +295,45 @@ def change_of_pit(
     to 4 and, with each other column, the products of the first two and the column's features:
     Bonferroni over these tests. NaN is unknown, ``given`` are covariates.
     """
-    known = ~np.isnan(held_out), ~np.isnan(new)
-    before, after = held_out[known[0]], new[known[1]]
-    scores, some = polynomials(before, after), given.at(*known)[:2] if given else None
-    every = {"": p_of_means(scores[0], scores[1], some)}
-    for name, other in others.items():
-        x, y = (_products(x[:, :USED], y) for x, y in zip(scores, other.at(*known)[:2]))
-        every[name] = p_of_means(x, y, some)
-    name = min(every, key=every.__getitem__)
-    change = change_with(before, after, min(1.0, every[name] * len(every)))
-    if not name:
+    is_known_before = ~np.isnan(held_out)
+    is_known_after = ~np.isnan(new)
+    before = held_out[is_known_before]
+    after = new[is_known_after]
+    scores_before, scores_after = polynomials(before, after)
+    covariates = given.at(is_known_before, is_known_after)[:2] if given else None
+    p_values = {"": p_of_means(scores_before, scores_after, covariates)}
+    for name, column_features in others.items():
+        known_features = column_features.at(is_known_before, is_known_after)
+        products_before = _products(scores_before[:, :USED], known_features.held_out)
+        products_after = _products(scores_after[:, :USED], known_features.new)
+        p_values[name] = p_of_means(products_before, products_after, covariates)
+    clearest = min(p_values, key=p_values.__getitem__)
+    change = change_with(before, after, min(1.0, p_values[clearest] * len(p_values)))
+    if not clearest:
         return change
-    return change.model_copy(update={"link": _link(name, scores, others[name].at(*known))})
+    known_features = others[clearest].at(is_known_before, is_known_after)
+    link = _link(clearest, scores_before, scores_after, known_features)
+    return change.model_copy(update={"link": link})
 
 
 def _products(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (x[:, :, None] * y[:, None, :]).reshape(len(x), x.shape[1] * y.shape[1])
 
 
-def _link(name: str, scores: tuple[np.ndarray, np.ndarray], other: Features) -> Link:
-    if not other.are_ordered:
+def _link(name: str, before: np.ndarray, after: np.ndarray, linked: Features) -> Link:
+    """Link of a PIT with polynomials ``before`` and ``after`` to the column ``name``."""
+    if not linked.are_ordered:
         return Link(column=name, before=None, after=None)
-    pairs = zip(scores, other[:2])
-    before, after = (_correlation(x[:, 0], y[:, 0]) for x, y in pairs)
-    return Link(column=name, before=before, after=after)
+    return Link(
+        column=name,
+        before=_correlation(before[:, 0], linked.held_out[:, 0]),
+        after=_correlation(after[:, 0], linked.new[:, 0]),
+    )
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> float:
-    x, y = x - x.mean(), y - y.mean()
+    x = x - x.mean()
+    y = y - y.mean()
     size = np.sqrt((x @ x) * (y @ y))
     return float(x @ y / size) if size else 0.0
 
@@ -291,9 +343,11 @@ def as_held_out(held_out: np.ndarray, new: np.ndarray) -> np.ndarray:
 
     Equal numbers stay equal; NaN stays.
     """
-    known, found = ~np.isnan(new), new.copy()
-    ordered = np.sort(held_out[~np.isnan(held_out)])
-    if known.any() and len(ordered):
-        places = np.ceil(ranks(new[known], new[known]) * len(ordered)).astype(int) - 1
-        found[known] = ordered[np.clip(places, 0, len(ordered) - 1)]
-    return found
+    ordered = np.sort(_without_gaps(held_out))
+    is_known = ~np.isnan(new)
+    replaced = new.copy()
+    if is_known.any() and len(ordered):
+        known = new[is_known]
+        places = np.ceil(ranks(known, known) * len(ordered)).astype(int) - 1
+        replaced[is_known] = ordered[np.clip(places, 0, len(ordered) - 1)]
+    return replaced

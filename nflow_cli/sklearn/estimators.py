@@ -34,7 +34,7 @@ from nflow_cli.experiments.python_arguments import python_words
 from nflow_cli.experiments.run import load
 from nflow_cli.experiments.table import python
 from nflow_cli.experiments.table.loading import TrainedCells
-from nflow_cli.experiments.table.predict import Predicted, asked, predicted
+from nflow_cli.experiments.table.predict import Predicted, predicted, question_of
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.terminal.output import silenced
 
@@ -365,11 +365,11 @@ class TableRegressor(RegressorMixin, TableEstimator):
     ) -> np.ndarray:
         """Conditional quantiles ``(n, k)`` at k probabilities between 0 and 1."""
         prediction = self._predicted(X, quantiles=quantiles)
-        places = np.searchsorted(prediction.asked.p, quantiles)  # those predicted are in order
+        places = np.searchsorted(prediction.question.p, quantiles)  # those predicted are in order
         if prediction.column.has_numbers:
             return prediction.posterior.quantiles[:, places]
         values, shares = _levels(prediction)
-        below = np.cumsum(shares, axis=1)[:, :-1, None] < prediction.asked.p[places] - 1e-12
+        below = np.cumsum(shares, axis=1)[:, :-1, None] < prediction.question.p[places] - 1e-12
         return values[below.sum(axis=1)]
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
@@ -388,11 +388,11 @@ class TableRegressor(RegressorMixin, TableEstimator):
         return np.stack([low, high], axis=1)
 
     def _predicted(self, X: Any, **question: Any) -> Any:
-        """Prediction of y at rows; ``question``: arguments of :func:`asked`."""
+        """Prediction of y at rows; ``question``: arguments of :func:`question_of`."""
         density = self.density_
         columns = self._columns(X)
         with self._as_configured():
-            wanted = asked(density, [self.target_], **question)
+            wanted = question_of(density, [self.target_], **question)
             return predicted(density, columns, wanted)
 
 

@@ -19,7 +19,7 @@ from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.experiments.run import Run, part
-from nflow_cli.experiments.table.predict import answer, asked
+from nflow_cli.experiments.table.predict import answer, question_of
 from nflow_cli.experiments.table.tables import write_beside
 from nflow_cli.runs import files
 from nflow_cli.runs.directory import CONFIG, LOCK, MAX_JSON, RunDirectory
@@ -168,4 +168,4 @@ def _answer(run: Run, table: TableFile, question: Mapping[str, Any]) -> Any:
     if "latent" in question:
         scoring: Any = part(run.config, "scoring")
         return scoring.score(run.trained, table, question["latent"])
-    return answer(run.trained, table, asked(run.trained, **question))
+    return answer(run.trained, table, question_of(run.trained, **question))

@@ -1,6 +1,7 @@
 """Drift of new rows against the held-out rows of a run, by a density of cells."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,8 +25,7 @@ from nflow_cli.evaluation.drift import (
     moved,
 )
 from nflow_cli.evaluation.estimates import rounded, with_error
-from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked
-from nflow_cli.evaluation.warnings import raised_warnings as told
+from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked, raised_warnings
 from nflow_cli.experiments.summary import Judgement, Rows, Warnings
 from nflow_cli.experiments.table.explain import oddness
 from nflow_cli.experiments.table.tables import CellsRun, are_own
@@ -33,10 +33,10 @@ from nflow_cli.random_streams import stream
 from nflow_cli.terminal.progress import phase
 from nflow_cli.text import printable
 
-HELD = "broken", "holds"  # a relation
-MOST = 100_000  # new rows whose relations are compared, about
+RELATION_OUTCOMES = ("broken", "holds")
+MOST_COMPARED = 100_000  # new rows whose relations are compared, about
 PRINTED = 20  # changes in each list
-LEAST = 50  # rows of either sample
+LEAST_ROWS = 50  # of either sample
 OWN_ROWS = ScoreWarning(
     "own rows",
     ("p_value",),
@@ -44,16 +44,27 @@ OWN_ROWS = ScoreWarning(
 )
 
 
+class Sample(NamedTuple):
+    """Rows ``(n, C)``, and the PITs ``(n, D + K)`` by which relations of their columns are judged.
+
+    Of unmixed columns the ranks judge, and the rows themselves are in place of the PITs.
+    """
+
+    rows: np.ndarray
+    pit: np.ndarray
+
+
 def judged_drift(trained: CellsRun, table: TableFile) -> Judgement:
     """Judge the drift of a table's rows."""
     rows = trained.rows_of(table)
-    found = drifted(trained.density, trained.held_out, rows, trained.config.seed)
-    data, scores = trained.config.data, found.model_dump()
-    own = OWN_ROWS if are_own(trained, rows) else None
-    warnings = told(own, few_rows(found), grouped_rows(scores, data.group))
+    drift = drifted(trained.density, trained.held_out, rows, trained.config.seed)
+    data = trained.config.data
+    scores = drift.model_dump()
+    own_rows = OWN_ROWS if are_own(trained, rows) else None
+    warnings = raised_warnings(own_rows, few_rows(drift), grouped_rows(scores, data.group))
     kinds = data.kinds or {}
     left_out = [name for name, kind in kinds.items() if kind.kind == "left out"]
-    return Judgement(scores, rows_of(found, table.name, warnings, left_out), warnings)
+    return Judgement(scores, rows_of(drift, table.name, warnings, left_out), warnings)
 
 
 def drifted(density: CellDensity, held_out: np.ndarray, rows: np.ndarray, seed: int) -> Drift:
@@ -68,32 +79,33 @@ def drifted(density: CellDensity, held_out: np.ndarray, rows: np.ndarray, seed: 
         raise DataError("expected held-out rows to compare with: the run has none")
     with phase(f"comparing columns: {len(rows):,} rows"):
         columns = {
-            column.name: change_of_numbers(before, after)
-            if column.has_numbers
-            else change_of_levels(before, after, [*map(str, column.first)])
+            column.name: _change_of_column(column, before, after)
             for column, before, after in zip(density.row, held_out.T, rows.T, strict=True)
         }
     # Columns with a distribution given others: in a chain, all but the first.
     first = 0 if density.unmixing or density.n_given else 1
     related = [column.name for column in density.scored[first:]]
     tests = len(columns) + len(related) + 1
-    found = moved(columns, tests)
+    moved_columns = moved(columns, tests)
     with phase(f"comparing relations: {len(rows):,} rows"):
-        scored = [
-            density.scored_rows(some, stream(seed, "drift", part))
-            for part, some in enumerate((held_out, rows))
-        ]
-        some = slice(None, None, 1 + len(rows) // MOST)
-        pits = scored[0].pit, scored[1].pit[some]
-        relations = _relations(density, held_out, rows[some], pits, related, bool(found), seed)
-    row = _row(density, (held_out, rows), [one.log_q for one in scored])
-    smallest = min(one.p_value for one in [*columns.values(), *relations.values(), row])
+        held_out_scores = density.scored_rows(held_out, stream(seed, "drift", 0))
+        new_scores = density.scored_rows(rows, stream(seed, "drift", 1))
+        step = 1 + len(rows) // MOST_COMPARED
+        before = Sample(held_out, held_out_scores.pit)
+        after = Sample(rows[::step], new_scores.pit[::step])
+        relations = _relations(density, before, after, related, bool(moved_columns), seed)
+    row = change_of_rows(
+        _known_log_probs(density, held_out, held_out_scores.log_q),
+        _known_log_probs(density, rows, new_scores.log_q),
+        n_unknown=int((~density.are_known(rows).all(axis=1)).sum()),
+    )
+    smallest = min(change.p_value for change in [*columns.values(), *relations.values(), row])
     return Drift(
         n=len(rows),
         n_held_out=len(held_out),
         p_value=min(1.0, smallest * tests),
         tests=tests,
-        moved=found,
+        moved=moved_columns,
         moved_relations=moved(relations, tests),
         row_moved=row.p_value * tests <= LEVEL,
         columns=columns,
@@ -102,113 +114,125 @@ def drifted(density: CellDensity, held_out: np.ndarray, rows: np.ndarray, seed: 
     )
 
 
+def _change_of_column(column: CellColumn, before: np.ndarray, after: np.ndarray) -> Change:
+    if column.has_numbers:
+        return change_of_numbers(before, after)
+    return change_of_levels(before, after, [str(level) for level in column.first])
+
+
 def _relations(
     density: CellDensity,
-    held_out: np.ndarray,
-    rows: np.ndarray,
-    pits: Sequence[np.ndarray],
+    held_out: Sample,
+    new: Sample,
     names: Sequence[str],
     have_moved: bool,
     seed: int,
 ) -> dict[str, Change]:
-    """Changes of columns given others, by PITs of held-out and of new rows.
+    """Changes of the columns ``names`` given others.
 
     If columns moved, also with equal marginals: a relation has changed if it has in both ways.
     """
     if density.unmixing:
-        alike, given = _with_equal_marginals(density.row, held_out, rows)
-        return _changes(density, names, (held_out, alike), (held_out, alike), given)
-    found = _changes(density, names, (held_out, rows), pits, None)
+        matched, given = _with_equal_marginals(density.row, held_out.rows, new.rows)
+        before = Sample(held_out.rows, held_out.rows)
+        return _changes(density, names, before, Sample(matched, matched), given)
+    changes = _changes(density, names, held_out, new, None)
     if have_moved:
-        alike, given = _with_equal_marginals(density.row, held_out, rows)
-        after = density.pit(alike, stream(seed, "drift", 1))
-        others = _changes(density, names, (held_out, alike), (pits[0], after), given)
-        pairs = {name: (found[name], others[name]) for name in names}
-        found = {name: max(pair, key=lambda one: one.p_value) for name, pair in pairs.items()}
-    broken = {one.column.name: _broken(one, held_out, rows) for one in density.computed}
-    return {name: broken.get(name, found[name]) for name in names}
+        matched, given = _with_equal_marginals(density.row, held_out.rows, new.rows)
+        pit = density.pit(matched, stream(seed, "drift", 1))
+        of_matched = _changes(density, names, held_out, Sample(matched, pit), given)
+        for name, change in of_matched.items():
+            if change.p_value > changes[name].p_value:
+                changes[name] = change
+    for computed in density.computed:
+        before = _holds(computed, held_out.rows)
+        after = _holds(computed, new.rows)
+        changes[computed.column.name] = change_of_levels(before, after, RELATION_OUTCOMES)
+    return changes
 
 
 def _changes(
     density: CellDensity,
     names: Sequence[str],
-    parts: Sequence[np.ndarray],
-    pits: Sequence[np.ndarray],
+    held_out: Sample,
+    new: Sample,
     given: Features | None,
 ) -> dict[str, Change]:
     """Changes of columns given those before, or all others if unmixed."""
-    every = [
-        (column.name, features(old, new, are_levels=not column.has_numbers))
-        for column, old, new in zip(density.row, *(rows.T for rows in parts))
-    ]
-    found = {}
-    for place, column in enumerate(density.scored, density.n_given):
-        others = dict(every[:place] + (every[place + 1 :] if density.unmixing else []))
+    by_column = {
+        column.name: features(before, after, are_levels=not column.has_numbers)
+        for column, before, after in zip(density.row, held_out.rows.T, new.rows.T)
+    }
+    row_names = list(by_column)
+    changes = {}
+    for place, column in enumerate(density.scored):
         if column.name in names:
-            before, after = (values[:, place - density.n_given] for values in pits)
-            found[column.name] = change_of_pit(before, after, others, given)
-    return found
+            others = row_names if density.unmixing else row_names[: density.n_given + place]
+            of_others = {name: by_column[name] for name in others if name != column.name}
+            changes[column.name] = change_of_pit(
+                held_out.pit[:, place], new.pit[:, place], of_others, given
+            )
+    return changes
 
 
 def _with_equal_marginals(
     columns: Sequence[CellColumn], held_out: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, Features]:
     """New rows with the held-out numbers of the same ranks, and covariates: levels and gaps."""
-    alike, given = rows.copy(), []
+    matched = rows.copy()
+    by_column = []
     for j, column in enumerate(columns):
-        before, after = held_out[:, j], rows[:, j]
+        before = held_out[:, j]
+        after = rows[:, j]
         if column.has_numbers:
-            alike[:, j] = as_held_out(before, after)
-            before, after = np.isnan(before), np.isnan(after)
-        given.append(features(before, after, are_levels=True)[:2])
-    before, after = (np.column_stack(parts) for parts in zip(*given))
-    return alike, Features(before, after)
-
-
-def _row(
-    density: CellDensity, parts: Sequence[np.ndarray], log_q: Sequence[np.ndarray]
-) -> RowChange:
-    """Change of rows whose cells are all known."""
-    known = [density.are_known(rows).all(axis=1) for rows in parts]
-    before, after = (
-        -oddness(density, rows[at], cells[at]) for rows, at, cells in zip(parts, known, log_q)
+            matched[:, j] = as_held_out(before, after)
+            before = np.isnan(before)
+            after = np.isnan(after)
+        by_column.append(features(before, after, are_levels=True))
+    covariates = Features(
+        held_out=np.column_stack([of_column.held_out for of_column in by_column]),
+        new=np.column_stack([of_column.new for of_column in by_column]),
     )
-    return change_of_rows(before, after, int((~known[1]).sum()))
+    return matched, covariates
 
 
-def _broken(one: Computed, held_out: np.ndarray, rows: np.ndarray) -> Change:
-    """Change of the share of rows in which a column's relation holds."""
-    parts = []
-    for some in (held_out, rows):
-        expected = one.expected(some)
-        parts.append(np.where(expected.known, one.holds(some, expected), np.nan))
-    return change_of_levels(parts[0], parts[1], HELD)
+def _known_log_probs(density: CellDensity, rows: np.ndarray, log_q: np.ndarray) -> np.ndarray:
+    """Log-probabilities as written, in nats, of the rows whose cells are all known."""
+    are_known = density.are_known(rows).all(axis=1)
+    return -oddness(density, rows[are_known], log_q[are_known])
 
 
-def few_rows(found: Drift) -> ScoreWarning | None:
+def _holds(computed: Computed, rows: np.ndarray) -> np.ndarray:
+    """Whether a column's relation holds in rows ``(n, C)``; NaN where its function is undefined."""
+    expected = computed.expected(rows)
+    return np.where(expected.known, computed.holds(rows, expected), np.nan)
+
+
+def few_rows(drift: Drift) -> ScoreWarning | None:
     """Warn about fewer than 50 rows in either sample."""
-    fewer = min(found.n, found.n_held_out)
-    if fewer >= LEAST:
+    if min(drift.n, drift.n_held_out) >= LEAST_ROWS:
         return None
     reason = (
-        f"{found.n:,} new and {found.n_held_out:,} held-out rows: below {LEAST} small changes are "
-        "not found, and p-values are approximate"
+        f"{drift.n:,} new and {drift.n_held_out:,} held-out rows: below {LEAST_ROWS} small changes "
+        "are not found, and p-values are approximate"
     )
     return ScoreWarning("few rows", ("p_value",), reason)
 
 
-def rows_of(found: Drift, name: str, warnings: Warnings, left_out: Sequence[str]) -> Rows:
+def rows_of(drift: Drift, name: str, warnings: Warnings, left_out: Sequence[str]) -> Rows:
     """Printed scores of the drift of a table of that name; columns ``left_out`` of the density."""
-    text = f"{printable(name)}: {found.n:,} rows, against {found.n_held_out:,} held-out rows"
-    overall = f"{p_text(found.p_value)}, of {found.tests} tests (Bonferroni)"
-    return [
-        ("data", text),
-        *_list("columns", "moved", found.columns, found.moved),
-        *_list("relations", "changed", found.relations, found.moved_relations),
-        ("row", _row_text(found.row, found.row_moved)),
-        ("p-value", marked(overall, warnings, "p_value")),
-        *([("not compared", f"{listed(left_out)}, left out of the run")] if left_out else []),
+    data = f"{printable(name)}: {drift.n:,} rows, against {drift.n_held_out:,} held-out rows"
+    p_value = f"{p_text(drift.p_value)}, of {drift.tests} tests (Bonferroni)"
+    rows = [
+        ("data", data),
+        *_list("columns", "moved", drift.columns, drift.moved),
+        *_list("relations", "changed", drift.relations, drift.moved_relations),
+        ("row", _row_text(drift.row, drift.row_moved)),
+        ("p-value", marked(p_value, warnings, "p_value")),
     ]
+    if left_out:
+        rows.append(("not compared", f"{listed(left_out)}, left out of the run"))
+    return rows
 
 
 def p_text(p: float) -> str:
@@ -216,28 +240,34 @@ def p_text(p: float) -> str:
     return f"{p:.2g}" if p >= 1e-99 else "below 1e-99"
 
 
-def _list(name: str, verb: str, every: Mapping[str, Change], some: Sequence[str]) -> Rows:
-    head = f"{len(some):,} of {len(every):,} {verb}"
-    changes = [(one, every[one]) for one in some[:PRINTED]]
-    rows = [(printable(n), f"p {p_text(c.p_value)}: {'; '.join(_effects(c))}") for n, c in changes]
-    more = len(some) - PRINTED
-    return [(name, head), *rows, *([("", f"and {more:,} more")] if more > 0 else [])]
+def _list(name: str, verb: str, changes: Mapping[str, Change], significant: Sequence[str]) -> Rows:
+    """Number of the significant changes, and each of the first with its effects."""
+    rows = [(name, f"{len(significant):,} of {len(changes):,} {verb}")]
+    for column in significant[:PRINTED]:
+        change = changes[column]
+        effects = "; ".join(_effects(change))
+        rows.append((printable(column), f"p {p_text(change.p_value)}: {effects}"))
+    n_further = len(significant) - PRINTED
+    if n_further > 0:
+        rows.append(("", f"and {n_further:,} more"))
+    return rows
 
 
 def _effects(change: Change) -> list[str]:
     texts = []
-    if one := change.shift:
-        texts.append(f"shift {with_error(one.mean, one.mean_standard_error)} sd")
-        if one.spread is not None:
-            texts.append(f"spread × {with_error(one.spread, one.spread_standard_error)}")
-    if one := change.share:
-        error = 100 * one.standard_error
-        before = rounded(100 * one.before, error)
-        texts.append(f"{printable(one.level)} {before} → {with_error(100 * one.after, error)} %")
-    if one := change.link:
-        text = f"with {printable(one.column)}"
-        if one.before is not None and one.after is not None:
-            text += f", rank correlation {one.before:+.2f} → {one.after:+.2f}"
+    if shift := change.shift:
+        texts.append(f"shift {with_error(shift.mean, shift.mean_standard_error)} sd")
+        if shift.spread is not None:
+            texts.append(f"spread × {with_error(shift.spread, shift.spread_standard_error)}")
+    if share := change.share:
+        error = 100 * share.standard_error
+        before = rounded(100 * share.before, error)
+        after = with_error(100 * share.after, error)
+        texts.append(f"{printable(share.level)} {before} → {after} %")
+    if link := change.link:
+        text = f"with {printable(link.column)}"
+        if link.before is not None and link.after is not None:
+            text += f", rank correlation {link.before:+.2f} → {link.after:+.2f}"
         texts.append(text)
     if change.missing_before != change.missing_after:
         texts.append(f"missing {change.missing_before:.1%} → {change.missing_after:.1%}")
@@ -248,14 +278,15 @@ def _effects(change: Change) -> list[str]:
 
 def _row_text(row: RowChange, has_moved: bool) -> str:
     verb = "changed" if has_moved else "no change found"
-    texts = [f"{verb}, p {p_text(row.p_value)}"]
+    head = f"{verb}, p {p_text(row.p_value)}"
+    effects = []
     if row.difference is not None:
         difference = with_error(row.difference, row.standard_error)
-        texts.append(f"mean log-probability {difference} nats")
+        effects.append(f"mean log-probability {difference} nats")
     if row.n_impossible or row.n_impossible_held_out:
-        texts.append(
+        effects.append(
             f"{row.n_impossible:,} impossible rows ({row.n_impossible_held_out:,} held-out)"
         )
     if row.n_unknown:
-        texts.append(f"{row.n_unknown:,} rows with unknown cells left out")
-    return f"{texts[0]}: {'; '.join(texts[1:])}" if texts[1:] else texts[0]
+        effects.append(f"{row.n_unknown:,} rows with unknown cells left out")
+    return f"{head}: {'; '.join(effects)}" if effects else head

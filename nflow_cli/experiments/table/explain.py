@@ -21,6 +21,7 @@ from nflow_cli.evaluation.oddness import (
     p_values,
     two_sided,
 )
+from nflow_cli.evaluation.warnings import Summary
 from nflow_cli.experiments.summary import Answer, Judgement, Rows
 from nflow_cli.experiments.table.predict import written_number
 from nflow_cli.experiments.table.rows import TableRows
@@ -34,18 +35,18 @@ from nflow_cli.text import printable
 
 ENDS = np.array([0.05, 0.95])  # of the expected range of a number
 DIGITS = 9  # of an oddness or a surprise: further ones depend on the rows beside
-LARGEST = float(np.round(-np.log(LEAST_MASS), DIGITS))  # nats: smaller p are rounding errors
+# In nats: smaller p are rounding errors.
+LARGEST_SURPRISE = float(np.round(-np.log(LEAST_MASS), DIGITS))
 LEVEL = 0.01  # of the p-values that are counted
-PRINTED, IN_WORDS = 3, 20  # rows
-# Columns of the cell with the largest surprise of its row.
-OF_ODDEST = "oddest", "oddest_surprise", "oddest_p_value", "oddest_p_adjusted"
-REASONS = "oddest_reasons"
-SHOWN = 3  # cells of a row
+IN_WORDS = 20  # rows with reasons
+PRINTED = 3  # of these
+SHOWN_CELLS = 3  # of a row
 LETTERS = 40  # of a value
-KEPT, KEPT_ROWS = (
-    "surprises.json",
-    500,
-)  # file and maximum number of the largest surprises of held-out rows
+# Columns of the cell with the largest surprise of its row.
+OF_ODDEST = ("oddest", "oddest_surprise", "oddest_p_value", "oddest_p_adjusted")
+REASONS = "oddest_reasons"
+KEPT_FILE = "surprises.json"  # of the largest surprises of held-out rows
+KEPT_ROWS = 500
 OUTSIDE = -np.log(0.1)  # nats: of a number at an end of its expected range
 
 
@@ -58,7 +59,8 @@ class CellSurprise(NamedTuple):
         low: 5 % quantile of a number, likeliest level, or value of a computed cell; NaN is missing.
         high: 95 % quantile of a number.
         share: Probability of ``low`` if it is a level or missing; else NaN.
-        own: Probability of the own level, of a missing cell, or 0 of a value on no grid; else NaN.
+        own_share: Probability of the own level, of a missing cell, or 0 of a value on no grid; else
+            NaN.
     """
 
     column: CellColumn
@@ -66,7 +68,7 @@ class CellSurprise(NamedTuple):
     low: np.ndarray
     high: np.ndarray
     share: np.ndarray
-    own: np.ndarray
+    own_share: np.ndarray
 
 
 def surprises(density: CellDensity, rows: np.ndarray) -> list[CellSurprise]:
@@ -79,60 +81,74 @@ def surprises(density: CellDensity, rows: np.ndarray) -> list[CellSurprise]:
     probability; where present is, that is a factor of p. A value that no row can have is unknown to
     the other cells.
     """
-    first, count, found = density.n_given, len(density.cells), []
+    first = density.n_given
     table_rows = TableRows(density, rows)
-    for j, column in enumerate(density.row[first:count], first):
+    cells = []
+    for j, column in enumerate(density.row[first : len(density.cells)], first):
         with phase(f"explaining {printable(column.name)}: {len(rows):,} rows"):
-            given = conditional(density, np.where(table_rows.unknown(j), np.nan, rows), j, ENDS)
-        of_column = _of_numbers if column.has_numbers else _of_levels
-        found.append(of_column(column, given, rows[:, j]))
-    found += [_of_computed(one, rows) for one in density.computed]
+            known_cells = np.where(table_rows.unknown(j), np.nan, rows)
+            posterior = conditional(density, known_cells, j, ENDS)
+        if column.has_numbers:
+            cells.append(_of_numbers(column, posterior, rows[:, j]))
+        else:
+            cells.append(_of_levels(column, posterior))
+    cells += [_of_computed(computed, rows) for computed in density.computed]
     return [
-        one._replace(nats=np.where(wrong, LARGEST, one.nats), own=np.where(wrong, 0.0, one.own))
-        for one, wrong in zip(found, table_rows.are_impossible[:, first:].T)
+        cell._replace(
+            nats=np.where(is_impossible, LARGEST_SURPRISE, cell.nats),
+            own_share=np.where(is_impossible, 0.0, cell.own_share),
+        )
+        for cell, is_impossible in zip(cells, table_rows.are_impossible[:, first:].T)
     ]
 
 
-def largest(found: Sequence[CellSurprise]) -> np.ndarray:
+def largest_surprises(cells: Sequence[CellSurprise]) -> np.ndarray:
     """Largest surprise ``(n,)`` of a row's cells, in nats; 0 if none is known."""
-    every = np.column_stack([one.nats for one in found])
-    return np.round(np.nan_to_num(every).max(axis=1), DIGITS)
+    nats = np.column_stack([cell.nats for cell in cells])
+    return np.round(np.nan_to_num(nats).max(axis=1), DIGITS)
 
 
-def _surprise(p: np.ndarray, given: CellPosterior) -> np.ndarray:
-    return np.where(given.error <= UNRESOLVED, np.log(1 / np.clip(p, LEAST_MASS, 1.0)), np.nan)
+def _nats(p: np.ndarray, posterior: CellPosterior) -> np.ndarray:
+    """Surprise ``-log p`` ``(n,)``, NaN where the distribution is unresolved."""
+    nats = np.log(1 / np.clip(p, LEAST_MASS, 1.0))
+    return np.where(posterior.error <= UNRESOLVED, nats, np.nan)
 
 
-def _of_numbers(column: CellColumn, given: CellPosterior, values: np.ndarray) -> CellSurprise:
-    present, gaps = 1 - given.missing, np.isnan(values)
-    p = two_sided(given.below, given.at) * np.where(present < 0.5, present, 1.0)
+def _of_numbers(column: CellColumn, posterior: CellPosterior, values: np.ndarray) -> CellSurprise:
+    present = 1 - posterior.missing
+    is_gap_likelier = present < 0.5
+    is_gap = np.isnan(values)
+    p = two_sided(posterior.below, posterior.at) * np.where(is_gap_likelier, present, 1.0)
     if column.missing is not None:
-        p = np.where(gaps, np.where(given.missing < 0.5, given.missing, 1.0), p)
-    low, high = np.where(present < 0.5, np.nan, given.quantiles.T)
-    share = np.where(present < 0.5, given.missing, np.nan)
-    own = np.where(gaps, given.missing, np.nan)
-    return CellSurprise(column, _surprise(p, given), low, high, share, own)
+        p_of_gap = np.where(posterior.missing < 0.5, posterior.missing, 1.0)
+        p = np.where(is_gap, p_of_gap, p)
+    low, high = np.where(is_gap_likelier, np.nan, posterior.quantiles.T)
+    share = np.where(is_gap_likelier, posterior.missing, np.nan)
+    own_share = np.where(is_gap, posterior.missing, np.nan)
+    return CellSurprise(column, _nats(p, posterior), low, high, share, own_share)
 
 
-def _of_levels(column: CellColumn, given: CellPosterior, _: np.ndarray) -> CellSurprise:
-    own = np.exp(given.log_prob)
-    every = [given.levels] if column.missing is None else [given.levels, given.missing[:, None]]
-    known = np.column_stack(every)
-    new = np.maximum(1 - known.sum(axis=1), 0.0)
-    p = no_likelier(own, np.column_stack([known, new]))
-    at = known.argmax(axis=1)
-    likeliest = np.where(at < len(column.first), at, np.nan)
-    share = known.max(axis=1)
-    return CellSurprise(column, _surprise(p, given), likeliest, likeliest, share, own)
+def _of_levels(column: CellColumn, posterior: CellPosterior) -> CellSurprise:
+    own_share = np.exp(posterior.log_prob)
+    shares = posterior.levels
+    if column.missing is not None:
+        shares = np.column_stack([shares, posterior.missing])
+    of_new = np.maximum(1 - shares.sum(axis=1), 0.0)
+    p = no_likelier(own_share, np.column_stack([shares, of_new]))
+    places = shares.argmax(axis=1)
+    likeliest = np.where(places < len(column.first), places, np.nan)
+    share = shares.max(axis=1)
+    return CellSurprise(column, _nats(p, posterior), likeliest, likeliest, share, own_share)
 
 
-def _of_computed(one: Computed, rows: np.ndarray) -> CellSurprise:
-    expected, values = one.expected(rows), rows[:, one.place]
-    nats = np.where(one.holds(rows, expected), 0.0, -np.log(one.broken))
-    is_known = expected.known & ~(np.isnan(values) & (one.column.missing is None))
-    nothing = np.full(len(rows), np.nan)
-    nats = np.where(is_known, nats, np.nan)
-    return CellSurprise(one.column, nats, expected.values, expected.values, nothing, nothing)
+def _of_computed(computed: Computed, rows: np.ndarray) -> CellSurprise:
+    column = computed.column
+    expected = computed.expected(rows)
+    is_hidden = np.isnan(rows[:, computed.place]) & (column.missing is None)
+    nats = np.where(computed.holds(rows, expected), 0.0, -np.log(computed.broken))
+    nats = np.where(expected.known & ~is_hidden, nats, np.nan)
+    no_share = np.full(len(rows), np.nan)
+    return CellSurprise(column, nats, expected.values, expected.values, no_share, no_share)
 
 
 def oddness(density: CellDensity, rows: np.ndarray, log_q: np.ndarray | None = None) -> np.ndarray:
@@ -143,7 +159,9 @@ def oddness(density: CellDensity, rows: np.ndarray, log_q: np.ndarray | None = N
     ``-log q - Σ log δ_j`` over the numbers with a density, δ the resolution of their column: it is
     the same in any units. ``log_q`` are log-probabilities of the cells, if known.
     """
-    total = (density.cell_log_probs(rows) if log_q is None else log_q).sum(axis=1)
+    if log_q is None:
+        log_q = density.cell_log_probs(rows)
+    total = log_q.sum(axis=1)
     for j, column in enumerate(density.row[density.n_given : len(density.cells)], density.n_given):
         total = total + column.log_wider(rows[:, j])
         if column.log_measure:
@@ -159,24 +177,24 @@ def largest_of_held_out(trained: CellsRun) -> np.ndarray:
     Kept ones are taken if they are of the same rows, weights and version, and numbers from 0 to the
     most; a folder that cannot be written keeps none.
     """
-    rows = trained.held_out
-    chosen = stream(trained.config.seed, "explained rows").permutation(len(rows))[:KEPT_ROWS]
-    rows, run = rows[np.sort(chosen)], RunDirectory(trained.path)
-    of = {"nflow": __version__, "sha256": sha256_of({**trained.arrays, "rows": rows})}
+    order = stream(trained.config.seed, "explained rows").permutation(len(trained.held_out))
+    rows = trained.held_out[np.sort(order[:KEPT_ROWS])]
+    run = RunDirectory(trained.path)
+    identity = {"nflow": __version__, "sha256": sha256_of({**trained.arrays, "rows": rows})}
     with suppress(RunDirectoryError):
-        kept = run.read_json(KEPT)
-        values = kept.pop("largest", None)
-        if kept == of and isinstance(values, list) and _are_largest(values, len(rows)):
-            return np.array(values, float)
-    found = largest(surprises(trained.density, rows))
+        record = run.read_json(KEPT_FILE)
+        kept = record.pop("largest", None)
+        if record == identity and isinstance(kept, list) and _are_surprises(kept, len(rows)):
+            return np.array(kept, float)
+    computed = largest_surprises(surprises(trained.density, rows))
     with suppress(RunDirectoryError):
-        run.write_json(KEPT, {**of, "largest": found.tolist()})
-    return found
+        run.write_json(KEPT_FILE, {**identity, "largest": computed.tolist()})
+    return computed
 
 
-def _are_largest(values: list[object], n: int) -> bool:
+def _are_surprises(values: list[object], n: int) -> bool:
     return len(values) == n and all(
-        isinstance(one, float | int) and 0 <= one <= LARGEST for one in values
+        isinstance(value, float | int) and 0 <= value <= LARGEST_SURPRISE for value in values
     )
 
 
@@ -187,7 +205,7 @@ class Explained(NamedTuple):
         log_q: Log-density ``(n,)`` in nats.
         odd: Oddness ``(n,)``, of :func:`~nflow_cli.experiments.table.explain.oddness`.
         p: P-values ``(n,)`` among held-out rows with the same cells hidden.
-        held_out: Number ``(n,)`` of these rows.
+        n_held_out: Number ``(n,)`` of these rows.
         cells: Surprise of the cells, column by column.
         largest: Largest surprise ``(n,)`` of a cell.
         p_largest: P-values ``(n,)`` of that, among m held-out rows.
@@ -197,7 +215,7 @@ class Explained(NamedTuple):
     log_q: np.ndarray
     odd: np.ndarray
     p: np.ndarray
-    held_out: np.ndarray
+    n_held_out: np.ndarray
     cells: list[CellSurprise]
     largest: np.ndarray
     p_largest: np.ndarray
@@ -211,16 +229,18 @@ class Explained(NamedTuple):
     @property
     def nats(self) -> np.ndarray:
         """Surprise ``(n, D + K)`` of all cells."""
-        return np.column_stack([one.nats for one in self.cells])
+        return np.column_stack([cell.nats for cell in self.cells])
 
     @property
-    def columns(self) -> dict[str, Any]:
+    def columns(self) -> dict[str, np.ndarray]:
         """The columns to be written, by name, but the reasons."""
-        nats, names = self.nats, [one.column.name for one in self.cells]
-        every = np.column_stack([np.nan_to_num(nats, nan=-1.0), np.full(len(nats), -0.5)])
-        oddest = np.array([*names, ""], object)[every.argmax(axis=1)]
+        nats = self.nats
+        names = [cell.column.name for cell in self.cells]
+        no_cell = np.full(len(nats), -0.5)  # the oddest where all are unknown
+        places = np.column_stack([np.nan_to_num(nats, nan=-1.0), no_cell]).argmax(axis=1)
+        oddest = np.array([*names, ""], object)[places]
         columns = {LOG_Q: self.log_q, "p_value": self.p, "p_adjusted": adjusted(self.p)}
-        of_oddest = oddest, self.largest, self.p_largest, adjusted(self.p_largest)
+        of_oddest = [oddest, self.largest, self.p_largest, adjusted(self.p_largest)]
         columns |= dict(zip(OF_ODDEST, of_oddest))
         return columns | {f"{name}_surprise": values for name, values in zip(names, nats.T)}
 
@@ -229,84 +249,99 @@ def explained(
     density: CellDensity,
     rows: np.ndarray,
     log_q: np.ndarray,
-    tests: np.ndarray,
+    held_out: np.ndarray,
     held_out_largest: np.ndarray,
 ) -> Explained:
     """Explain rows ``(n, C)`` with cells of log-probabilities ``log_q`` ``(n, D + K)``, given
     held-out rows ``(N, C)`` and the largest surprises ``(m,)`` of some of them.
     """
     odd = oddness(density, rows, log_q)
-    p, held_out = _among(density, rows, odd, tests)
+    p, n_held_out = _p_of_rows(density, rows, odd, held_out)
     cells = surprises(density, rows)
-    of_cells = largest(cells)
-    p_largest = p_values(of_cells, held_out_largest)
+    largest = largest_surprises(cells)
     return Explained(
-        log_q.sum(axis=1), odd, p, held_out, cells, of_cells, p_largest, len(held_out_largest)
+        log_q=log_q.sum(axis=1),
+        odd=odd,
+        p=p,
+        n_held_out=n_held_out,
+        cells=cells,
+        largest=largest,
+        p_largest=p_values(largest, held_out_largest),
+        m=len(held_out_largest),
     )
 
 
-def _among(
-    density: CellDensity, rows: np.ndarray, odd: np.ndarray, tests: np.ndarray
+def _p_of_rows(
+    density: CellDensity, rows: np.ndarray, odd: np.ndarray, held_out: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """P-values and the number of held-out rows: those with the same unknown cells, once hidden."""
-    hidden, lost = (TableRows(density, cells).are_empty for cells in (rows, tests))
-    patterns, which = np.unique(hidden, axis=0, return_inverse=True)
-    p, count = np.empty((2, len(rows)))
+    """P-values of rows of that oddness, and the number of held-out rows, each ``(n,)``: of those
+    with the same unknown cells, once hidden.
+    """
+    hidden = TableRows(density, rows).are_empty
+    hidden_in_held_out = TableRows(density, held_out).are_empty
+    patterns, pattern_of_row = np.unique(hidden, axis=0, return_inverse=True)
+    p, n_held_out = np.empty((2, len(rows)))
     for i, pattern in enumerate(patterns):
-        others = np.where(pattern, np.nan, tests)[~(lost & ~pattern).any(axis=1)]
-        at = which.ravel() == i
-        p[at] = p_values(odd[at], oddness(density, others) if len(others) else np.empty(0))
-        count[at] = len(others)
-    return p, count
+        has_further = (hidden_in_held_out & ~pattern).any(axis=1)
+        comparable = np.where(pattern, np.nan, held_out)[~has_further]
+        odd_held_out = oddness(density, comparable) if len(comparable) else np.empty(0)
+        has_pattern = pattern_of_row.ravel() == i
+        p[has_pattern] = p_values(odd[has_pattern], odd_held_out)
+        n_held_out[has_pattern] = len(comparable)
+    return p, n_held_out
 
 
 def names_of(density: CellDensity) -> list[str]:
     """The names of the written columns."""
-    surprise = [f"{column.name}_surprise" for column in density.scored]
-    return [LOG_Q, "p_value", "p_adjusted", *OF_ODDEST, *surprise, REASONS]
+    of_cells = [f"{column.name}_surprise" for column in density.scored]
+    return [LOG_Q, "p_value", "p_adjusted", *OF_ODDEST, *of_cells, REASONS]
 
 
 def answer(trained: CellsRun, table: TableFile) -> Answer:
     """Explanations of a table's rows, the oddest in words, and their scores."""
     expect_room(trained, names_of(trained.density))
     rows = trained.rows_of(table)
-    of_rows, others = scored_table(trained, rows), (trained.held_out, largest_of_held_out(trained))
-    judged = judgement(trained, table, rows, of_rows)
-    cells = np.nan_to_num(of_rows.log_q, nan=0.0, neginf=-np.inf)
-    found = explained(trained.density, rows, cells, *others)
-    first = found.order[:IN_WORDS]
-    shown, reasons = odd_rows(first, found, table, rows), np.full(len(rows), "", object)
-    reasons[first] = ["; ".join(one.reasons) for one in shown]
-    scores = {**judged.scores, **_scores(found)}
-    oddest = [(one.name, f"{one.head}: {'; '.join(one.reasons)}") for one in shown[:PRINTED]]
-    lines = [*judged.rows, *_printed(scores), *oddest]
-    return Answer({**found.columns, REASONS: reasons}, Judgement(scores, lines, judged.warnings))
+    row_scores = scored_table(trained, rows)
+    held_out_largest = largest_of_held_out(trained)
+    judged = judgement(trained, table, rows, row_scores)
+    log_q = np.nan_to_num(row_scores.log_q, nan=0.0, neginf=-np.inf)
+    explanation = explained(trained.density, rows, log_q, trained.held_out, held_out_largest)
+    places = explanation.order[:IN_WORDS]
+    oddest = odd_rows(places, explanation, table)
+    reasons = np.full(len(rows), "", object)
+    reasons[places] = [row.reasons for row in oddest]
+    scores = {**judged.scores, **_scores(explanation)}
+    in_words = [(row.name, f"{row.head}: {row.reasons}") for row in oddest[:PRINTED]]
+    lines = [*judged.rows, *_printed(scores), *in_words]
+    columns = {**explanation.columns, REASONS: reasons}
+    return Answer(columns, Judgement(scores, lines, judged.warnings))
 
 
-def _scores(found: Explained) -> dict[str, Any]:
-    most = int(found.held_out.max())
+def _scores(explanation: Explained) -> dict[str, float]:
+    most = int(explanation.n_held_out.max())
+    share = float(expected_share(np.array(explanation.m), LEVEL))
     return {
         "n_held_out": most,
         "smallest_p": 1 / (most + 1),
-        "n_odd": int((found.p <= LEVEL).sum()),
-        "n_odd_expected": float(expected_share(found.held_out, LEVEL).sum()),
-        "n_held_out_cells": found.m,
-        "n_odd_cells": int((found.p_largest <= LEVEL).sum()),
-        "n_odd_cells_expected": len(found.p) * float(expected_share(np.array(found.m), LEVEL)),
-        "n_unexplained": int(np.isnan(found.nats).sum()),
+        "n_odd": int((explanation.p <= LEVEL).sum()),
+        "n_odd_expected": float(expected_share(explanation.n_held_out, LEVEL).sum()),
+        "n_held_out_cells": explanation.m,
+        "n_odd_cells": int((explanation.p_largest <= LEVEL).sum()),
+        "n_odd_cells_expected": len(explanation.p) * share,
+        "n_unexplained": int(np.isnan(explanation.nats).sum()),
     }
 
 
-def _printed(scores: dict[str, Any]) -> Rows:
+def _printed(scores: Summary) -> Rows:
     rows = []
-    for by, key in (("cell", "_cells"), ("row", "")):
-        count = scores[f"n_held_out{key}"]
-        among = f"among {count:,} held-out rows"
-        odd, expected = scores[f"n_odd{key}"], scores[f"n_odd{key}_expected"]
-        text = f"{among}; up to {LEVEL:g}: {odd:,} rows, {expected:,.1f} expected by chance"
+    for by, end in (("cell", "_cells"), ("row", "")):
+        count = scores[f"n_held_out{end}"]
+        odd = scores[f"n_odd{end}"]
+        expected = scores[f"n_odd{end}_expected"]
+        text = f"up to {LEVEL:g}: {odd:,} rows, {expected:,.1f} expected by chance"
         if count + 1 < 1 / LEVEL:
-            text = f"{among}; at least {1 / (count + 1):.2g}"
-        rows.append((f"p by {by}", text))
+            text = f"at least {1 / (count + 1):.2g}"
+        rows.append((f"p by {by}", f"among {count:,} held-out rows; {text}"))
     if n := scores["n_unexplained"]:
         rows.append(("unexplained", f"{n:,} cells: unknown, or their quadrature unresolved"))
     return rows
@@ -317,54 +352,59 @@ class OddRow(NamedTuple):
 
     name: str
     head: str
-    reasons: list[str]
+    reasons: str
 
 
-def odd_rows(
-    places: np.ndarray, found: Explained, table: TableFile, rows: np.ndarray
-) -> list[OddRow]:
+def odd_rows(places: np.ndarray, explanation: Explained, table: TableFile) -> list[OddRow]:
     """Rows of a table at ``places`` in words."""
-    names = [one.column.name for one in found.cells]
-    texts, nats, every = _texts(table, names, places), found.nats, adjusted(found.p_largest)
-    written = []
+    nats = explanation.nats
+    p_adjusted = adjusted(explanation.p_largest)
+    texts = _texts(table, [cell.column.name for cell in explanation.cells], places)
+    in_words = []
     for i in places:
-        known = [j for j in np.argsort(-nats[i], kind="stable") if nats[i, j] > OUTSIDE]
-        cells = [_sentence(found.cells[j], i, texts[i][j]) for j in known[:SHOWN]]
-        by_cell = f"p {found.p_largest[i]:.2g} by cell (adjusted {every[i]:.2g})"
-        head = f"{by_cell}, {found.p[i]:.2g} by row, log q {found.log_q[i]:.2f}"
-        written.append(
-            OddRow(f"row {i + 1:,}", head, cells or ["no cell by itself is odd given all others"])
-        )
-    return written
+        order = np.argsort(-nats[i], kind="stable")
+        odd = [j for j in order if nats[i, j] > OUTSIDE]
+        reasons = [_reason(explanation.cells[j], i, texts[i][j]) for j in odd[:SHOWN_CELLS]]
+        by_cell = f"p {explanation.p_largest[i]:.2g} by cell (adjusted {p_adjusted[i]:.2g})"
+        head = f"{by_cell}, {explanation.p[i]:.2g} by row, log q {explanation.log_q[i]:.2f}"
+        text = "; ".join(reasons) or "no cell by itself is odd given all others"
+        in_words.append(OddRow(f"row {i + 1:,}", head, text))
+    return in_words
 
 
-def _texts(
-    table: TableFile, names: Sequence[str], places: np.ndarray
-) -> dict[int, list[str | None]]:
-    """Cells of some rows as in the table; ``None`` if missing."""
-    texts, first = {}, 0
+def _texts(table: TableFile, names: Sequence[str], places: np.ndarray) -> dict[int, list[str]]:
+    """Cells of the rows at ``places`` as in the table, by place."""
+    texts = {}
+    first = 0
     for block in table.blocks(names):
-        inside = [i for i in places if first <= i < first + block.num_rows]
-        for i in inside:
-            texts[i] = [_text(block.column(name)[int(i - first)].as_py()) for name in names]
+        for i in places:
+            if first <= i < first + block.num_rows:
+                texts[i] = [_text(block.column(name)[int(i - first)].as_py()) for name in names]
         first += block.num_rows
     return texts
 
 
-def _text(value: Any) -> str | None:
+def _text(value: Any) -> str:
+    """A value of a table in few letters."""
     if value is None or value != value:
-        return None
+        return "missing"
     text = f"{value:.10g}" if isinstance(value, float) else str(value).strip()
-    return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"
+    if len(text) > LETTERS:
+        return f"{text[: LETTERS - 1]}…"
+    return text or "missing"
 
 
-def _sentence(cell: CellSurprise, i: int, own: str | None) -> str:
-    low, high = (_written(cell, ends[i]) for ends in (cell.low, cell.high))
+def _reason(cell: CellSurprise, i: int, text: str) -> str:
+    """What was expected of a cell of row ``i``, and its text in the table."""
+    low = _written(cell, cell.low[i])
+    high = _written(cell, cell.high[i])
     expected = low if low == high else f"{low} to {high}"
-    if cell.column.kind.relation is not None:
-        expected = f"{low} ({cell.column.kind.relation.text})"
-    name, own = printable(cell.column.name), own or "missing"
-    return f"{name}: expected {expected}{_percent(cell.share[i])}, is {own}{_percent(cell.own[i])}"
+    relation = cell.column.kind.relation
+    if relation is not None:
+        expected = f"{low} ({relation.text})"
+    expected += _percent(cell.share[i])
+    name = printable(cell.column.name)
+    return f"{name}: expected {expected}, is {text}{_percent(cell.own_share[i])}"
 
 
 def _written(cell: CellSurprise, value: float) -> str:
@@ -372,14 +412,15 @@ def _written(cell: CellSurprise, value: float) -> str:
     kind = cell.column.kind
     if np.isnan(value):
         return "missing"
-    (written,) = written_number(kind, np.array([value]))
-    written = getattr(written, "as_py", lambda: float(written))()
+    (scalar,) = written_number(kind, np.array([value]))
+    written = scalar.as_py() if hasattr(scalar, "as_py") else float(scalar)
     if isinstance(written, float) and kind.decimals is not None:
         return f"{written:.{kind.decimals}f}"
-    return _text(written) or "missing"
+    return _text(written)
 
 
 def _percent(share: float) -> str:
+    """Share in brackets, after a space; "" if unknown."""
     if np.isnan(share):
         return ""
     percent = 100 * share

@@ -23,7 +23,7 @@ from nflow_cli.experiments.table.data import expect_settled
 from nflow_cli.experiments.table.drift import drifted
 from nflow_cli.experiments.table.explain import explained, largest_of_held_out
 from nflow_cli.experiments.table.impute import answer
-from nflow_cli.experiments.table.predict import asked, predicted
+from nflow_cli.experiments.table.predict import predicted, question_of
 from nflow_cli.experiments.table.tables import CellsRun, TableRun, write_draws
 from nflow_cli.runs.directory import WEIGHTS
 from nflow_cli.runs.weights_file import load_weights
@@ -102,7 +102,7 @@ class TrainedCells(CellsRun):
         targets = [target] if isinstance(target, str) else target
         opened_table = opened(table)
         with shown(verbose):
-            question = asked(self, targets, quantiles, coverage, by)
+            question = question_of(self, targets, quantiles, coverage, by)
             prediction = predicted(self, table if opened_table is None else opened_table, question)
         if opened_table is not None:
             cells = prediction.rows.cells

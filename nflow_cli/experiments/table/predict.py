@@ -1,6 +1,5 @@
 """Predictions of columns of a table from the others, by a density of cells."""
 
-import itertools
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -18,8 +17,13 @@ from nflow_cli.densities.cells.conditional import UNRESOLVED, CellPosterior
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.conformal import Calibration, calibrated, central_scores
 from nflow_cli.evaluation.tallies import Moments, Tally
-from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked
-from nflow_cli.evaluation.warnings import raised_warnings as told
+from nflow_cli.evaluation.warnings import (
+    ScoreWarning,
+    Summary,
+    grouped_rows,
+    marked,
+    raised_warnings,
+)
 from nflow_cli.experiments.summary import (
     Answer,
     Judgement,
@@ -34,7 +38,7 @@ from nflow_cli.experiments.table.losses import QUANTILES, scores_of, shares_of, 
 from nflow_cli.experiments.table.report import loss_rows
 from nflow_cli.experiments.table.rows import COUNTED_CELLS, TableRows
 from nflow_cli.experiments.table.tables import OWN, CellsRun, are_own, expect_room
-from nflow_cli.experiments.table.unknown import DRAWN, conditional_of_known
+from nflow_cli.experiments.table.unknown import DRAWS, conditional_of_known
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
 from nflow_cli.terminal.output import tell
@@ -43,12 +47,14 @@ from nflow_cli.text import printable
 
 ROUNDING = 1e-12  # of a value, relative
 ROUNDING_OF_SHARES = 1e-9
-EFFECTIVE = "effective_draws"
+EFFECTIVE = "effective_draws"  # name of a written column
+MISSING_GROUP = -2  # code of the rows without a level
+GROUP_NAMES = {-1: "new", MISSING_GROUP: "missing"}
 COUNTED = {
     **COUNTED_CELLS,
     "n_unknown": (
         "unknown",
-        f"{{n_unknown:,}} rows have unknown cells: their predictions are means over {DRAWN} draws "
+        f"{{n_unknown:,}} rows have unknown cells: their predictions are means over {DRAWS} draws "
         "of these",
     ),
     "n_hidden": (
@@ -69,12 +75,12 @@ OWN_ROWS = ScoreWarning(
 )
 
 
-class Calibrated(NamedTuple):
-    """Calibration of the sets of a column.
+class CalibratedSets(NamedTuple):
+    """Calibration of the sets of a column: of intervals, or of sets of levels.
 
     Attributes:
         coverage: Share of fresh values in their sets.
-        by: Column of the groups.
+        by: Column of the groups; ``None``: all rows are one group.
         groups: Calibration of each group, by its code: of a level, -1 new, -2 missing.
     """
 
@@ -82,35 +88,36 @@ class Calibrated(NamedTuple):
     by: CellColumn | None
     groups: dict[int, Calibration]
 
-    def name(self, code: int) -> str:
+    def group_name(self, code: int) -> str:
         """Name of a group."""
         if self.by is None:
             return "all"
-        return {-1: "new", -2: "missing"}.get(code) or str(self.by.first[code])
+        return GROUP_NAMES.get(code) or str(self.by.first[code])
 
     def thresholds(self, trained: CellsRun, rows: np.ndarray) -> np.ndarray:
         """Largest scores ``(n,)`` in the sets of rows ``(n, C)``."""
-        codes = _codes(trained, self.by, rows)
-        found = np.full(len(rows), np.inf)
-        for code, one in self.groups.items():
-            found[codes == code] = one.threshold
-        return found
+        codes = _group_codes(trained, self.by, rows)
+        thresholds = np.full(len(rows), np.inf)
+        for code, calibration in self.groups.items():
+            thresholds[codes == code] = calibration.threshold
+        return thresholds
 
 
-def calibration(
+def calibrated_sets(
     trained: CellsRun, column: CellColumn, coverage: float, by: str | None
-) -> Calibrated:
+) -> CalibratedSets:
     """Calibrate sets of a column on the test rows of a run, each group of ``by`` by itself."""
     if not isinstance(coverage, float | int) or not 0 < coverage < 1:
         raise DataError(f"coverage: expected a number between 0 and 1, received {coverage!r:.60}")
-    of_groups = None if by is None else _groups(trained, by, column)
+    group_column = None if by is None else _group_column(trained, by, column)
     scores = _held_out_scores(trained, column)
-    codes, known = _codes(trained, of_groups, trained.held_out), ~np.isnan(scores)
+    codes = _group_codes(trained, group_column, trained.held_out)
+    known = ~np.isnan(scores)
     groups = {
         int(code): calibrated(scores[known & (codes == code)], coverage)
         for code in np.unique(codes)
     }
-    return Calibrated(coverage, of_groups, groups)
+    return CalibratedSets(coverage, group_column, groups)
 
 
 def _held_out_scores(trained: CellsRun, column: CellColumn) -> np.ndarray:
@@ -118,45 +125,56 @@ def _held_out_scores(trained: CellsRun, column: CellColumn) -> np.ndarray:
     if column.name not in trained.held_out_scores:
         rows = TableRows(trained.density, trained.held_out)
         place = trained.columns.index(column.name)
+        median = np.array([0.5])
         with phase(f"calibrating {printable(column.name)}: {len(rows):,} test rows"):
-            found = conditional_of_known(rows, place, np.array([0.5]), trained.config.seed)
-        trained.held_out_scores[column.name] = own_scores(column, found, rows.cells[:, place])
+            posterior = conditional_of_known(rows, place, median, trained.config.seed)
+        scores = own_scores(column, posterior, rows.cells[:, place])
+        trained.held_out_scores[column.name] = scores
     return trained.held_out_scores[column.name]
 
 
-def _groups(trained: CellsRun, by: str, target: CellColumn) -> CellColumn:
-    columns = trained.density.row[: len(trained.density.cells)]
-    levels = {c.name: c for c in columns if not c.has_numbers and c.name != target.name}
-    if by not in levels:
+def _group_column(trained: CellsRun, by: str, target: CellColumn) -> CellColumn:
+    """Column of levels of that name, not the target (``DataError``)."""
+    of_levels = {
+        column.name: column
+        for column in trained.density.row[: len(trained.density.cells)]
+        if not column.has_numbers and column.name != target.name
+    }
+    if by not in of_levels:
         raise DataError(
-            f"--by: expected a column of levels: one of {listed([*levels]) or 'none here'}. "
-            f"Received: {shown(by)}{nearest(by, [*levels])}"
+            f"--by: expected a column of levels: one of {listed(list(of_levels)) or 'none here'}. "
+            f"Received: {shown(by)}{nearest(by, list(of_levels))}"
         )
-    return levels[by]
+    return of_levels[by]
 
 
-def _codes(trained: CellsRun, by: CellColumn | None, rows: np.ndarray) -> np.ndarray:
+def _group_codes(trained: CellsRun, by: CellColumn | None, rows: np.ndarray) -> np.ndarray:
+    """Codes ``(n,)`` of the groups of rows ``(n, C)``; 0 without a column of groups."""
     if by is None:
         return np.zeros(len(rows), int)
-    return np.nan_to_num(rows[:, trained.columns.index(by.name)], nan=-2.0).astype(int)
+    levels = rows[:, trained.columns.index(by.name)]
+    return np.nan_to_num(levels, nan=MISSING_GROUP).astype(int)
 
 
-def own_scores(column: CellColumn, found: CellPosterior, values: np.ndarray) -> np.ndarray:
+def own_scores(column: CellColumn, posterior: CellPosterior, values: np.ndarray) -> np.ndarray:
     """Scores ``(n,)`` of the rows' own values, NaN if missing: of a number how central an interval
     is that contains it, of a level 1 less its probability, both given not missing.
     """
     if column.has_numbers:
-        return central_scores(found.below, found.at)
-    return np.where(np.isnan(values), np.nan, 1 - _at(shares_of(found), values))
+        return central_scores(posterior.below, posterior.at)
+    shares = _at_own_levels(shares_of(posterior), values)
+    return np.where(np.isnan(values), np.nan, 1 - shares)
 
 
-def _at(every: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """What levels ``(n, L)`` have at the rows' own ``(n,)``: 0 at a new one."""
-    every = np.append(every, np.zeros((len(values), 1), every.dtype), axis=1)
-    return every[np.arange(len(values)), np.nan_to_num(values, nan=-1.0).astype(int)]
+def _at_own_levels(by_level: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Entries of ``(n, L)`` at the rows' own levels ``(n,)``; 0 at a new level."""
+    at_new = np.zeros((len(levels), 1), by_level.dtype)
+    by_outcome = np.append(by_level, at_new, axis=1)
+    places = np.nan_to_num(levels, nan=-1.0).astype(int)
+    return by_outcome[np.arange(len(levels)), places]
 
 
-def central(thresholds: np.ndarray) -> np.ndarray:
+def central_ends(thresholds: np.ndarray) -> np.ndarray:
     """Probabilities ``(n, 2)`` of the ends of central intervals of scores up to thresholds.
 
     A value of the threshold's score, just above its interval, is in it.
@@ -179,7 +197,7 @@ class Question(NamedTuple):
     columns: list[CellColumn]
     by_draws: bool
     p: np.ndarray
-    sets: Calibrated | None
+    sets: CalibratedSets | None
     group: str | None
 
     @property
@@ -187,15 +205,15 @@ class Question(NamedTuple):
         """Names of the targets."""
         return [column.name for column in self.columns]
 
-    def expect_one(self, **options: Any) -> None:
-        """Refuse options of one target that is not computed."""
+    def expect_one_target(self, **options: float | str | Path | None) -> None:
+        """Check that options of one target, not computed, are set for no others (``DataError``)."""
         for name, value in options.items():
             if self.by_draws and value is not None:
                 expected = "expected one target, not computed from others"
                 raise DataError(f"{name}: {expected}, received {listed(self.names)}")
 
 
-def asked(
+def question_of(
     trained: CellsRun,
     target: Sequence[str] | None = None,
     quantiles: Sequence[float] = QUANTILES,
@@ -211,45 +229,49 @@ def asked(
         coverage: Share of fresh values in a set; ``None``: no sets.
         by: Column whose levels are calibrated by themselves.
     """
-    columns, p = _targets(trained, target), probabilities(quantiles)
-    by_draws = len(columns) > 1 or columns[0].name in trained.columns[len(trained.density.cells) :]
-    found = Question(columns, by_draws, p, None, trained.config.data.group)
+    columns = _targets(trained, target)
+    p = probabilities(quantiles)
+    computed = trained.columns[len(trained.density.cells) :]
+    by_draws = len(columns) > 1 or columns[0].name in computed
+    question = Question(columns, by_draws, p, None, trained.config.data.group)
     if by_draws:
-        found.expect_one(coverage=coverage, by=by)
-        _expect_different(columns, p)
+        question.expect_one_target(coverage=coverage, by=by)
+        _expect_different_names(columns, p)
     elif coverage is not None:
-        return found._replace(sets=calibration(trained, columns[0], coverage, by))
+        return question._replace(sets=calibrated_sets(trained, columns[0], coverage, by))
     elif by is not None:
         raise DataError("--by: expected --coverage too")
-    return found
+    return question
 
 
 def _targets(trained: CellsRun, names: Sequence[str] | None) -> list[CellColumn]:
     targets = {column.name: column for column in trained.density.scored}
-    modelled = [*targets][: len(trained.density.cells) - trained.density.n_given]
-    only = modelled if len(modelled) == 1 else list[str]()
-    names = [*(names or trained.config.data.target or only)]
-    expected = f"--target: expected {'some' if len(names) > 1 else 'one'} of {listed([*targets])}"
+    known = list(targets)
+    modelled = known[: len(trained.density.cells) - trained.density.n_given]
+    default = modelled if len(modelled) == 1 else ()
+    names = list(names or trained.config.data.target or default)
+    count = "some" if len(names) > 1 else "one"
+    expected = f"--target: expected {count} of {listed(known)}"
     if not names:
         raise DataError(expected)
     for name in names:
         if name not in targets:
-            why = ", a given column" if name in trained.given else nearest(name, [*targets])
-            raise DataError(f"{expected}. Received: {shown(name)}{why}")
+            hint = ", a given column" if name in trained.given else nearest(name, known)
+            raise DataError(f"{expected}. Received: {shown(name)}{hint}")
     return [targets[name] for name in names]
 
 
-def _expect_different(columns: Sequence[CellColumn], p: np.ndarray) -> None:
-    """Refuse targets whose added columns have equal names."""
-    seen = {EFFECTIVE}
+def _expect_different_names(columns: Sequence[CellColumn], p: np.ndarray) -> None:
+    """Check that the columns added for the targets differ in name (``DataError``)."""
+    taken = {EFFECTIVE}
     for column in columns:
-        added = {*_names(column, p)}
-        if twice := sorted(added & seen):
+        added = set(_names_of_statistics(column, p))
+        if repeated := sorted(added & taken):
             raise DataError(
                 "--target: expected targets whose added columns differ in name. Received two "
-                f"called {listed(twice)}: predict {shown(column.name)} by itself"
+                f"called {listed(repeated)}: predict {shown(column.name)} by itself"
             )
-        seen |= added
+        taken |= added
 
 
 def probabilities(quantiles: Sequence[float]) -> np.ndarray:
@@ -267,7 +289,7 @@ class Predicted(NamedTuple):
     """Predictions of a column given all others, by quadrature.
 
     Attributes:
-        asked: The question.
+        question: What is to be predicted.
         rows: Of the table.
         values: Their own values ``(n,)`` of the column; ``None`` if the table lacks it.
         posterior: The distributions.
@@ -275,7 +297,7 @@ class Predicted(NamedTuple):
         ends: Of intervals ``(n, 2)``, of numbers with sets; else ``(n, 0)``.
     """
 
-    asked: Question
+    question: Question
     rows: TableRows
     values: np.ndarray | None
     posterior: CellPosterior
@@ -285,31 +307,39 @@ class Predicted(NamedTuple):
     @property
     def column(self) -> CellColumn:
         """The predicted column."""
-        return self.asked.columns[0]
+        return self.question.columns[0]
 
     @property
     def columns(self) -> dict[str, Any]:
         """The columns to be written, by name."""
-        column, found, sets = self.column, self.posterior, self.asked.sets
-        kind, name, numbers = column.kind, column.name, (found.mean, found.sd, found.quantiles)
-        values = np.column_stack(numbers) if column.has_numbers else found.levels
-        columns = _written(column, values, self.asked.p)
-        if column.has_numbers and _is_date(kind):
-            columns[f"{name}_mean"] = written_number(kind, found.mean)
-        for end, values in zip(("low", "high"), self.ends.T if column.has_numbers else ()):
-            columns[f"{name}_{end}"] = written_number(kind, values)
+        column = self.column
+        posterior = self.posterior
+        statistics = posterior.levels
+        if column.has_numbers:
+            statistics = np.column_stack([posterior.mean, posterior.sd, posterior.quantiles])
+        columns = _written_statistics(column, statistics, self.question.p)
+        if column.has_numbers and _is_date(column.kind):
+            columns[f"{column.name}_mean"] = written_number(column.kind, posterior.mean)
+        for end, values in zip(("low", "high"), self.ends.T):
+            columns[f"{column.name}_{end}"] = written_number(column.kind, values)
         if column.missing is not None:
-            columns[f"{name}_missing"] = found.missing
+            columns[f"{column.name}_missing"] = posterior.missing
         if not column.has_numbers:
-            columns[f"{name}_level"] = as_written(kind, found.levels.argmax(axis=1))
-            if sets:
-                levels = [str(level) for level in column.first]
-                chosen = ([*itertools.compress(levels, row)] for row in self.members)
-                texts = [json.dumps(some, ensure_ascii=False) for some in chosen]
-                columns[f"{name}_set"] = np.array(texts, object)
+            likeliest = posterior.levels.argmax(axis=1)
+            columns[f"{column.name}_level"] = as_written(column.kind, likeliest)
+            if self.question.sets:
+                columns[f"{column.name}_set"] = self._written_sets()
         if self.values is not None:
-            columns[f"{name}_log_p"] = found.log_prob
-        return {**columns, "quadrature_error": found.error} if column.has_numbers else columns
+            columns[f"{column.name}_log_p"] = posterior.log_prob
+        if column.has_numbers:
+            columns["quadrature_error"] = posterior.error
+        return columns
+
+    def _written_sets(self) -> np.ndarray:
+        """Sets of levels of the rows ``(n,)``, as JSON."""
+        levels = np.array([str(level) for level in self.column.first], object)
+        sets = [list(levels[is_member]) for is_member in self.members]
+        return np.array([json.dumps(texts, ensure_ascii=False) for texts in sets], object)
 
     @property
     def is_resolved(self) -> np.ndarray:
@@ -328,40 +358,46 @@ class Drawn(NamedTuple):
     """Predictions of several columns, or of a computed one, given the others, by draws.
 
     Attributes:
-        asked: The question.
+        question: What is to be predicted.
         rows: Of the table.
-        found: Of each target mean, sd and quantiles, or probabilities of levels ``(n, k)``.
+        statistics: Of each target mean, sd and quantiles, or probabilities of levels ``(n, k)``.
         effective: Effective sample sizes ``(n,)`` of the draws; NaN without draws.
     """
 
-    asked: Question
+    question: Question
     rows: TableRows
-    found: list[np.ndarray]
+    statistics: list[np.ndarray]
     effective: np.ndarray
 
     @property
     def columns(self) -> dict[str, Any]:
         """The columns to be written, by name."""
         columns: dict[str, Any] = {}
-        for column, values in zip(self.asked.columns, self.found):
-            columns |= _written(column, values, self.asked.p)
+        for column, statistics in zip(self.question.columns, self.statistics):
+            columns |= _written_statistics(column, statistics, self.question.p)
         return {**columns, EFFECTIVE: self.effective}
 
 
-def _names(column: CellColumn, p: np.ndarray) -> list[str]:
+def _names_of_statistics(column: CellColumn, p: np.ndarray) -> list[str]:
     """Names of the written mean, sd and quantiles of numbers, or probabilities of levels."""
-    names = [f"p_{level}" for level in column.first]
     if column.has_numbers:
-        names = ["mean", "sd", *(f"q{share:.{DIGITS}g}" for share in p)]
-    return [f"{column.name}_{name}" for name in names]
+        quantiles = [f"q{share:.{DIGITS}g}" for share in p]
+        statistics = ["mean", "sd", *quantiles]
+    else:
+        statistics = [f"p_{level}" for level in column.first]
+    return [f"{column.name}_{statistic}" for statistic in statistics]
 
 
-def _written(column: CellColumn, found: np.ndarray, p: np.ndarray) -> dict[str, Any]:
-    """Columns ``(n, k)`` of :func:`_names`."""
-    columns: list[Any] = [*found.T]
+def _written_statistics(
+    column: CellColumn, statistics: np.ndarray, p: np.ndarray
+) -> dict[str, Any]:
+    """Statistics ``(n, k)`` as columns by name; quantiles are values of the column."""
+    names = _names_of_statistics(column, p)
+    columns = dict(zip(names, statistics.T))
     if column.has_numbers:
-        columns[2:] = [written_number(column.kind, values) for values in columns[2:]]
-    return dict(zip(_names(column, p), columns))
+        for name in names[2:]:
+            columns[name] = written_number(column.kind, columns[name])
+    return columns
 
 
 def _is_date(kind: ColumnKind) -> bool:
@@ -372,129 +408,171 @@ def written_number(kind: ColumnKind, values: np.ndarray) -> Any:
     """Numbers ``(n,)`` in the column's decimals, and dates as in the table."""
     if _is_date(kind):
         values = np.where(np.isfinite(values), values, np.nan)
-    return as_written(kind, values if kind.decimals is None else np.round(values, kind.decimals))
+    if kind.decimals is not None:
+        values = np.round(values, kind.decimals)
+    return as_written(kind, values)
 
 
-def predicted(trained: CellsRun, table: Any, wanted: Question) -> Predicted | Drawn:
+def predicted(trained: CellsRun, table: Any, question: Question) -> Predicted | Drawn:
     """Predict columns of a table, or of rows ``(n, C)``, from the others."""
-    computed = [one for one in trained.density.computed if one.column.name in wanted.names]
-    places = {i for one in computed for i, _ in one.sources if i >= trained.density.n_given}
-    sources = [trained.columns[place] for place in sorted(places)]
-    cells, has_own = _cells(trained, table, wanted, sources)
+    sources = _modelled_sources(trained, question)
+    cells, has_target = _cells(trained, table, question, sources)
     rows = TableRows(trained.density, cells)
-    text = f"predicting {printable(listed(wanted.names))}: {len(rows):,} rows"
+    text = f"predicting {printable(listed(question.names))}: {len(rows):,} rows"
     with phase(text, len(rows)) as advance:
-        if wanted.by_draws:
-            return _by_draws(trained, rows, wanted, sources, advance)
-        return _by_quadrature(trained, rows, wanted, has_own, advance)
+        if question.by_draws:
+            return _by_draws(trained, rows, question, sources, advance)
+        return _by_quadrature(trained, rows, question, has_target, advance)
+
+
+def _modelled_sources(trained: CellsRun, question: Question) -> list[str]:
+    """Names of the modelled columns from which targets are computed."""
+    places = set[int]()
+    for computed in trained.density.computed:
+        if computed.column.name in question.names:
+            places |= {place for place, _ in computed.sources}
+    return [trained.columns[place] for place in sorted(places) if place >= trained.density.n_given]
 
 
 def _cells(
-    trained: CellsRun, table: Any, wanted: Question, sources: Collection[str]
+    trained: CellsRun, table: Any, question: Question, sources: Collection[str]
 ) -> tuple[np.ndarray, bool]:
     """Cells ``(n, C)``, computed columns and what is not read unknown, and whether they have the
     only target. A computed target's ``sources`` may be absent.
     """
-    if (found := opened(table)) is None:
+    opened_table = opened(table)
+    if opened_table is None:
         return trained.rows(table), True
-    present = {column.name for column in found.columns}
-    has_own = not wanted.by_draws and present >= {*wanted.names}
-    left_out = {*sources} - present | {*(() if has_own else wanted.names)}
-    names = [name for name in trained.columns[: len(trained.density.cells)] if name not in left_out]
+    present = {column.name for column in opened_table.columns}
+    has_target = not question.by_draws and present.issuperset(question.names)
+    unread = set(sources) - present
+    if not has_target:
+        unread |= set(question.names)
+    not_computed = trained.columns[: len(trained.density.cells)]
+    names = [name for name in not_computed if name not in unread]
     if not names:
         raise DataError("--target: expected another column, from which to predict")
-    return trained.rows_with(names, trained.rows_of(found, names)), has_own
+    cells = trained.rows_of(opened_table, names)
+    return trained.rows_with(names, cells), has_target
 
 
 def _by_quadrature(
-    trained: CellsRun, rows: TableRows, wanted: Question, has_own: bool, advance: Advance
+    trained: CellsRun, rows: TableRows, question: Question, has_target: bool, advance: Advance
 ) -> Predicted:
-    p, sets, place = wanted.p, wanted.sets, trained.columns.index(wanted.names[0])
-    thresholds = sets.thresholds(trained, rows.cells) if sets else np.zeros(len(rows))
-    of_sets = central(thresholds) if sets else np.empty((len(rows), 0))
-    every = np.append(np.tile(p, (len(rows), 1)), of_sets, axis=1)
-    found = conditional_of_known(rows, place, every, trained.config.seed, advance)
-    quantiles, ends = np.split(found.quantiles, [len(p)], axis=1)
-    if sets:
-        ends = ends + np.where(thresholds < 1, 0.0, np.inf)[:, None] * [-1, 1]
-    values = rows.cells[:, place] if has_own else None
-    return Predicted(wanted, rows, values, found._replace(quantiles=quantiles), thresholds, ends)
+    """Distributions of the target, with quantiles at the ends of intervals if there are sets."""
+    place = trained.columns.index(question.names[0])
+    thresholds = np.zeros(len(rows))
+    of_ends = np.empty((len(rows), 0))
+    if question.sets:
+        thresholds = question.sets.thresholds(trained, rows.cells)
+        if question.columns[0].has_numbers:
+            of_ends = central_ends(thresholds)
+    of_quantiles = np.tile(question.p, (len(rows), 1))
+    p = np.append(of_quantiles, of_ends, axis=1)
+    posterior = conditional_of_known(rows, place, p, trained.config.seed, advance)
+    quantiles, ends = np.split(posterior.quantiles, [len(question.p)], axis=1)
+    posterior = posterior._replace(quantiles=quantiles)
+    if ends.size:
+        widening = np.where(thresholds < 1, 0.0, np.inf)  # a set may contain all values
+        ends = ends + widening[:, None] * [-1, 1]
+    values = rows.cells[:, place] if has_target else None
+    return Predicted(question, rows, values, posterior, thresholds, ends)
 
 
 def _by_draws(
     trained: CellsRun,
     rows: TableRows,
-    wanted: Question,
+    question: Question,
     sources: Collection[str],
     advance: Advance,
 ) -> Drawn:
     """Completions of the rows; a computed target is the function of its sources, which are drawn
     where they are unknown.
     """
-    places, at = (
-        [trained.columns.index(name) for name in some] for some in (wanted.names, sources)
-    )
-    computed = [one for one in trained.density.computed if one.place in places]
-    n_cells = len(trained.density.cells)
+    places = [trained.columns.index(name) for name in question.names]
+    computed_targets = [target for target in trained.density.computed if target.place in places]
+    source_places = [trained.columns.index(name) for name in sources]
+    unknown = _unknown_cells(rows, places, source_places)
+    statistics = [
+        np.full((len(rows), len(_names_of_statistics(column, question.p))), np.nan)
+        for column in question.columns
+    ]
+    effective = np.full(len(rows), np.nan)
+    rng = stream(trained.config.seed, "computed targets")
+    for completed in _completions(trained, rows, unknown):
+        advance(len(completed.places))
+        for target in computed_targets:
+            flat = completed.draws.reshape(-1, rows.cells.shape[1])
+            values = target.draw(flat, rng)
+            completed.draws[:, :, target.place] = values.reshape(completed.weights.shape)
+        if completed.draws.shape[1] > 1:
+            effective[completed.places] = completed.effective
+        for column, place, of_column in zip(question.columns, places, statistics):
+            of_column[completed.places] = _statistics(column, completed, place, question.p)
+    return Drawn(question, rows, statistics, effective)
+
+
+def _unknown_cells(
+    rows: TableRows, places: Sequence[int], source_places: Sequence[int]
+) -> np.ndarray:
+    """Which cells ``(n, C)`` are to be drawn, for targets at ``places``."""
+    n_cells = len(rows.density.cells)
     unknown = np.zeros(rows.cells.shape, bool)
     unknown[:, places] = True
-    unknown[:, at] |= np.isnan(rows.cells[:, at])
+    unknown[:, source_places] |= np.isnan(rows.cells[:, source_places])
     unknown |= rows.unknown() & unknown.any(axis=1, keepdims=True)
     # One cell is completed by quadrature, which ignores computed columns.
     unknown[:, n_cells:] = unknown[:, :n_cells].sum(axis=1, keepdims=True) > 1
-    found = [np.full((len(rows), len(_names(c, wanted.p))), np.nan) for c in wanted.columns]
-    effective, rng = np.full(len(rows), np.nan), stream(trained.config.seed, "computed targets")
-    for some in _completions(trained, rows, unknown):
-        advance(len(some.places))
-        for one in computed:
-            drawn = one.draw(some.draws.reshape(-1, rows.cells.shape[1]), rng)
-            some.draws[:, :, one.place] = drawn.reshape(some.weights.shape)
-        effective[some.places] = some.effective if some.draws.shape[1] > 1 else np.nan
-        for column, j, values in zip(wanted.columns, places, found):
-            values[some.places] = _statistics(column, some, j, wanted.p)
-    return Drawn(wanted, rows, found, effective)
+    return unknown
 
 
 def _completions(trained: CellsRun, rows: TableRows, unknown: np.ndarray) -> Iterator[Completions]:
     """Completions of rows with unknown cells, and the others as they are."""
-    whole = np.flatnonzero(~unknown.any(axis=1))
-    if len(whole):
-        known = rows.cells[whole, None], np.ones((len(whole), 1))
-        yield Completions(*known, whole, np.full(len(whole), np.nan))
+    complete = np.flatnonzero(~unknown.any(axis=1))
+    if len(complete):
+        draws = rows.cells[complete, None]
+        weights = np.ones((len(complete), 1))
+        yield Completions(draws, weights, complete, present=np.full(len(complete), np.nan))
     yield from completions(rows, unknown, trained.config.seed)
 
 
-def _statistics(column: CellColumn, some: Completions, j: int, p: np.ndarray) -> np.ndarray:
-    draws = some.draws[:, :, j]
+def _statistics(
+    column: CellColumn, completed: Completions, place: int, p: np.ndarray
+) -> np.ndarray:
+    """Mean, sd and quantiles at ``p`` of numbers, or probabilities of levels, ``(b, k)``."""
+    values = completed.draws[:, :, place]
+    weights = completed.weights
     if not column.has_numbers:
-        shares = [(some.weights * (draws == i)).sum(axis=1) for i in range(len(column.first))]
+        levels = range(len(column.first))
+        shares = [(weights * (values == level)).sum(axis=1) for level in levels]
         return np.stack(shares, axis=1)
-    mean = (some.weights * draws).sum(axis=1)
-    sd = np.sqrt((some.weights * np.square(draws - mean[:, None])).sum(axis=1))
-    every = np.broadcast_to(p, (len(draws), len(p)))
-    return np.column_stack([mean, sd, quantiles_of(draws, some.weights, every)])
+    mean = (weights * values).sum(axis=1)
+    sd = np.sqrt((weights * np.square(values - mean[:, None])).sum(axis=1))
+    p_of_rows = np.broadcast_to(p, (len(values), len(p)))
+    return np.column_stack([mean, sd, quantiles_of(values, weights, p_of_rows)])
 
 
 def answer(
-    trained: CellsRun, table: TableFile, wanted: Question, plot: Path | None = None
+    trained: CellsRun, table: TableFile, question: Question, plot: Path | None = None
 ) -> Answer:
     """Predictions of a table's rows, and their scores; ``plot``: a file for a picture of them."""
-    wanted.expect_one(plot=plot)
-    found = predicted(trained, table, wanted)
-    columns = found.columns
+    question.expect_one_target(plot=plot)
+    prediction = predicted(trained, table, question)
+    columns = prediction.columns
     expect_room(trained, columns)
-    if plot is not None and isinstance(found, Predicted):
-        _write_picture(found, table.name, plot)
-    return Answer(columns, judged(wanted, _tally(trained, found), table.name))
+    if plot is not None and isinstance(prediction, Predicted):
+        _write_picture(prediction, table.name, plot)
+    return Answer(columns, judged(question, _tally(trained, prediction), table.name))
 
 
-def note_quadrature(trained: CellsRun, wanted: Question, seconds: float) -> None:
+def note_quadrature(trained: CellsRun, question: Question, seconds: float) -> None:
     """Print a note on a long quadrature over columns that depend on the target, and the fit that
     needs none.
     """
-    density, name = trained.density, wanted.names[0]
+    density = trained.density
+    name = question.names[0]
     is_last = not density.unmixing and name == density.cells[-1].name
-    if wanted.by_draws or is_last or seconds < WAIT_SECONDS:
+    if question.by_draws or is_last or seconds < WAIT_SECONDS:
         return
     name = printable(name)
     tell(
@@ -504,78 +582,93 @@ def note_quadrature(trained: CellsRun, wanted: Question, seconds: float) -> None
     )
 
 
-def _write_picture(predicted: Predicted, subject: str, path: Path) -> None:
+def _write_picture(prediction: Predicted, subject: str, path: Path) -> None:
     from nflow_cli import plotting
 
-    column, values, found = predicted.column, predicted.values, predicted.posterior
-    p, sets = predicted.asked.p, predicted.asked.sets
+    column = prediction.column
+    values = prediction.values
+    posterior = prediction.posterior
     if values is None:
         raise DataError(f"--plot: expected the target {shown(column.name)} in {subject}")
     if column.has_numbers:
-        low, high = (predicted.ends if sets else found.quantiles[:, [0, -1]]).T
-        middle = found.quantiles[:, np.argmin(np.abs(p - 0.5))]
-        share = sets.coverage if sets else p[-1] - p[0]
-        intervals = plotting.Intervals(middle, low, high, float(share))
+        p = prediction.question.p
+        sets = prediction.question.sets
+        ends = posterior.quantiles[:, [0, -1]]
+        share = p[-1] - p[0]
+        if sets:
+            ends = prediction.ends
+            share = sets.coverage
+        middle = posterior.quantiles[:, np.argmin(np.abs(p - 0.5))]
+        intervals = plotting.Intervals(middle, ends[:, 0], ends[:, 1], float(share))
         figure = plotting.intervals_figure(
             column.name, column.kind, values, intervals, printable(subject)
         )
     else:
         levels = [str(level) for level in column.first]
         figure = plotting.levels_figure(
-            column.name, levels, found.levels, values, printable(subject)
+            column.name, levels, posterior.levels, values, printable(subject)
         )
     write_file(path, lambda file: plotting.save_figure(figure, file, path.suffix[1:].lower()))
 
 
-def _tally(trained: CellsRun, predicted: Predicted | Drawn) -> Tally:
-    rows, density = predicted.rows, trained.density
+def _tally(trained: CellsRun, prediction: Predicted | Drawn) -> Tally:
+    rows = prediction.rows
+    density = trained.density
+    are_hidden = rows.are_empty[:, : density.n_given].any(axis=1)
     counts = {
         "n": len(rows),
-        **rows.counts(predicted.asked.names),
-        "n_hidden": int(rows.are_empty[:, : density.n_given].any(axis=1).sum()),
+        **rows.counts(prediction.question.names),
+        "n_hidden": int(are_hidden.sum()),
     }
-    if isinstance(predicted, Drawn):
-        least = {EFFECTIVE: float(np.nanmin(predicted.effective, initial=np.inf))}
-        return Tally(counts=counts, least=least)
-    place = trained.columns.index(predicted.column.name)
+    if isinstance(prediction, Drawn):
+        least = float(np.nanmin(prediction.effective, initial=np.inf))
+        return Tally(counts=counts, least={EFFECTIVE: least})
+    place = trained.columns.index(prediction.column.name)
     counts["n_unknown"] = int(rows.unknown(place).any(axis=1).sum())
-    counts[OWN] = predicted.values is not None and are_own(trained, rows.cells)
-    if predicted.column.has_numbers:
-        counts["n_unresolved"] = int((~predicted.is_resolved).sum())
-    if predicted.asked.sets:
-        counts["n_infinite"] = int((~np.isfinite(predicted.thresholds)).sum())
-    every = _scored(predicted)
-    means = {name: Moments.of(x[~np.isnan(x)]) for name, x in every.items()}
-    if predicted.values is None:
+    counts[OWN] = prediction.values is not None and are_own(trained, rows.cells)
+    if prediction.column.has_numbers:
+        counts["n_unresolved"] = int((~prediction.is_resolved).sum())
+    if prediction.question.sets:
+        counts["n_infinite"] = int((~np.isfinite(prediction.thresholds)).sum())
+    means = {
+        name: Moments.of(scores[~np.isnan(scores)])
+        for name, scores in _row_scores(prediction).items()
+    }
+    if prediction.values is None:
         return Tally(means, counts)
-    values = np.where(predicted.is_resolved, predicted.values, np.nan)
-    losses = tally_of(density, place, predicted.asked.p, predicted.posterior, values)
+    values = np.where(prediction.is_resolved, prediction.values, np.nan)
+    losses = tally_of(density, place, prediction.question.p, prediction.posterior, values)
     return losses._replace(means={**means, **losses.means}, counts=counts)
 
 
-def _scored(predicted: Predicted) -> dict[str, np.ndarray]:
+def _row_scores(prediction: Predicted) -> dict[str, np.ndarray]:
     """Scores ``(n,)`` by name; NaN of rows that do not count: unresolved, or without a value."""
-    sets, values, found = predicted.asked.sets, predicted.values, predicted.posterior
-    own = np.full(len(predicted.rows), np.nan) if values is None else values
-    (low, high), ends = found.quantiles[:, [0, -1]].T, predicted.ends.T
-    every: dict[str, np.ndarray] = {}
-    of_own: dict[str, np.ndarray] = {}
-    if predicted.column.has_numbers:
-        every["width"] = high - low
-        of_own["coverage"] = are_between(own, low, high)
-        if sets:
-            every["set_width"] = np.where(predicted.thresholds < 1, ends[1] - ends[0], np.nan)
-            of_own["set_coverage"] = are_between(own, *ends)
-    elif sets:
-        every["set_size"] = predicted.members.sum(axis=1)
-        of_own["set_coverage"] = _at(predicted.members, own)
-    known = predicted.is_resolved
-    every = {name: np.where(known, x, np.nan) for name, x in every.items()}
+    sets = prediction.question.sets
+    values = prediction.values
     if values is None:
-        return every
-    known = known & ~np.isnan(own)
-    every |= {name: np.where(known, x, np.nan) for name, x in of_own.items()}
-    return {**every, "log_p": found.log_prob}
+        values = np.full(len(prediction.rows), np.nan)
+    scores: dict[str, np.ndarray] = {}  # of the distribution
+    coverages: dict[str, np.ndarray] = {}  # of the value by the distribution
+    if prediction.column.has_numbers:
+        low, high = prediction.posterior.quantiles[:, [0, -1]].T
+        scores["width"] = high - low
+        coverages["coverage"] = are_between(values, low, high)
+        if sets:
+            low, high = prediction.ends.T
+            scores["set_width"] = np.where(prediction.thresholds < 1, high - low, np.nan)
+            coverages["set_coverage"] = are_between(values, low, high)
+    elif sets:
+        scores["set_size"] = prediction.members.sum(axis=1)
+        coverages["set_coverage"] = _at_own_levels(prediction.members, values)
+    is_scored = prediction.is_resolved
+    scores = {name: np.where(is_scored, sizes, np.nan) for name, sizes in scores.items()}
+    if prediction.values is None:
+        return scores
+    is_scored = is_scored & ~np.isnan(values)
+    for name, is_covered in coverages.items():
+        scores[name] = np.where(is_scored, is_covered, np.nan)
+    scores["log_p"] = prediction.posterior.log_prob
+    return scores
 
 
 def are_between(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -584,42 +677,47 @@ def are_between(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.nda
     return (low - close <= values) & (values <= high + close)
 
 
-def judged(asked: Question, found: Tally, name: str) -> Judgement:
+def judged(question: Question, tally: Tally, name: str) -> Judgement:
     """Judgement of the predictions of a table's rows by the sums over them."""
-    counts = {key: n for key, n in found.counts.items() if key != OWN}
-    names, label = printable(listed(asked.names)), "targets" if asked.by_draws else "target"
-    lines = [("data", f"{printable(name)}: {counts['n']:,} rows"), (label, names)]
-    if asked.by_draws:
-        least = found.least[EFFECTIVE]
-        scores = {"target": asked.names, **counts, "least_effective_draws": least}
-        text = f"by importance sampling; least effective sample size of a row {least:.1f}"
+    counts = {key: count for key, count in tally.counts.items() if key != OWN}
+    names = printable(listed(question.names))
+    lines = [("data", f"{printable(name)}: {counts['n']:,} rows")]
+    if question.by_draws:
+        least = tally.least[EFFECTIVE]
+        scores = {"target": question.names, **counts, "least_effective_draws": least}
+        draws = f"by importance sampling; least effective sample size of a row {least:.1f}"
         if least == np.inf:
-            text = "none: all rows have the sources of the target"
-        return Judgement(scores, [*lines, ("draws", text), *_printed(asked, scores, [])], [], found)
-    scores = {"target": asked.names[0], **counts, **_means(asked.sets, found)}
-    warnings = told(OWN_ROWS if found.counts[OWN] else None, grouped_rows(scores, asked.group))
-    return Judgement(scores, [*lines, *_printed(asked, scores, warnings)], warnings, found)
+            draws = "none: all rows have the sources of the target"
+        lines += [("targets", names), ("draws", draws), *_printed(question, scores, [])]
+        return Judgement(scores, lines, [], tally)
+    scores = {"target": question.names[0], **counts, **_scores(question.sets, tally)}
+    own_rows = OWN_ROWS if tally.counts[OWN] else None
+    warnings = raised_warnings(own_rows, grouped_rows(scores, question.group))
+    lines += [("target", names), *_printed(question, scores, warnings)]
+    return Judgement(scores, lines, warnings, tally)
 
 
-def _means(sets: Calibrated | None, found: Tally) -> dict[str, Any]:
-    scores = scores_of(found)
+def _scores(sets: CalibratedSets | None, tally: Tally) -> Summary:
+    scores: dict[str, Any] = {**scores_of(tally)}
     if sets:
-        records = [
-            {"group": sets.name(code), "n": one.n}
-            | {"coverage_low": one.band[0], "coverage_high": one.band[1]}
-            for code, one in sets.groups.items()
+        groups = [
+            {
+                "group": sets.group_name(code),
+                "n": calibration.n,
+                "coverage_low": calibration.band[0],
+                "coverage_high": calibration.band[1],
+            }
+            for code, calibration in sets.groups.items()
         ]
-        scores["calibration"] = {"coverage": sets.coverage, "groups": records}
+        scores["calibration"] = {"coverage": sets.coverage, "groups": groups}
     return scores
 
 
-def _printed(asked: Question, scores: dict[str, Any], warnings: Warnings) -> Rows:
-    low, high = asked.p[[0, -1]]
+def _printed(question: Question, scores: Summary, warnings: Warnings) -> Rows:
+    low, high = question.p[[0, -1]]
+    width = figure(scores, "width")
     means = {
-        "width": (
-            "mean width",
-            f"{figure(scores, 'width')}, from the {low:g} to the {high:g} quantile",
-        ),
+        "width": ("mean width", f"{width}, from the {low:g} to the {high:g} quantile"),
         "log_p": ("mean log p", mean_text(scores, "log_p", "nats a row")),
         "coverage": ("coverage", mean_text(scores, "coverage", f"(nominal {high - low:.4g})")),
     }
@@ -628,22 +726,26 @@ def _printed(asked: Question, scores: dict[str, Any], warnings: Warnings) -> Row
         for key, (label, text) in means.items()
         if key in scores
     ]
-    rows += loss_rows(scores) + counted_rows(COUNTED, scores)
-    return rows + (_printed_sets(asked.sets, scores) if asked.sets else [])
+    rows += loss_rows(scores)
+    rows += counted_rows(COUNTED, scores)
+    if question.sets:
+        rows += _printed_sets(question.sets, scores)
+    return rows
 
 
-def _printed_sets(sets: Calibrated, scores: dict[str, Any]) -> Rows:
-    named = {"set_width": "width", "set_size": "size", "set_coverage": "coverage"}
-    facts = [f"{name} {figure(scores, key)}" for key, name in named.items() if key in scores]
-    rows = [("sets", f"{sets.coverage:.4g} of fresh rows; mean {', '.join(facts)}")]
-    for code, one in sets.groups.items():
-        low, high = one.band
-        text = f"{one.n:,} test rows: "
-        if np.isinf(one.threshold):
+def _printed_sets(sets: CalibratedSets, scores: Summary) -> Rows:
+    words = {"set_width": "width", "set_size": "size", "set_coverage": "coverage"}
+    means = [f"{word} {figure(scores, key)}" for key, word in words.items() if key in scores]
+    rows = [("sets", f"{sets.coverage:.4g} of fresh rows; mean {', '.join(means)}")]
+    for code, calibration in sets.groups.items():
+        label = "" if sets.by is None else printable(sets.group_name(code))
+        text = f"{calibration.n:,} test rows: "
+        if np.isinf(calibration.threshold):
             text += f"too few for {sets.coverage:.4g}, sets contain all values"
         else:
+            low, high = calibration.band
             text += f"coverage of this calibration {low:.1%} to {high:.1%}"
-        rows.append(("" if sets.by is None else printable(sets.name(code)), text))
-    if n := scores["n_infinite"]:
-        rows.append(("infinite", f"{n:,} rows of groups with too few test rows"))
+        rows.append((label, text))
+    if scores["n_infinite"]:
+        rows.append(("infinite", f"{scores['n_infinite']:,} rows of groups with too few test rows"))
     return rows

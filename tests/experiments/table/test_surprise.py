@@ -11,7 +11,13 @@ from nflow_cli.config.kinds import Relation
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity, Member
-from nflow_cli.experiments.table.explain import LARGEST, explained, largest, oddness, surprises
+from nflow_cli.experiments.table.explain import (
+    LARGEST_SURPRISE,
+    explained,
+    largest_surprises,
+    oddness,
+    surprises,
+)
 
 COUNTED = {
     "levels": [levels("a", 3), levels("b", 5, missing=True), levels("c", 2)],
@@ -56,7 +62,9 @@ def at_least_as_odd(column, own, values, shares, usual):
     if is_gap:
         return missing if missing < 0.5 else 1.0
     p = min(usual[values <= own].sum(), usual[values >= own].sum()) / usual[~gaps].sum()
-    return max(min(1.0, 2 * p) * (1.0 if missing <= 0.5 else 1 - missing), np.exp(-LARGEST))
+    return max(
+        min(1.0, 2 * p) * (1.0 if missing <= 0.5 else 1 - missing), np.exp(-LARGEST_SURPRISE)
+    )
 
 
 @pytest.mark.parametrize("members", [1, 2])
@@ -135,7 +143,7 @@ def test_a_value_on_no_grid_is_the_oddest_and_the_others_are_as_without_it():
     hidden, odd = rows.copy(), rows.copy()
     hidden[:, 0], odd[:, 0] = np.nan, 0.3
     found, expected = nats(density, odd), nats(density, hidden)
-    np.testing.assert_array_equal(found[:, 0], LARGEST)
+    np.testing.assert_array_equal(found[:, 0], LARGEST_SURPRISE)
     np.testing.assert_array_equal(found[:, 1:], expected[:, 1:])
     assert np.isnan(expected[:, 0]).all() and np.isfinite(expected[:, 1:]).all()
 
@@ -160,7 +168,7 @@ def test_rows_of_the_density_have_uniform_p_values_whichever_cells_are_unknown()
     rows[::3, 0] = np.nan
     tests[:50, 2] = np.nan
     found = explained(density, rows, density.cell_log_probs(rows), tests, np.zeros(0))
-    assert set(found.held_out) == {949}
+    assert set(found.n_held_out) == {949}
     for at in (slice(0, None, 3), np.arange(750) % 3 > 0):
         for t in (0.05, 0.2, 0.5):
             error = np.sqrt(t * (1 - t) * (1 / len(found.p[at]) + 1 / 949))
@@ -170,7 +178,7 @@ def test_rows_of_the_density_have_uniform_p_values_whichever_cells_are_unknown()
 def test_rows_of_the_density_have_uniform_p_values_by_their_oddest_cell():
     density = random_density([levels("a", 9), grid("b", step=0.5), number("c")], seed=2)
     rows, tests = drawn(density, 600, seed=1), drawn(density, 499, seed=2)
-    kept = largest(surprises(density, tests))
+    kept = largest_surprises(surprises(density, tests))
     p = np.sort(explained(density, rows, density.cell_log_probs(rows), tests, kept).p_largest)
     ranks = np.arange(len(p) + 1) / len(p)
     distance = np.maximum(ranks[1:] - p, p - ranks[:-1]).max()
@@ -181,12 +189,12 @@ def test_rows_are_in_the_order_of_their_oddest_cell_and_of_equal_ones_of_their_o
     density = random_density([grid("a", step=0.5), levels("b", 3), number("c")], seed=4)
     rows = drawn(density, 40, with_new=False)
     rows[7, 0], rows[9, 0], rows[3, 2] = 0.3, 0.3, 30.0
-    kept, log_q = largest(surprises(density, rows)), density.cell_log_probs(rows)
+    kept, log_q = largest_surprises(surprises(density, rows)), density.cell_log_probs(rows)
     found = explained(density, rows, log_q, rows, kept)
     assert set(found.order[:2]) == {7, 9} and found.order[2] == 3
     assert (np.diff(found.largest[found.order]) <= 0).all()
     assert (np.diff(found.p_largest[found.order]) >= 0).all()
-    assert found.largest[7] == found.largest[9] == LARGEST
+    assert found.largest[7] == found.largest[9] == LARGEST_SURPRISE
     np.testing.assert_array_equal(found.largest, np.nanmax(found.nats, axis=1).round(9))
 
 
