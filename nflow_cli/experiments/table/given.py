@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,17 +19,19 @@ from nflow_cli.random_streams import stream
 from nflow_cli.terminal.output import tell
 from nflow_cli.text import printable
 
-DRAWN = 128  # draws of a row at first
-MORE = 4  # times as many for a row with few effective draws
+DRAWS = 128  # of a row at first
+GROWTH = 4  # times as many draws of a row with few effective ones
 ROUNDS = 3  # of more draws
-ENOUGH = 32.0  # effective draws
-AT_A_TIME = 20_000  # draws
-FEWEST, MOST = 256, 20_000  # proposals at a time
-TRIED, AT_A_CONDITION = 100, 1_000  # proposals a draw, and at a condition, that may be tried
-ALL_TRIED = 200_000  # at all conditions
+ENOUGH_EFFECTIVE = 32.0  # draws of a row
+DRAWS_AT_A_TIME = 20_000
+FEWEST_PROPOSALS = 256  # at a time
+MOST_PROPOSALS = 20_000
+TRIED_A_DRAW = 100  # proposals that may be tried
+TRIED_AT_A_CONDITION = 1_000
+TRIED_IN_ALL = 200_000
 LEAST_EFFECTIVE = 32  # proposals, however few draws
-EQUAL = 1e-9  # relative: weights so close are equal
-MOSTLY = 0.5  # share of outliers in a probability, above which a number is outside of the table's
+EQUAL_WEIGHTS = 1e-9  # relative: weights so close are equal
+OUTLYING = 0.5  # share of outliers in a probability, above which a number is outside of the table's
 SPARE = 1.2  # times as many proposals as seem necessary
 
 
@@ -52,11 +55,13 @@ class WeightedDraws:
 
     def resampled(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Draws ``(b, n, C)`` of equal weight, by systematic resampling in random order."""
-        at = (np.arange(n) + rng.random((len(self.weights), 1))) / n
+        p = (np.arange(n) + rng.random((len(self.weights), 1))) / n
         ends = np.cumsum(self.weights, axis=1)
-        chosen = np.stack([np.searchsorted(e, u * e[-1]) for e, u in zip(ends, at)])
-        chosen = rng.permuted(np.minimum(chosen, self.weights.shape[1] - 1), axis=1)
-        return np.take_along_axis(self.draws, chosen[:, :, None], axis=1)
+        places = np.stack(
+            [np.searchsorted(of_row, p_of_row * of_row[-1]) for of_row, p_of_row in zip(ends, p)]
+        )
+        places = rng.permuted(np.minimum(places, self.weights.shape[1] - 1), axis=1)
+        return np.take_along_axis(self.draws, places[:, :, None], axis=1)
 
 
 def weights_of(log_weights: np.ndarray) -> np.ndarray:
@@ -71,9 +76,10 @@ def weights_of(log_weights: np.ndarray) -> np.ndarray:
 def quantiles_of(values: np.ndarray, weights: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Quantiles ``(b, k)`` at ``p`` ``(b, k)`` of values with weights ``(b, S)``: such values."""
     order = np.argsort(values, axis=1)
+    ordered = np.take_along_axis(values, order, axis=1)
     ends = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
     places = (ends[:, None] < p[:, :, None] * ends[:, -1:, None]).sum(axis=2)
-    return np.take_along_axis(np.take_along_axis(values, order, axis=1), places, axis=1)
+    return np.take_along_axis(ordered, places, axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,20 +106,21 @@ def completions(rows: TableRows, unknown: np.ndarray, seed: int) -> Iterator[Com
     Yields:
         Completions of some rows, each once.
     """
-    density, cells = rows.density, rows.cells
+    density = rows.density
+    cells = rows.cells
     unknown = unknown | (rows.are_impossible & unknown.any(axis=1, keepdims=True))
     counts = unknown.sum(axis=1)
-    left = np.flatnonzero(counts)
+    remaining = np.flatnonzero(counts)
     for j in range(density.n_given, len(density.cells)):
         places = np.flatnonzero((counts == 1) & unknown[:, j])
         if len(places):
-            found = _by_quadrature(density, cells, places, j, stream(seed, "completions", j))
-            left = np.setdiff1d(left, found.places, assume_unique=True)
-            yield found
-    for part, start in enumerate(range(0, len(left), AT_A_TIME // DRAWN)):
-        some = left[start : start + AT_A_TIME // DRAWN]
+            completed = _by_quadrature(density, cells, places, j, stream(seed, "completions", j))
+            remaining = np.setdiff1d(remaining, completed.places, assume_unique=True)
+            yield completed
+    for part, start in enumerate(range(0, len(remaining), DRAWS_AT_A_TIME // DRAWS)):
+        places = remaining[start : start + DRAWS_AT_A_TIME // DRAWS]
         rng = stream(seed, "proposals", part)
-        yield from _by_importance(density, cells[some], unknown[some], some, rng)
+        yield from _by_importance(density, cells[places], unknown[places], places, rng)
 
 
 def _by_quadrature(
@@ -123,28 +130,30 @@ def _by_quadrature(
 
     Outliers, farther beyond the training numbers than these are apart, have weight 0.
     """
-    column, p = density.row[j], (np.arange(DRAWN) + rng.random((len(places), DRAWN))) / DRAWN
-    found = conditional(density, rows[places], j, p)
+    column = density.row[j]
+    p = (np.arange(DRAWS) + rng.random((len(places), DRAWS))) / DRAWS
+    posterior = conditional(density, rows[places], j, p)
     if column.has_numbers:
-        values = nearest(column, found.quantiles)
+        values = nearest(column, posterior.quantiles)
         reach = column.high - column.low
         units = column.inside(values.ravel())[0].reshape(values.shape)
         weights = ((column.low - reach <= units) & (units <= column.high + reach)).astype(float)
     else:
-        ends = np.cumsum(found.levels, axis=1)
+        ends = np.cumsum(posterior.levels, axis=1)
         values = (ends[:, None, :-1] < p[:, :, None] * ends[:, None, -1:]).sum(axis=2)
         weights = np.where(ends[:, -1:] > 0, 1.0, np.zeros_like(p))
     total = weights.sum(axis=1)
-    done = (found.error <= UNRESOLVED) & (total > 0)
-    draws = np.repeat(rows[places[done], None], DRAWN, axis=1)
-    draws[:, :, j] = values[done]
-    weights = weights[done] / total[done, None]
-    return Completions(draws, weights, places[done], 1 - found.missing[done])
+    is_done = (posterior.error <= UNRESOLVED) & (total > 0)
+    draws = np.repeat(rows[places[is_done], None], DRAWS, axis=1)
+    draws[:, :, j] = values[is_done]
+    weights = weights[is_done] / total[is_done, None]
+    return Completions(draws, weights, places[is_done], present=1 - posterior.missing[is_done])
 
 
 def nearest(column: CellColumn, values: np.ndarray) -> np.ndarray:
     """Numbers as values of their column: on its grid, and with its decimals."""
-    values, decimals = column.nearest(values), column.kind.decimals
+    values = column.nearest(values)
+    decimals = column.kind.decimals
     return values if decimals is None else np.round(values, decimals)
 
 
@@ -155,25 +164,32 @@ def _by_importance(
     places: np.ndarray,
     rng: np.random.Generator,
 ) -> Iterator[Completions]:
-    def drawn(n: int) -> tuple[np.ndarray, np.ndarray]:
-        at = np.repeat(left, n)
-        found, log_weights = proposals(density, rows[at], unknown[at], rng)
-        return found.reshape(len(left), n, -1), log_weights.reshape(len(left), n)
-
-    left = np.arange(len(rows))
-    draws, log_weights = drawn(DRAWN)
+    """Complete rows ``(b, C)`` by weighted proposals, by more of them where few are effective."""
+    draws, log_weights = _proposed(density, rows, unknown, DRAWS, rng)
     for count in range(ROUNDS + 1):
-        found = WeightedDraws(draws, weights_of(log_weights))
-        is_left = (found.effective < ENOUGH) & (count < ROUNDS)
-        if len(done := left[~is_left]):
-            parts = draws[~is_left], found.weights[~is_left], places[done]
-            yield Completions(*parts, present=np.full(len(done), np.nan))
-        left, draws, log_weights = left[is_left], draws[is_left], log_weights[is_left]
-        if not len(left):
+        weighted = WeightedDraws(draws, weights_of(log_weights))
+        is_left = (weighted.effective < ENOUGH_EFFECTIVE) & (count < ROUNDS)
+        done = places[~is_left]
+        if len(done):
+            weights = weighted.weights[~is_left]
+            yield Completions(draws[~is_left], weights, done, present=np.full(len(done), np.nan))
+        if len(done) == len(places):
             return
-        more = drawn((MORE - 1) * draws.shape[1])
-        draws = np.concatenate([draws, more[0]], axis=1)
-        log_weights = np.concatenate([log_weights, more[1]], axis=1)
+        rows = rows[is_left]
+        unknown = unknown[is_left]
+        places = places[is_left]
+        further, of_further = _proposed(density, rows, unknown, (GROWTH - 1) * draws.shape[1], rng)
+        draws = np.concatenate([draws[is_left], further], axis=1)
+        log_weights = np.concatenate([log_weights[is_left], of_further], axis=1)
+
+
+def _proposed(
+    density: CellDensity, rows: np.ndarray, unknown: np.ndarray, n: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """``n`` proposals of each row, ``(b, n, C)``, and their log-weights ``(b, n)`` in nats."""
+    repeated = np.repeat(rows, n, axis=0)
+    draws, log_weights = proposals(density, repeated, np.repeat(unknown, n, axis=0), rng)
+    return draws.reshape(len(rows), n, -1), log_weights.reshape(len(rows), n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +222,20 @@ class Conditions:
         return allowed
 
 
+class Sampling(NamedTuple):
+    """Reliability of importance sampling at a condition.
+
+    Attributes:
+        n_proposals: Their number.
+        effective: Their effective sample size.
+        k_hat: Of the tail of their weights; NaN if unknown.
+    """
+
+    n_proposals: int
+    effective: float
+    k_hat: float
+
+
 def draws_given(
     density: CellDensity, conditions: Conditions, n: int, seed: int
 ) -> Iterator[tuple[int, np.ndarray]]:
@@ -215,97 +245,109 @@ def draws_given(
     proposals a draw suffice, 1,000 at a condition, or 200,000 in all. Notes on their reliability
     follow.
     """
-    told, outside = [], list[str]()
+    samplings = list[Sampling]()
+    outside = list[str]()
     for i in range(len(conditions) if n else 0):
         rng = stream(seed, "conditional draws", i)
         pool, log_weights = _pool(density, conditions, i, n, rng)
-        if not (found := pool.draws.shape[1]):
+        n_possible = pool.draws.shape[1]
+        if not n_possible:
             raise DataError(
                 f"given: none of {len(log_weights):,} draws meets the conditions: they are too rare"
             )
-        if _are_equal(pool) and found >= n:
-            drawn = pool.draws[0, :n]
+        if _have_equal_weights(pool) and n_possible >= n:
+            rows = pool.draws[0, :n]
         else:
-            told.append((len(log_weights), pool.effective[0], _k_hat(pool, log_weights)))
-            drawn = pool.resampled(n, rng)[0]
-        outside += _outside(density, conditions.rows[i], drawn)
-        yield i * n, drawn
-    if told:
-        _tell_reliability(n, told)
+            samplings.append(
+                Sampling(len(log_weights), pool.effective[0], _k_hat(pool, log_weights))
+            )
+            rows = pool.resampled(n, rng)[0]
+        outside += _outside(density, conditions.rows[i], rows)
+        yield i * n, rows
+    if samplings:
+        _tell_reliability(n, samplings)
     if outside:
-        more = f"; so are {len(outside) - 1:,} more" if len(outside) > 1 else ""
-        why = f"outside of the training numbers: draws hardly depend on it{more}"
-        tell(f"given: unreliable: {outside[0]} is {why}")
+        further = f"; so are {len(outside) - 1:,} more" if len(outside) > 1 else ""
+        reason = f"outside of the training numbers: draws hardly depend on it{further}"
+        tell(f"given: unreliable: {outside[0]} is {reason}")
 
 
 def _pool(
     density: CellDensity, conditions: Conditions, i: int, n: int, rng: np.random.Generator
 ) -> tuple[WeightedDraws, np.ndarray]:
     """Possible proposals at a condition, and the log-weights ``(N,)`` of all, in nats."""
-    rows, log_weights, total = [], [], 0
-    size = min(max(n, FEWEST), MOST)
-    most = max(TRIED * n, AT_A_CONDITION, ALL_TRIED // len(conditions))
+    possible = []
+    parts = []
+    total = 0
+    size = min(max(n, FEWEST_PROPOSALS), MOST_PROPOSALS)
+    most = max(TRIED_A_DRAW * n, TRIED_AT_A_CONDITION, TRIED_IN_ALL // len(conditions))
     while True:
-        at = np.repeat(conditions.rows[[i]], size, axis=0)
-        unknown = np.isnan(at) & (np.arange(at.shape[1]) >= density.n_given)
-        drawn, log_weight = proposals(density, at, unknown, rng, present=False)
-        log_weight = np.where(conditions.allow(drawn), log_weight, -np.inf)
-        rows.append(drawn[log_weight > -np.inf])
-        log_weights.append(log_weight)
+        rows = np.repeat(conditions.rows[[i]], size, axis=0)
+        unknown = np.isnan(rows) & (np.arange(rows.shape[1]) >= density.n_given)
+        draws, log_weights = proposals(density, rows, unknown, rng, present=False)
+        part = np.where(conditions.allow(draws), log_weights, -np.inf)
+        possible.append(draws[part > -np.inf])
+        parts.append(part)
         total += size
-        every = np.concatenate(log_weights)
-        pool = WeightedDraws(np.concatenate(rows)[None], weights_of(every[None, every > -np.inf]))
-        enough = n if _are_equal(pool) else max(2 * n, LEAST_EFFECTIVE)
+        all_log_weights = np.concatenate(parts)
+        weights = weights_of(all_log_weights[None, all_log_weights > -np.inf])
+        pool = WeightedDraws(np.concatenate(possible)[None], weights)
+        enough = n if _have_equal_weights(pool) else max(2 * n, LEAST_EFFECTIVE)
         effective = pool.effective[0]
-        if effective * (1 + EQUAL) >= enough or total >= most:
-            return pool, every
-        more = SPARE * total * (enough / max(effective, 0.5) - 1)
-        size = int(min(max(more, FEWEST), MOST, most - total))
+        if effective * (1 + EQUAL_WEIGHTS) >= enough or total >= most:
+            return pool, all_log_weights
+        further = SPARE * total * (enough / max(effective, 0.5) - 1)
+        size = int(min(max(further, FEWEST_PROPOSALS), MOST_PROPOSALS, most - total))
 
 
-def _are_equal(pool: WeightedDraws) -> bool:
+def _have_equal_weights(pool: WeightedDraws) -> bool:
     """Whether there are draws, of one weight."""
     weights = pool.weights[0]
-    return len(weights) > 0 and bool(weights.min() >= weights.max() * (1 - EQUAL))
+    return len(weights) > 0 and bool(weights.min() >= weights.max() * (1 - EQUAL_WEIGHTS))
 
 
 def _k_hat(pool: WeightedDraws, log_weights: np.ndarray) -> float:
     """k-hat; NaN of few proposals, or few that are possible."""
-    if pool.draws.shape[1] < FEW_ROWS or len(log_weights) < FEWEST:
+    if pool.draws.shape[1] < FEW_ROWS or len(log_weights) < FEWEST_PROPOSALS:
         return np.nan
-    return 0.0 if _are_equal(pool) else pareto_k(-log_weights)
+    return 0.0 if _have_equal_weights(pool) else pareto_k(-log_weights)
 
 
-def _tell_reliability(n: int, told: Sequence[tuple[int, float, float]]) -> None:
-    counts, sizes, shapes = (np.array(values) for values in zip(*told))
-    k, least = float(shapes.max()), sizes.min()
-    where = "" if len(told) == 1 else f" at the least reliable of {len(told):,} conditions"
-    of_k = f"k-hat {k:.2f} ({verdict(k)})" if k < np.inf else "k-hat unknown"
-    tell(
-        f"given: importance sampling, {int(counts.sum()):,} proposals, effective sample size "
-        f"{least:,.0f}{where}, {of_k}"
-        + (f"; fewer than the {n:,} draws, some of which are equal" if least < n else "")
-    )
-    if few := int((sizes < FEW_ROWS).sum()):
-        of = "the condition is" if len(told) == 1 else f"{few:,} of {len(told):,} conditions are"
-        tell(f"given: unreliable: {of} improbable: fewer than {FEW_ROWS} effective draws")
+def _tell_reliability(n: int, samplings: Sequence[Sampling]) -> None:
+    """Print notes on the draws ``n`` at each condition that are by importance sampling."""
+    n_proposals = sum(sampling.n_proposals for sampling in samplings)
+    effective = np.array([sampling.effective for sampling in samplings])
+    k_hat = float(np.max([sampling.k_hat for sampling in samplings]))
+    least = effective.min()
+    is_single = len(samplings) == 1
+    where = "" if is_single else f" at the least reliable of {len(samplings):,} conditions"
+    of_k_hat = f"k-hat {k_hat:.2f} ({verdict(k_hat)})" if k_hat < np.inf else "k-hat unknown"
+    text = f"{n_proposals:,} proposals, effective sample size {least:,.0f}{where}, {of_k_hat}"
+    if least < n:
+        text += f"; fewer than the {n:,} draws, some of which are equal"
+    tell(f"given: importance sampling, {text}")
+    if n_few := int((effective < FEW_ROWS).sum()):
+        few = "the condition is" if is_single else f"{n_few:,} of {len(samplings):,} conditions are"
+        tell(f"given: unreliable: {few} improbable: fewer than {FEW_ROWS} effective draws")
 
 
-def _outside(density: CellDensity, condition: np.ndarray, drawn: np.ndarray) -> list[str]:
+def _outside(density: CellDensity, condition: np.ndarray, rows: np.ndarray) -> list[str]:
     """Numbers of a condition ``(C,)`` that are outside of the training numbers, as text: most of
     their probability in rows drawn ``(n, C)`` is for future outliers.
     """
-    columns, first = density.row[: len(density.cells)], density.n_given
-    known = [
-        j
-        for j, column in enumerate(columns[first:])
-        if column.has_numbers and not np.isnan(condition[first + j]) and not density.unmixing
+    columns = density.row[: len(density.cells)]
+    places = [
+        place
+        for place in range(density.n_given, len(columns))
+        if columns[place].has_numbers and not np.isnan(condition[place])
     ]
-    if not known:
+    if not places or density.unmixing:
         return []
-    shares = density.outlier_shares(drawn[:FEWEST]).mean(axis=0)
-    texts = (
-        f"{columns[j].name}={as_written(columns[j].kind, condition[[j]])[0]}"
-        for j in (first + k for k in known if shares[k] > MOSTLY)
-    )
-    return [printable(text.removesuffix(".0")) for text in texts]
+    shares = density.outlier_shares(rows[:FEWEST_PROPOSALS]).mean(axis=0)
+    texts = []
+    for place in places:
+        if shares[place - density.n_given] > OUTLYING:
+            column = columns[place]
+            number = as_written(column.kind, condition[[place]])[0]
+            texts.append(printable(f"{column.name}={number}".removesuffix(".0")))
+    return texts
