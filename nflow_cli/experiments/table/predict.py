@@ -33,7 +33,7 @@ from nflow_cli.experiments.table.losses import QUANTILES, scores_of, shares_of, 
 from nflow_cli.experiments.table.report import loss_rows
 from nflow_cli.experiments.table.rows import COUNTED_CELLS, TableRows
 from nflow_cli.experiments.table.tables import OWN, CellsRun, are_own, expect_room
-from nflow_cli.experiments.table.unknown import DRAWN, conditional_of_known
+from nflow_cli.experiments.table.unknown import DRAWS, conditional_of_known
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
 from nflow_cli.terminal.output import tell
@@ -49,7 +49,7 @@ COUNTED = {
     **COUNTED_CELLS,
     "n_unknown": (
         "unknown",
-        f"{{n_unknown:,}} rows have unknown cells: their predictions are means over {DRAWN} draws "
+        f"{{n_unknown:,}} rows have unknown cells: their predictions are means over {DRAWS} draws "
         "of these",
     ),
     "n_hidden": (
@@ -241,16 +241,17 @@ def question_of(
 
 def _targets(trained: CellsRun, names: Sequence[str] | None) -> list[CellColumn]:
     targets = {column.name: column for column in trained.density.scored}
-    modelled = list(targets)[: len(trained.density.cells) - trained.density.n_given]
-    default = modelled if len(modelled) == 1 else None
-    names = list(names or trained.config.data.target or default or ())
+    known = list(targets)
+    modelled = known[: len(trained.density.cells) - trained.density.n_given]
+    default = modelled if len(modelled) == 1 else ()
+    names = list(names or trained.config.data.target or default)
     count = "some" if len(names) > 1 else "one"
-    expected = f"--target: expected {count} of {listed(list(targets))}"
+    expected = f"--target: expected {count} of {listed(known)}"
     if not names:
         raise DataError(expected)
     for name in names:
         if name not in targets:
-            hint = ", a given column" if name in trained.given else nearest(name, list(targets))
+            hint = ", a given column" if name in trained.given else nearest(name, known)
             raise DataError(f"{expected}. Received: {shown(name)}{hint}")
     return [targets[name] for name in names]
 
@@ -306,26 +307,26 @@ class Predicted(NamedTuple):
     @property
     def columns(self) -> dict[str, Any]:
         """The columns to be written, by name."""
-        name = self.column.name
-        kind = self.column.kind
+        column = self.column
         posterior = self.posterior
         statistics = posterior.levels
-        if self.column.has_numbers:
+        if column.has_numbers:
             statistics = np.column_stack([posterior.mean, posterior.sd, posterior.quantiles])
-        columns = _written_statistics(self.column, statistics, self.question.p)
-        if self.column.has_numbers and _is_date(kind):
-            columns[f"{name}_mean"] = written_number(kind, posterior.mean)
+        columns = _written_statistics(column, statistics, self.question.p)
+        if column.has_numbers and _is_date(column.kind):
+            columns[f"{column.name}_mean"] = written_number(column.kind, posterior.mean)
         for end, values in zip(("low", "high"), self.ends.T):
-            columns[f"{name}_{end}"] = written_number(kind, values)
-        if self.column.missing is not None:
-            columns[f"{name}_missing"] = posterior.missing
-        if not self.column.has_numbers:
-            columns[f"{name}_level"] = as_written(kind, posterior.levels.argmax(axis=1))
+            columns[f"{column.name}_{end}"] = written_number(column.kind, values)
+        if column.missing is not None:
+            columns[f"{column.name}_missing"] = posterior.missing
+        if not column.has_numbers:
+            likeliest = posterior.levels.argmax(axis=1)
+            columns[f"{column.name}_level"] = as_written(column.kind, likeliest)
             if self.question.sets:
-                columns[f"{name}_set"] = self._written_sets()
+                columns[f"{column.name}_set"] = self._written_sets()
         if self.values is not None:
-            columns[f"{name}_log_p"] = posterior.log_prob
-        if self.column.has_numbers:
+            columns[f"{column.name}_log_p"] = posterior.log_prob
+        if column.has_numbers:
             columns["quadrature_error"] = posterior.error
         return columns
 
@@ -694,11 +695,15 @@ def judged(question: Question, tally: Tally, name: str) -> Judgement:
 def _scores(sets: CalibratedSets | None, tally: Tally) -> Summary:
     scores: dict[str, Any] = {**scores_of(tally)}
     if sets:
-        groups = []
-        for code, calibration in sets.groups.items():
-            low, high = calibration.band
-            record = {"group": sets.group_name(code), "n": calibration.n}
-            groups.append({**record, "coverage_low": low, "coverage_high": high})
+        groups = [
+            {
+                "group": sets.group_name(code),
+                "n": calibration.n,
+                "coverage_low": calibration.band[0],
+                "coverage_high": calibration.band[1],
+            }
+            for code, calibration in sets.groups.items()
+        ]
         scores["calibration"] = {"coverage": sets.coverage, "groups": groups}
     return scores
 

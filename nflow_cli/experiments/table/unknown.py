@@ -14,11 +14,14 @@ from nflow_cli.experiments.table.given import WeightedDraws, completions, quanti
 from nflow_cli.experiments.table.rows import TableRows
 from nflow_cli.random_streams import stream
 
-DRAWN = 32  # draws of the unknown cells of a row
-# Of the distribution at a draw, quantiles at normal scores, other ones at each draw.
-STEP, ENDS = 0.375, 6.0
-SCORES = np.arange(-ENDS, ENDS, STEP) + STEP * (np.arange(DRAWN)[:, None] + 0.5) / DRAWN
-P, MASSES = normal_cdf(SCORES), normal_cdf(SCORES + STEP / 2) - normal_cdf(SCORES - STEP / 2)
+DRAWS = 32  # of the unknown cells of a row
+# The distribution at a draw is a sum of masses at quantiles: at normal scores, which are in steps,
+# and others at each draw.
+STEP = 0.375
+END = 6.0
+NORMAL_SCORES = np.arange(-END, END, STEP) + STEP * (np.arange(DRAWS)[:, None] + 0.5) / DRAWS
+P = normal_cdf(NORMAL_SCORES)  # of the quantiles ``(DRAWS, S)``
+MASSES = normal_cdf(NORMAL_SCORES + STEP / 2) - normal_cdf(NORMAL_SCORES - STEP / 2)
 
 
 def conditional_of_known(
@@ -32,61 +35,64 @@ def conditional_of_known(
 
     Unknown cells of given columns stay hidden inputs.
     """
-    density, cells = rows.density, rows.cells
+    density = rows.density
+    cells = rows.cells
     unknown = rows.unknown(j)
-    some, first = np.array(unknown.any(axis=1)), unknown.argmax(axis=1)
+    first_unknown = unknown.argmax(axis=1)
+    has_unknown = np.array(unknown.any(axis=1))
     # Not known either: cell j itself, and computed columns, which `conditional` ignores.
-    unknown[:, [j, *range(len(density.cells), cells.shape[1])]] = some[:, None]
+    unknown[:, [j, *range(len(density.cells), cells.shape[1])]] = has_unknown[:, None]
     p = np.broadcast_to(p, (len(rows), np.shape(p)[-1]))
-    whole = conditional(density, cells[~some], j, p[~some], advance)
-    parts = [(np.flatnonzero(~some), whole)]
-    for i, one in enumerate(completions(rows, unknown, seed)):
-        draws = _in_order(one, first[one.places]).resampled(DRAWN, stream(seed, "unknown cells", i))
-        draws[:, :, j] = cells[one.places, None, j]
-        at_draws = np.tile(P, (len(draws), 1))
-        every = draws.reshape(-1, cells.shape[1])
-        found = conditional(density, every, j, at_draws, largest_error=np.inf)
-        parts.append((one.places, _mean(found, p[one.places])))
+    places = [np.flatnonzero(~has_unknown)]
+    posteriors = [conditional(density, cells[~has_unknown], j, p[~has_unknown], advance)]
+    for i, completed in enumerate(completions(rows, unknown, seed)):
+        ordered = _in_order(completed, first_unknown[completed.places])
+        draws = ordered.resampled(DRAWS, stream(seed, "unknown cells", i))
+        draws[:, :, j] = cells[completed.places, None, j]
+        flat = draws.reshape(-1, cells.shape[1])
+        p_of_draws = np.tile(P, (len(draws), 1))
+        at_draws = conditional(density, flat, j, p_of_draws, largest_error=np.inf)
+        places.append(completed.places)
+        posteriors.append(_mean(at_draws, p[completed.places]))
         if advance:
-            advance(len(one.places))
-    order = np.argsort(np.concatenate([places for places, _ in parts]))
-    return CellPosterior(*(np.concatenate(every)[order] for every in zip(*(x for _, x in parts))))
+            advance(len(completed.places))
+    order = np.argsort(np.concatenate(places))
+    return CellPosterior(*(np.concatenate(arrays)[order] for arrays in zip(*posteriors)))
 
 
-def _in_order(some: WeightedDraws, first: np.ndarray) -> WeightedDraws:
-    """Draws in order of the cells ``first`` ``(b,)``: systematic resampling is of even shares."""
-    order = np.argsort(np.take_along_axis(some.draws, first[:, None, None], axis=2)[:, :, 0])
-    draws = np.take_along_axis(some.draws, order[:, :, None], axis=1)
-    return WeightedDraws(draws, np.take_along_axis(some.weights, order, axis=1))
+def _in_order(weighted: WeightedDraws, cell: np.ndarray) -> WeightedDraws:
+    """Draws in order of a ``cell`` ``(b,)`` of each row: systematic resampling of them is even."""
+    values = np.take_along_axis(weighted.draws, cell[:, None, None], axis=2)[:, :, 0]
+    order = np.argsort(values)
+    draws = np.take_along_axis(weighted.draws, order[:, :, None], axis=1)
+    return WeightedDraws(draws, np.take_along_axis(weighted.weights, order, axis=1))
 
 
-def _mean(found: CellPosterior, p: np.ndarray) -> CellPosterior:
+def _mean(at_draws: CellPosterior, p: np.ndarray) -> CellPosterior:
     """Mean of the distributions at the draws of each row, one after another, with quantiles at
     ``p`` ``(b, k)``.
 
     The draws are given that cell j is not missing; their weights ``w ∝ 1 / P(not missing)`` undo
     that.
     """
-    of_draws = CellPosterior(*(one.reshape(len(p), DRAWN, *one.shape[1:]) for one in found))
-    weights = 1 / np.maximum(1 - of_draws.missing, np.finfo(float).tiny)
+    by_row = CellPosterior(*(array.reshape(len(p), DRAWS, *array.shape[1:]) for array in at_draws))
+    weights = 1 / np.maximum(1 - by_row.missing, np.finfo(float).tiny)
     weights /= weights.sum(axis=1, keepdims=True)
-    error = of_draws.error.mean(axis=1)  # at least that of the mean
-    mean = of_draws.mean.mean(axis=1)
-    square = np.square(of_draws.sd) + np.square(of_draws.mean - mean[:, None])
+    mean = by_row.mean.mean(axis=1)
+    variance = (np.square(by_row.sd) + np.square(by_row.mean - mean[:, None])).mean(axis=1)
     masses = np.tile(MASSES.ravel(), (len(p), 1))
-    quantiles = quantiles_of(of_draws.quantiles.reshape(len(p), -1), masses, p)
-    numbers = [mean, np.sqrt(square.mean(axis=1)), of_draws.below.mean(axis=1)]
-    numbers = np.column_stack([*numbers, of_draws.at.mean(axis=1), quantiles])
-    numbers[~(error <= UNRESOLVED)] = np.nan
+    quantiles = quantiles_of(by_row.quantiles.reshape(len(p), -1), masses, p)
+    error = by_row.error.mean(axis=1)  # at least that of the mean
+    is_resolved = error <= UNRESOLVED
     return CellPosterior(
-        levels=np.einsum("bs,bsl->bl", weights, of_draws.levels),
-        missing=(weights * of_draws.missing).sum(axis=1),
-        mean=numbers[:, 0],
-        sd=numbers[:, 1],
-        quantiles=numbers[:, 4:],
-        log_prob=logsumexp(np.log(weights) + of_draws.log_prob, 1, np),
-        below=numbers[:, 2],
-        at=numbers[:, 3],
-        outlier=of_draws.outlier.mean(axis=1),
+        levels=np.einsum("bs,bsl->bl", weights, by_row.levels),
+        missing=(weights * by_row.missing).sum(axis=1),
+        mean=np.where(is_resolved, mean, np.nan),
+        sd=np.where(is_resolved, np.sqrt(variance), np.nan),
+        quantiles=np.where(is_resolved[:, None], quantiles, np.nan),
+        log_prob=logsumexp(np.log(weights) + by_row.log_prob, 1, np),
+        below=np.where(is_resolved, by_row.below.mean(axis=1), np.nan),
+        at=np.where(is_resolved, by_row.at.mean(axis=1), np.nan),
+        outlier=by_row.outlier.mean(axis=1),
         error=error,
     )
