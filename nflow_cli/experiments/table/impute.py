@@ -13,7 +13,7 @@ from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.data.writing import as_written, batch_of, filled
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
-from nflow_cli.evaluation.warnings import FEW_ROWS
+from nflow_cli.evaluation.warnings import FEW_ROWS, Summary
 from nflow_cli.experiments.summary import Judgement, Rows, counted_rows
 from nflow_cli.experiments.table.given import Completions, completions, nearest
 from nflow_cli.experiments.table.rows import COUNTED_CELLS, TableRows
@@ -22,7 +22,7 @@ from nflow_cli.random_streams import stream
 from nflow_cli.terminal.progress import phase
 from nflow_cli.text import printable
 
-ADDED = "draw", "row"  # columns of the numbers of a draw and of a row of the table, from 1
+ADDED = ("draw", "row")  # columns of the numbers of a draw and of a row of the table, from 1
 SELDOM = 0.1  # probability of a cell, below which few rows show its values
 COUNTED = {
     **COUNTED_CELLS,
@@ -62,40 +62,45 @@ def imputed(rows: TableRows, draws: int | None, seed: int) -> Imputed:
     """Impute the gaps of rows, by ``draws`` or by means and likeliest levels."""
     gaps = np.isnan(rows.cells)
     gaps[:, : rows.density.n_given] = False
-    found = np.repeat(rows.cells[None], draws or 1, axis=0)
-    (effective, present), rng = np.full((2, len(rows)), np.nan), stream(seed, "imputation")
+    filled_rows = np.repeat(rows.cells[None], draws or 1, axis=0)
+    effective = np.full(len(rows), np.nan)
+    present = np.full(len(rows), np.nan)
+    rng = stream(seed, "imputation")
     count = int(gaps.any(axis=1).sum())
     with phase(f"imputing: {count:,} rows", count) as advance:
-        for one in completions(rows, gaps, seed):
-            values = _means(rows.density, one)[None]
+        for completed in completions(rows, gaps, seed):
+            places = completed.places
             if draws:
-                values = one.resampled(draws, rng).swapaxes(0, 1)
-            advance(len(one.places))
-            some = gaps[one.places]
-            found[:, one.places] = np.where(some, values, found[:, one.places])
-            effective[one.places], present[one.places] = one.effective, one.present
-    return Imputed(gaps, found, effective, present)
+                values = completed.resampled(draws, rng).swapaxes(0, 1)
+            else:
+                values = _means(rows.density, completed)[None]
+            advance(len(places))
+            filled_rows[:, places] = np.where(gaps[places], values, filled_rows[:, places])
+            effective[places] = completed.effective
+            present[places] = completed.present
+    return Imputed(gaps, filled_rows, effective, present)
 
 
-def _means(density: CellDensity, some: Completions) -> np.ndarray:
+def _means(density: CellDensity, completed: Completions) -> np.ndarray:
     """Means of numbers, as values of their columns, and likeliest levels ``(b, C)``."""
-    found = np.einsum("bs,bsc->bc", some.weights, some.draws)
+    weights = completed.weights
+    means = np.einsum("bs,bsc->bc", weights, completed.draws)
     for j, column in enumerate(density.row):
-        draws = some.draws[:, :, j]
         if column.has_numbers:
-            found[:, j] = nearest(column, found[:, j])
+            means[:, j] = nearest(column, means[:, j])
             continue
+        draws = completed.draws[:, :, j]
         levels = np.arange(len(column.first))
-        shares = np.stack([(some.weights * (draws == i)).sum(axis=1) for i in levels], axis=1)
-        found[:, j] = shares.argmax(axis=1)
+        shares = np.stack([(weights * (draws == level)).sum(axis=1) for level in levels], axis=1)
+        means[:, j] = shares.argmax(axis=1)
         if column.kind.type not in ("text", "truth") and len(levels) > 2:  # of ordered numbers
-            values = np.array([*map(float, column.first)])
-            found[:, j] = np.abs((shares @ values)[:, None] - values).argmin(axis=1)
-    return found
+            numbers = np.array([float(level) for level in column.first])
+            means[:, j] = np.abs((shares @ numbers)[:, None] - numbers).argmin(axis=1)
+    return means
 
 
 def _batches(
-    trained: CellsRun, table: TableFile, found: Imputed, names: Sequence[str]
+    trained: CellsRun, table: TableFile, imputation: Imputed, names: Sequence[str]
 ) -> Iterator[Any]:
     """Yield batches of the columns ``names`` of a table, their gaps imputed.
 
@@ -104,20 +109,24 @@ def _batches(
     places = {name: trained.columns.index(name) for name in names if name in trained.columns}
     kinds = {
         name: _as_spelled(trained.kinds[name], table, name)
-        for name, j in places.items()
-        if found.gaps[:, j].any()
+        for name, place in places.items()
+        if imputation.gaps[:, place].any()
     }
-    for draw, rows in enumerate(found.rows, 1):
+    for draw, rows in enumerate(imputation.rows, 1):
         first = 0
         for block in table.blocks(names):
             part = slice(first, first + block.num_rows)
             cells = {}
-            for c, name in enumerate(names):
-                j = places.get(name)
-                if j is not None and (gaps := found.gaps[part, j]).any():
-                    cells[c] = gaps, as_written(kinds[name], rows[part, j])
-            numbers = np.full(block.num_rows, draw), 1 + np.arange(part.start, part.stop)
-            added = numbers if len(found.rows) > 1 else ()
+            for i, name in enumerate(names):
+                if name in kinds:
+                    place = places[name]
+                    gaps = imputation.gaps[part, place]
+                    if gaps.any():
+                        cells[i] = (gaps, as_written(kinds[name], rows[part, place]))
+            added = []
+            if len(imputation.rows) > 1:
+                draws = np.full(block.num_rows, draw)
+                added = [draws, 1 + np.arange(part.start, part.stop)]
             yield batch_of(added, filled(block, cells), are_first=True)
             first += block.num_rows
 
@@ -131,11 +140,12 @@ def _as_spelled(kind: ColumnKind, table: TableFile, name: str) -> ColumnKind:
     iso = kind.type if kind.form is None and kind.type in ("date", "time") else None
     texts = set[str]()
     for block in table.blocks([name]):
-        if (some := texts_in(block.column(name))) is None:
+        cells = texts_in(block.column(name))
+        if cells is None:
             return kind.model_copy(update={"form": None, "notation": None})
         if iso is None:
             break
-        texts |= {*some}
+        texts.update(cells)
     if iso is not None:
         return kind.model_copy(update={"form": iso_form(sorted(texts), iso)})
     if kind.type == "decimal" and kind.notation is None and table.decimal == ",":
@@ -149,38 +159,38 @@ def answer(
     """Names and batches of a table with its gaps imputed, and the counts of imputed cells."""
     if draws is not None and not whole_number("draws", draws, error=DataError):
         raise DataError("expected one or more draws. Received: draws=0")
-    columns, added = [column.name for column in table.columns], ADDED if draws and draws > 1 else ()
+    columns = [column.name for column in table.columns]
+    added = ADDED if draws and draws > 1 else ()
     for name in set(added) & set(columns):
         raise DataError(f"{table.name}: column {shown(name)} has the name of an added column")
     rows = TableRows(trained.density, trained.rows_of(table))
-    found = imputed(rows, draws, seed)
-    scores = _scores(trained, rows, found)
-    judged = Judgement(scores, _printed(table, scores, draws), [])
-    return [*added, *columns], _batches(trained, table, found, columns), judged
+    imputation = imputed(rows, draws, seed)
+    scores = _scores(trained, rows, imputation)
+    judgement = Judgement(scores, _printed(table, scores, draws), [])
+    return [*added, *columns], _batches(trained, table, imputation, columns), judgement
 
 
-def _scores(trained: CellsRun, rows: TableRows, found: Imputed) -> dict[str, Any]:
-    counts = zip(trained.columns, found.gaps.sum(axis=0))
+def _scores(trained: CellsRun, rows: TableRows, imputation: Imputed) -> dict[str, Any]:
+    counts = zip(trained.columns, imputation.gaps.sum(axis=0))
     return {
         "n": len(rows),
-        "n_imputed": int(found.gaps.sum()),
+        "n_imputed": int(imputation.gaps.sum()),
         "imputed": {name: int(count) for name, count in counts if count},
-        "n_rows_imputed": int(found.gaps.any(axis=1).sum()),
+        "n_rows_imputed": int(imputation.gaps.any(axis=1).sum()),
         "n_given_missing": int(np.isnan(rows.cells[:, : trained.density.n_given]).sum()),
         **rows.counts(),
-        "n_few_draws": int((found.effective < FEW_ROWS).sum()),
-        "n_seldom_present": int((found.present < SELDOM).sum()),
+        "n_few_draws": int((imputation.effective < FEW_ROWS).sum()),
+        "n_seldom_present": int((imputation.present < SELDOM).sum()),
     }
 
 
-def _printed(table: TableFile, scores: dict[str, Any], draws: int | None) -> Rows:
-    columns = scores["imputed"]
-    each = ", ".join(f"{printable(name)} {count:,}" for name, count in columns.items())
+def _printed(table: TableFile, scores: Summary, draws: int | None) -> Rows:
     by = f"{draws:,} draw{'s' * (draws > 1)}" if draws else "means and likeliest levels"
-    return [
-        ("data", f"{printable(table.name)}: {scores['n']:,} rows"),
-        ("imputed", f"{scores['n_imputed']:,} cells of {scores['n_rows_imputed']:,} rows, by {by}"),
-        *([("columns", each)] if each else []),
-        *counted_rows(COUNTED, scores),
-        ("assumed", "cells are missing at random, given the known cells of their row"),
-    ]
+    cells = f"{scores['n_imputed']:,} cells of {scores['n_rows_imputed']:,} rows, by {by}"
+    rows = [("data", f"{printable(table.name)}: {scores['n']:,} rows"), ("imputed", cells)]
+    counts = [f"{printable(name)} {count:,}" for name, count in scores["imputed"].items()]
+    if counts:
+        rows.append(("columns", ", ".join(counts)))
+    rows += counted_rows(COUNTED, scores)
+    rows.append(("assumed", "cells are missing at random, given the known cells of their row"))
+    return rows
