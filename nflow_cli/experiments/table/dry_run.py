@@ -43,54 +43,56 @@ class DryRun:
 
 def dry_run(config: FitConfig | CellsConfig) -> DryRun:
     """Read a table, and find the kinds of its columns and all errors."""
-    settings, flows = config.data, tails_of(config)
+    settings = config.data
+    flows = tails_of(config)
     opened = table_named(settings)
-    whole = read_whole(opened, settings, flows)
-    columns = [column.column for column in whole.columns.values()]
-    kinds = dict(whole.kinds)
+    contents = read_whole(opened, settings, flows)
+    columns = [column.column for column in contents.columns.values()]
+    kinds = dict(contents.kinds)
     faults = list[Fault]()
     tried = list[TableData]()
     while True:
         try:
-            data = load_dataset(settings, opened, flows, whole)
+            data = load_dataset(settings, opened, flows, contents)
             for name in data.columns:
                 update = {"calendar": data.kinds[name].calendar}
                 kinds[name] = kinds[name].model_copy(update=update)
             return DryRun(columns, kinds, faults, settings, None if faults else data)
         except FaultsError as error:
-            found = error.faults
+            new_faults = error.faults
         except DataError as error:
-            found = [Fault("", str(error).removeprefix(f"{opened.name}: "))]
-        faults += found
-        mends = [fault.mend for fault in found if fault.mend]
+            new_faults = [Fault("", str(error).removeprefix(f"{opened.name}: "))]
+        faults += new_faults
+        mends = [fault.mend for fault in new_faults if fault.mend]
         tried.append(settings)
         try:
-            settings = mended(settings, mends) if len(mends) == len(found) else None
+            settings = mended(settings, mends) if len(mends) == len(new_faults) else None
         except ValueError:  # no column is left
             settings = None
         if settings is None or settings in tried:  # one mend undoes another
             return DryRun(columns, kinds, faults, None)
 
 
-def command_of(found: DryRun, before: TableData, argv: Sequence[str]) -> str | None:
+def command_of(result: DryRun, before: TableData, argv: Sequence[str]) -> str | None:
     """Corrected command line; ``None`` if no options correct it."""
-    if found.settings is None:
+    after = result.settings
+    if after is None:
         return None
-    after = found.settings
     changed = [key for key in OPTIONS if getattr(after, key) != getattr(before, key)]
-    words = _words_without(
-        [word for word in argv if word not in DRY], [f"--{key}" for key in changed]
-    )
+    argv = [word for word in argv if word not in DRY]
+    words = _words_without(argv, [f"--{key}" for key in changed])
     for key in changed:
         words += _option(key, getattr(after, key))
     return command_line(["nflow", *words])
 
 
 def _words_without(argv: Sequence[str], options: Sequence[str]) -> list[str]:
-    words, rest = list[str](), iter(argv)
-    for word in rest:
+    """Words of a command line without some options and their values."""
+    words = list[str]()
+    remaining = iter(argv)
+    for word in remaining:
         if word in options:
-            next(rest, None)
+            next(remaining, None)
         elif word.partition("=")[0] not in options:
             words.append(word)
     return words
@@ -98,86 +100,93 @@ def _words_without(argv: Sequence[str], options: Sequence[str]) -> list[str]:
 
 def _option(key: str, value: Any) -> list[str]:
     if key == "bounds":
-        ends = {n: ["" if end is None else repr(end) for end in value[n]] for n in value}
-        texts = [f"{escaped(name)}={low}:{high}" for name, (low, high) in ends.items()]
+        texts = [f"{escaped(name)}={_range(bounds)}" for name, bounds in value.items()]
     elif key == "date":
         texts = [f"{escaped(name)}={escaped(form)}" for name, form in value.items()]
     elif key == "discrete":
         texts = [f"{escaped(name)}:{step:.15g}" for name, step in value.items()]
+    elif key == "missing":
+        texts = [value]
     else:
-        texts = [value] if key == "missing" else list(map(escaped, value or ()))
+        texts = [escaped(name) for name in value or ()]
     return [f"--{key}", ",".join(texts)] if texts else []
 
 
-def lines_of(found: DryRun, config: FitConfig | CellsConfig, command: str | None) -> list[str]:
+def _range(bounds: Sequence[float | None], digits: str = "") -> str:
+    """Ends ``LOW:HIGH`` as text; nothing stands for one that is open."""
+    return ":".join(_end(end, digits) for end in bounds)
+
+
+def _end(end: float | None, digits: str) -> str:
+    return "" if end is None else format(end, digits)
+
+
+def lines_of(result: DryRun, config: FitConfig | CellsConfig, command: str | None) -> list[str]:
     """Printed lines of a dry run."""
-    rows = [_row(column, found.kinds[column.name]) for column in found.columns]
-    said = config.data.model_copy(update={"kinds": None})  # which the table has
-    shown = presets.dump(config.model_copy(update={"data": said}))
-    lines = [table(HEADER, rows, keys=1), "", shown]
-    if found.data is not None:
+    rows = [_row(column, result.kinds[column.name]) for column in result.columns]
+    data = config.data.model_copy(update={"kinds": None})  # which the table has
+    lines = [
+        table(HEADER, rows, keys=1),
+        "",
+        presets.dump(config.model_copy(update={"data": data})),
+    ]
+    if result.data is not None:
         parts = ", ".join(
-            f"{n:,} {part.removeprefix('n_')}" for part, n in found.data.sizes.items()
+            f"{n:,} {part.removeprefix('n_')}" for part, n in result.data.sizes.items()
         )
-        lines += [f"note: {note}" for note in found.data.notes]
+        lines += [f"note: {note}" for note in result.data.notes]
         lines.append(f"rows: {parts}")
         if isinstance(config, CellsConfig) and config.cells.unmixed is None:
             lines.append("linear components: if likelier, when it is trained")
-    for fault in found.faults:
+    for fault in result.faults:
         remedy = f": {fault.mend.option}" if fault.mend else ""
         lines.append(hanging(fault.column and f"{fault.column}: ", f"{fault.problem}{remedy}"))
-    if found.faults:
+    if result.faults:
         lines.append(f"try: {command}" if command else "no options correct all of these")
     return lines
 
 
 def record_of(
-    found: DryRun, config: FitConfig | CellsConfig, command: str | None
+    result: DryRun, config: FitConfig | CellsConfig, command: str | None
 ) -> dict[str, Any]:
     """Dry run as a JSON object."""
     columns = {
         column.name: {
-            **found.kinds[column.name].model_dump(mode="json"),
-            "missing_share": _missing(column),
-            "values": _values(column, found.kinds[column.name]),
+            **result.kinds[column.name].model_dump(mode="json"),
+            "missing_share": _missing_share(column),
+            "values": _values(column, result.kinds[column.name]),
         }
-        for column in found.columns
+        for column in result.columns
     }
+    faults = []
+    for fault in result.faults:
+        mend = fault.mend.option if fault.mend else ""
+        faults.append({"column": fault.column, "problem": fault.problem, "mend": mend})
     return {
         "columns": columns,
         "config": config.model_dump(mode="json"),
-        "faults": [
-            {
-                "column": fault.column,
-                "problem": fault.problem,
-                "mend": fault.mend.option if fault.mend else "",
-            }
-            for fault in found.faults
-        ],
+        "faults": faults,
         "command": command,
     }
 
 
 def _row(column: Column, kind: ColumnKind) -> tuple[str, ...]:
-    share = _missing(column)
+    share = _missing_share(column)
+    missing = f"{share:.1%}" if share else ""
+    type_of_cells = "" if kind.kind == "left out" else kind.type
     step = f"{kind.step:.12g}" if kind.step else ""
     if kind.lattice and kind.lattice.offset:
         step += f" + {kind.lattice.offset:.12g}"
-    ends = ["" if end is None else f"{end:.12g}" for end in kind.bounds or ()]
-    return (
-        column.name,
-        kind.kind,
-        "" if kind.kind == "left out" else kind.type,
-        step,
-        _values(column, kind),
-        str(len(kind.atoms) or ""),
-        f"{share:.1%}" if share else "",
-        ":".join(ends),
-        kind.why + (f"; inputs: {', '.join(kind.calendar)}" if kind.calendar else ""),
-    )
+    atoms = str(len(kind.atoms) or "")
+    bounds = _range(kind.bounds or (), ".12g")
+    why = kind.why
+    if kind.calendar:
+        why += f"; inputs: {', '.join(kind.calendar)}"
+    values = _values(column, kind)
+    return column.name, kind.kind, type_of_cells, step, values, atoms, missing, bounds, why
 
 
-def _missing(column: Column) -> float | None:
+def _missing_share(column: Column) -> float | None:
     if not column.is_collected:
         return None
     return float(column.gaps.mean()) if len(column.gaps) else 0.0
@@ -191,14 +200,14 @@ def _values(column: Column, kind: ColumnKind) -> str:
         return _count(len(np.unique(known)))
     if not len(known):
         return ""
-    return " to ".join(_end(end, column.source) for end in (known.min(), known.max()))
+    return f"{_value(known.min(), column.source)} to {_value(known.max(), column.source)}"
 
 
 def _count(levels: int) -> str:
     return f"{levels:,} level{'s' * (levels != 1)}"
 
 
-def _end(number: float, source: str) -> str:
+def _value(number: float, source: str) -> str:
     if source == "number" or not np.isfinite(number):
         return f"{number:.6g}"
     unit = "D" if source == "date" else "s"

@@ -46,17 +46,19 @@ class TableRows:
 
     def unknown(self, *targets: int) -> np.ndarray:
         """Which modelled cells ``(n, C)`` but targets are empty, or such as no row can have."""
-        unknown, last = self.are_empty | self.are_impossible, len(self.density.cells)
-        unknown[:, [*targets, *range(self.density.n_given), *range(last, unknown.shape[1])]] = False
+        unknown = self.are_empty | self.are_impossible
+        unknown[:, list(targets)] = False
+        unknown[:, : self.density.n_given] = False
+        unknown[:, len(self.density.cells) :] = False
         return unknown
 
     def counts(self, targets: Sequence[str] = ()) -> dict[str, int]:
         """Numbers of rows and cells, except targets, that are not used as they are."""
-        others = np.array([column.name not in targets for column in self.density.row])
-        lost = self.are_impossible & others
-        are_levels = others & [not column.has_numbers for column in self.density.row]
+        no_targets = np.array([column.name not in targets for column in self.density.row])
+        are_impossible = self.are_impossible & no_targets
+        are_levels = no_targets & [not column.has_numbers for column in self.density.row]
         return {
             "n_new_levels": int((self.cells[:, are_levels] < 0).any(axis=1).sum()),
-            "n_impossible": int(lost.any(axis=1).sum()),
-            "n_impossible_cells": int(lost.sum()),
+            "n_impossible": int(are_impossible.any(axis=1).sum()),
+            "n_impossible_cells": int(are_impossible.sum()),
         }
