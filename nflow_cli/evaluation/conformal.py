@@ -38,7 +38,8 @@ def calibrated(scores: np.ndarray, coverage: float) -> Calibration:
     if k > n:
         return Calibration(n, math.inf, (1.0, 1.0))
     threshold = float(np.partition(scores, k - 1)[k - 1])
-    low, high = (_beta_quantile(p, k, n) for p in ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
+    low = _beta_quantile((1 - CONFIDENCE) / 2, k, n)
+    high = _beta_quantile((1 + CONFIDENCE) / 2, k, n)
     return Calibration(n, threshold, (low, high))
 
 
@@ -56,10 +57,14 @@ def _beta_quantile(p: float, k: int, n: int) -> float:
     i = np.arange(k, n + 1)
     log_factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
     log_choose = log_factorials[n] - log_factorials[i] - log_factorials[n - i]
-    low, high = 0.0, 1.0
+    low = 0.0
+    high = 1.0
     for _ in range(50):
         x = (low + high) / 2
         with np.errstate(divide="ignore"):
             total = np.exp(log_choose + i * np.log(x) + (n - i) * np.log1p(-x)).sum()
-        low, high = (x, high) if total < p else (low, x)
+        if total < p:
+            low = x
+        else:
+            high = x
     return (low + high) / 2

@@ -269,7 +269,10 @@ def features(held_out: np.ndarray, new: np.ndarray, are_levels: bool) -> Feature
         levels, counts = np.unique(np.concatenate([before, after]), return_counts=True)
         order = np.argsort(-counts, kind="stable")
         commonest = levels[order[counts[order] >= least]][:MOST_LEVELS]
-        return Features(_indicators(before, commonest), _indicators(after, commonest))
+        return Features(
+            held_out=(before[:, None] == commonest).astype(float),
+            new=(after[:, None] == commonest).astype(float),
+        )
     before, after = polynomials(held_out, new)
     before = np.nan_to_num(before[:, :USED])
     after = np.nan_to_num(after[:, :USED])
@@ -278,10 +281,6 @@ def features(held_out: np.ndarray, new: np.ndarray, are_levels: bool) -> Feature
         before = np.column_stack([before, np.isnan(held_out)])
         after = np.column_stack([after, np.isnan(new)])
     return Features(before, after, are_ordered=True)
-
-
-def _indicators(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    return (values[:, None] == levels).astype(float)
 
 
 def change_of_pit(
@@ -301,9 +300,7 @@ def change_of_pit(
     before = held_out[is_known_before]
     after = new[is_known_after]
     scores_before, scores_after = polynomials(before, after)
-    covariates = None
-    if given is not None:
-        covariates = given.at(is_known_before, is_known_after)[:2]
+    covariates = given.at(is_known_before, is_known_after)[:2] if given else None
     p_values = {"": p_of_means(scores_before, scores_after, covariates)}
     for name, column_features in others.items():
         known_features = column_features.at(is_known_before, is_known_after)
@@ -348,10 +345,9 @@ def as_held_out(held_out: np.ndarray, new: np.ndarray) -> np.ndarray:
     """
     ordered = np.sort(_without_gaps(held_out))
     is_known = ~np.isnan(new)
-    if not is_known.any() or not len(ordered):
-        return new.copy()
-    known = new[is_known]
-    places = np.ceil(ranks(known, known) * len(ordered)).astype(int) - 1
     replaced = new.copy()
-    replaced[is_known] = ordered[np.clip(places, 0, len(ordered) - 1)]
+    if is_known.any() and len(ordered):
+        known = new[is_known]
+        places = np.ceil(ranks(known, known) * len(ordered)).astype(int) - 1
+        replaced[is_known] = ordered[np.clip(places, 0, len(ordered) - 1)]
     return replaced

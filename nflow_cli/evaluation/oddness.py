@@ -13,13 +13,13 @@ def two_sided(below: np.ndarray, at: np.ndarray) -> np.ndarray:
     return np.minimum(1.0, 2 * np.minimum(below + at, 1 - below))
 
 
-def no_likelier(own: np.ndarray, every: np.ndarray) -> np.ndarray:
-    """Probability ``(n,)`` of an outcome no likelier than the own one ``(n,)``; NaN if unknown.
+def no_likelier(p: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
+    """Probability ``(n,)`` of an outcome no likelier than one of ``p`` ``(n,)``; NaN if unknown.
 
-    ``every`` are the probabilities ``(n, L)`` of all outcomes.
+    ``outcomes`` are the probabilities ``(n, L)`` of all outcomes.
     """
-    total = np.where(every <= own[:, None] * (1 + TIES), every, 0.0).sum(axis=1)
-    return np.where(np.isnan(own), np.nan, total)
+    total = np.where(outcomes <= p[:, None] * (1 + TIES), outcomes, 0.0).sum(axis=1)
+    return np.where(np.isnan(p), np.nan, total)
 
 
 def p_values(odd: np.ndarray, held_out: np.ndarray) -> np.ndarray:
@@ -46,6 +46,6 @@ def adjusted(p: np.ndarray) -> np.ndarray:
     """
     order = np.argsort(p)
     scaled = p[order] * (len(p) / np.arange(1, len(p) + 1))
-    found = np.empty(len(p))
-    found[order] = np.minimum.accumulate(scaled[::-1])[::-1]
-    return np.minimum(found, 1.0)
+    adjusted_p = np.empty(len(p))
+    adjusted_p[order] = np.minimum.accumulate(scaled[::-1])[::-1]
+    return np.minimum(adjusted_p, 1.0)

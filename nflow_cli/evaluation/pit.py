@@ -70,28 +70,31 @@ def pit(values: np.ndarray, columns: Sequence[str], weights: np.ndarray | None =
     masses before it and with it (Smith 1985). ``values`` are ``(n, D)`` in [0, 1], NaN if unknown;
     ``weights`` of the rows ``(n,)``.
     """
-    w = np.ones(len(values)) if weights is None else weights.astype(np.float64)
-    known = np.isfinite(values) & (w > 0)[:, None]
-    judged = int(known.any(axis=0).sum())
-    parts = zip(columns, values.T, known.T, strict=True)
-    return Pit(columns={name: _column(u[at], w[at], judged) for name, u, at in parts})
+    row_weights = np.ones(len(values)) if weights is None else weights.astype(np.float64)
+    known = np.isfinite(values) & (row_weights > 0)[:, None]
+    n_judged = int(known.any(axis=0).sum())
+    by_column = {}
+    for name, u, is_known in zip(columns, values.T, known.T, strict=True):
+        by_column[name] = _column(u[is_known], row_weights[is_known], n_judged)
+    return Pit(columns=by_column)
 
 
 def distribution(values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Empirical distribution functions at :data:`LEVELS` ``(201, D)`` of PITs ``(n, D)``, as in
     :func:`pit`; NaN without known ones.
     """
-    w = np.ones(len(values)) if weights is None else weights.astype(np.float64)
-    return np.stack([_distribution(u, w) for u in values.T], axis=1)
+    row_weights = np.ones(len(values)) if weights is None else weights.astype(np.float64)
+    return np.stack([_distribution(u, row_weights) for u in values.T], axis=1)
 
 
 def _distribution(u: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    known = np.isfinite(u) & (weights > 0)
-    if not known.any():
+    is_known = np.isfinite(u) & (weights > 0)
+    if not is_known.any():
         return np.full(len(LEVELS), np.nan)
-    order = np.argsort(u[known])
-    sums = np.concatenate([[0.0], np.cumsum(weights[known][order])])
-    return sums[np.searchsorted(u[known][order], LEVELS, side="right")] / sums[-1]
+    known = u[is_known]
+    order = np.argsort(known)
+    sums = np.concatenate([[0.0], np.cumsum(weights[is_known][order])])
+    return sums[np.searchsorted(known[order], LEVELS, side="right")] / sums[-1]
 
 
 def pit_of_latents(z: np.ndarray) -> np.ndarray:
@@ -102,17 +105,21 @@ def pit_of_latents(z: np.ndarray) -> np.ndarray:
     """
     z = z.astype(np.float64)
     with np.errstate(over="ignore"):
-        squares, uniform = np.square(z).sum(axis=1), np.exp(log_ndtr(z, np))
+        squares = np.square(z).sum(axis=1)
+        uniform = np.exp(log_ndtr(z, np))
     return np.column_stack([uniform, 1 - tail_of_chi_squared(squares, z.shape[1])])
 
 
 def _column(u: np.ndarray, weights: np.ndarray, count: int) -> ColumnPit:
+    """PIT of one of ``count`` columns, by its known values ``(n,)``."""
     n = effective(weights)
-    distance = from_uniform(u, weights)[0] if len(u) else None
+    if not len(u):
+        return ColumnPit(distance=None, band=None, p_value=None, n=0, n_effective=n)
+    distance = from_uniform(u, weights)[0]
     return ColumnPit(
         distance=distance,
-        band=band(round(n), count, CALIBRATED) if len(u) else None,
-        p_value=None if distance is None else p_value(distance, n),
+        band=band(round(n), count, CALIBRATED),
+        p_value=p_value(distance, n),
         n=len(u),
         n_effective=n,
     )
@@ -124,8 +131,8 @@ def from_uniform(values: np.ndarray, weights: np.ndarray) -> tuple[float, float,
     u = np.tile(values[order], 2)
     after = np.cumsum(weights[order]) / weights.sum()
     share = np.concatenate([after, [0.0], after[:-1]])
-    at = int(np.argmax(np.abs(share - u)))
-    return float(abs(share[at] - u[at])), float(u[at]), float(share[at])
+    largest = int(np.argmax(np.abs(share - u)))
+    return float(abs(share[largest] - u[largest])), float(u[largest]), float(share[largest])
 
 
 def band(n: int, count: int = 1, confidence: float = CONFIDENCE) -> float:
@@ -144,9 +151,10 @@ def p_value(distance: float, n: float) -> float:
     Kolmogorov's limit ``2 Σ (-1)^(k-1) exp(-2 k² x²)``, with Stephens' correction as in
     :func:`band`.
     """
-    x, k = distance * _root(n), np.arange(1, TERMS + 1)
+    x = distance * _root(n)
     if x < 0.2:  # the series converges slowly, and 1 is right to 1e-12
         return 1.0
+    k = np.arange(1, TERMS + 1)
     return float(np.clip(2 * np.sum((-1.0) ** (k - 1) * np.exp(-2 * (k * x) ** 2)), 0, 1))
 
 

@@ -319,15 +319,15 @@ def answer(trained: CellsRun, table: TableFile) -> Answer:
 
 def _scores(explanation: Explained) -> dict[str, float]:
     most = int(explanation.n_held_out.max())
-    m = explanation.m
+    share = float(expected_share(np.array(explanation.m), LEVEL))
     return {
         "n_held_out": most,
         "smallest_p": 1 / (most + 1),
         "n_odd": int((explanation.p <= LEVEL).sum()),
         "n_odd_expected": float(expected_share(explanation.n_held_out, LEVEL).sum()),
-        "n_held_out_cells": m,
+        "n_held_out_cells": explanation.m,
         "n_odd_cells": int((explanation.p_largest <= LEVEL).sum()),
-        "n_odd_cells_expected": len(explanation.p) * float(expected_share(np.array(m), LEVEL)),
+        "n_odd_cells_expected": len(explanation.p) * share,
         "n_unexplained": int(np.isnan(explanation.nats).sum()),
     }
 
