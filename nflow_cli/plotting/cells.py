@@ -1,6 +1,5 @@
 """Axes for cells of any kind: values, dates, levels, missing cells."""
 
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -121,6 +120,7 @@ def draw_matrix(
     if max(matrix.shape) <= WRITTEN:
         for (i, j), value in np.ndenumerate(numbers):
             colour = "black" if norm(matrix[i, j]) > 0.6 else "white"
-            style: Any = {"ha": "center", "va": "center", "size": SIZE - 1.5, "color": colour}
-            ax.text(j, i, form.format(value), **style)
+            ax.text(
+                j, i, form.format(value), ha="center", va="center", size=SIZE - 1.5, color=colour
+            )
     return image

@@ -1,7 +1,7 @@
 """Pictures `dependence` and `pairs` of a whole table."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axis import Axis
@@ -155,8 +155,15 @@ def draw_dots(part: SubFigure, across: Side, up: Side) -> None:
     for i, (ax, colour, title) in enumerate(zip(axes, (SKY, ORANGE), SIDES, strict=True)):
         x = values_of(across.kind, across.cells[i][known[i]][:n_dots])
         y = values_of(up.kind, up.cells[i][known[i]][:n_dots])
-        style: Any = {"color": colour, "ms": 2.2, "mew": 0, "rasterized": True}
-        ax.plot(spread(across.kind, x), spread(up.kind, y), "o", **style)
+        ax.plot(
+            spread(across.kind, x),
+            spread(up.kind, y),
+            "o",
+            color=colour,
+            ms=2.2,
+            mew=0,
+            rasterized=True,
+        )
         prepare_values(ax.xaxis, across)
         prepare_values(ax.yaxis, up, is_named=i == 0)
         ax.set_title(title, size=SIZE)
@@ -189,19 +196,21 @@ def draw_boxes(part: SubFigure, number: Side, levels: Side) -> None:
         (number.cells[0], groups.rows, 0.8, SKY, "white"),
         (number.cells[1], groups.draws, 0.3, ORANGE, "black"),
     ):
-        style: Any = {
-            "positions": places,
-            "widths": height,
-            "whis": (5, 95),
-            "showcaps": False,
-            "showfliers": False,
-            "patch_artist": True,
-            "boxprops": {"facecolor": colour, "lw": 0},
-            "medianprops": {"color": median_colour},
-            "whiskerprops": {"color": colour, "lw": 3 * height + 0.6},
-        }
         values = [values_of(number.kind, cells[codes == place]) for place in places]
-        ax.boxplot(values, orientation="horizontal", manage_ticks=False, **style)
+        ax.boxplot(
+            values,
+            orientation="horizontal",
+            manage_ticks=False,
+            positions=places,
+            widths=height,
+            whis=(5, 95),
+            showcaps=False,
+            showfliers=False,
+            patch_artist=True,
+            boxprops={"facecolor": colour, "lw": 0},
+            medianprops={"color": median_colour},
+            whiskerprops={"color": colour, "lw": 3 * height + 0.6},
+        )
     name_groups(ax, groups, 16)
     ax.set_ylabel(plain(levels.name, LETTERS), size=SIZE)
     note_empty(ax, *number.values)

@@ -3,7 +3,7 @@
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -116,13 +116,14 @@ def draw_series(ax: Axes, lines: Sequence[Series], names: Sequence[str]) -> None
         medians = [np.median(scores) for scores in series.scores]
         ax.plot(series.k, medians, color=colour)
         places = [places_of(k, len(scores)) for k, scores in zip(series.k, series.scores)]
-        style: Any = {"marker": MARKERS[(i + turn) % len(MARKERS)], "markersize": 5, "ls": ""}
         ax.plot(
             np.concatenate(places),
             np.concatenate(series.scores),
             color=colour,
             label=plain(series.name),
-            **style,
+            marker=MARKERS[(i + turn) % len(MARKERS)],
+            markersize=5,
+            ls="",
         )
         for k, median, word in zip(series.k, medians, series.words):
             side = "left"
@@ -191,8 +192,13 @@ def draw_legend(figure: Figure, names: Sequence[str]) -> None:
     letters = int(11 * figure.get_figwidth())
     texts = [textwrap.fill(plain(name), letters - 10) for name in names]
     columns = max(1, letters // (10 + max(len(text) for text in texts)))
-    place: Any = {"loc": "outside lower center", "frameon": False, "ncols": columns}
-    figure.legend([handles[plain(name)] for name in names], texts, **place)
+    figure.legend(
+        [handles[plain(name)] for name in names],
+        texts,
+        loc="outside lower center",
+        frameon=False,
+        ncols=columns,
+    )
     lines = math.ceil("\n".join(texts).count("\n") / columns)
     figure.set_figheight(figure.get_figheight() + 0.2 * lines)
 

@@ -113,8 +113,15 @@ def draw_digit_key(axes: Sequence[Axes]) -> None:
     """Draw the legend of the digits' colours, those of the first panel, beside the last."""
     points: Any = axes[0].collections[0]
     handles, names = points.legend_elements(num=None, fmt="{x:.0f}", alpha=1)
-    place: Any = {"loc": "center left", "bbox_to_anchor": (1.02, 0.5), "frameon": False}
-    axes[-1].legend(handles, names, title="digit", handletextpad=0.2, **place)
+    axes[-1].legend(
+        handles,
+        names,
+        title="digit",
+        handletextpad=0.2,
+        loc="center left",
+        bbox_to_anchor=(1.02, 0.5),
+        frameon=False,
+    )
 
 
 def reconstructions_figure(evaluation: Arrays, summary: Summary) -> Figure:
@@ -203,9 +210,12 @@ def draw_latents(ax: Axes, points: np.ndarray, labels: np.ndarray | None, window
 
 def draw_prior(ax: Axes) -> None:
     """Draw circles of given masses of N(0, I): r^2 = -2 log(1 - p)."""
-    style: Any = {"fill": False, "ls": "--", "lw": 0.9, "ec": "0.25"}
     for mass in PRIOR_MASS:
-        ax.add_patch(Circle((0, 0), math.sqrt(-2 * math.log1p(-mass)), **style))
+        ax.add_patch(
+            Circle(
+                (0, 0), math.sqrt(-2 * math.log1p(-mass)), fill=False, ls="--", lw=0.9, ec="0.25"
+            )
+        )
     parts = " and ".join(f"{mass:.0%}" for mass in PRIOR_MASS)
     ax.plot([], [], color="0.25", ls="--", lw=0.9, label=f"prior N(0, I): {parts}")
 

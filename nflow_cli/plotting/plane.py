@@ -132,8 +132,7 @@ def draw_dots(ax: Axes, points: np.ndarray, most: int = 500) -> str:
     """Draw the first `most` points of (S, 2); return their number."""
     points = points[:most]
     ax.set_autoscale_on(False)
-    style: Any = {"color": "white", "alpha": 0.5, "markersize": 1.7, "markeredgewidth": 0}
-    ax.plot(*points.T, "o", **style)
+    ax.plot(*points.T, "o", color="white", alpha=0.5, markersize=1.7, markeredgewidth=0)
     return count_shown(ax, points, "draws")
 
 
@@ -244,8 +243,14 @@ def difference_figure(
     figure, axes = panel_grid(1, 1, extent, 5.6, names)
     image = draw_grid(axes[0], difference, extent, DIVERGING, Normalize(-limit, limit))
     if min(peak, largest) > 0:
-        style = {"levels": [0.1 * peak, 0.5 * peak], "colors": "0.35", "linewidths": 0.6}
-        axes[0].contour(evaluation["axis_1"], evaluation["axis_2"], target, **style)
+        axes[0].contour(
+            evaluation["axis_1"],
+            evaluation["axis_2"],
+            target,
+            levels=[0.1 * peak, 0.5 * peak],
+            colors="0.35",
+            linewidths=0.6,
+        )
         axes[0].set_title("lines: p at 10% and 50% of its peak")
     add_colour_bar(image, axes, "fit q − target p", "max" if largest > limit else "neither")
     scores = [score_text(summary, "kl", "KL")]
@@ -305,8 +310,7 @@ def points_figure(evaluation: Arrays, summary: Summary) -> Figure:
 
 def draw_points(ax: Axes, points: np.ndarray, extent: Extent, noun: str) -> str:
     """Draw points (n, 2) over the extent; return the number shown as text."""
-    style: Any = {"markersize": 2.2, "alpha": 0.5, "markeredgewidth": 0}
-    ax.plot(*points.T, "o", color=BLUE, **style)
+    ax.plot(*points.T, "o", color=BLUE, markersize=2.2, alpha=0.5, markeredgewidth=0)
     ax.set(xlim=extent[:2], ylim=extent[2:], aspect=aspect_of(extent))
     return count_shown(ax, points, noun)
 
@@ -339,8 +343,7 @@ def _frames(arrays: Arrays, summary: Summary, names: tuple[str, str]) -> Iterato
         blank = np.zeros((len(arrays["axis_2"]), len(arrays["axis_1"])))
         image = draw_grid(ax, blank, extent, SEQUENTIAL, Normalize(0.0, 1.0))
         ax.set_autoscale_on(False)
-        style = {"color": "white", "alpha": 0.7, "markersize": 1.6, "markeredgewidth": 0}
-        (dots,) = ax.plot([], [], "o", **style)
+        (dots,) = ax.plot([], [], "o", color="white", alpha=0.7, markersize=1.6, markeredgewidth=0)
         add_colour_bar(image, [ax], "density / its peak", "neither")
         ax.set_title(_moment_text(0.0, arrays["moments"]))
         title_figure(figure, summary)
@@ -415,7 +418,15 @@ def draw_map(ax: Axes, arrays: Arrays, extent: Extent) -> None:
     ax.set(xlim=extent[:2], ylim=extent[2:], aspect=aspect_of(extent), title="the map")
     before = arrays["draws_before"][:ARROWS]
     after = arrays["draws_after"][:ARROWS]
-    style: Any = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.004, "color": "0.25"}
-    ax.quiver(*before.T, *(after - before).T, zorder=3, **style)
+    ax.quiver(
+        *before.T,
+        *(after - before).T,
+        zorder=3,
+        angles="xy",
+        scale_units="xy",
+        scale=1,
+        width=0.004,
+        color="0.25",
+    )
     ax.plot([], [], color=BLUE, label="grid after the flow")
     ax.plot([], [], color="0.25", marker=">", markersize=4, label="paths of draws")

@@ -154,8 +154,15 @@ def name_scaled(axis: Axis, name: str, size: float) -> None:
 def draw_grid(ax: Axes, grid: np.ndarray, extent: Extent, cmap: Any, norm: Normalize) -> AxesImage:
     """Draw a grid (m, n) over the extent; NaN is grey."""
     name_lost(ax, grid)
-    style: Any = {"origin": "lower", "interpolation": "bilinear", "aspect": aspect_of(extent)}
-    return ax.imshow(grid, cmap, norm, extent=extent, **style)
+    return ax.imshow(
+        grid,
+        cmap,
+        norm,
+        extent=extent,
+        origin="lower",
+        interpolation="bilinear",
+        aspect=aspect_of(extent),
+    )
 
 
 def name_lost(ax: Axes, values: np.ndarray, height: float = 0.5) -> None:
@@ -167,8 +174,17 @@ def name_lost(ax: Axes, values: np.ndarray, height: float = 0.5) -> None:
 def note(ax: Axes, text: str, height: float = 0.5) -> None:
     """Write a text at a height (0-1) of a panel, legible on any colour."""
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "boxstyle": "round,pad=0.2"}
-    style: Any = {"ha": "center", "va": "center", "fontsize": 9, "bbox": box}
-    ax.text(0.5, height, text, transform=ax.transAxes, in_layout=False, **style)
+    ax.text(
+        0.5,
+        height,
+        text,
+        transform=ax.transAxes,
+        in_layout=False,
+        ha="center",
+        va="center",
+        fontsize=9,
+        bbox=box,
+    )
 
 
 def subscript(number: int) -> str:
@@ -305,5 +321,12 @@ def draw_key(figure: Figure, rows: str, draws: str, above: str = "") -> None:
     """Draw the legend of rows and draws below the panels, with a text above it."""
     handles = [Patch(color=SKY, label=rows), Patch(color=ORANGE, label=draws)]
     columns = 2 if figure.get_figwidth() > 6 else 1
-    style: Any = {"frameon": False, "ncols": columns, "fontsize": 9, "title_fontsize": 8}
-    figure.legend(handles=handles, loc="outside lower center", title=above, **style)
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        title=above,
+        frameon=False,
+        ncols=columns,
+        fontsize=9,
+        title_fontsize=8,
+    )

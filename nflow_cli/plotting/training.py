@@ -3,7 +3,7 @@
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -87,8 +87,7 @@ def draw_scores(ax: Axes, steps: np.ndarray, panel: Panel, hidden: str) -> None:
         else:
             colour = next(colours)
             width = 1.3
-        style: Any = {"color": colour, "lw": width, "marker": marker, "ms": 3}
-        ax.plot(steps, values, label=hidden + label, **style)
+        ax.plot(steps, values, label=hidden + label, color=colour, lw=width, marker=marker, ms=3)
     for (label, level), line in zip(panel.levels.items(), ("--", ":", "-.")):
         ax.axhline(level, color="k", ls=line, lw=1.4, label=label)
     curves = np.array(list(panel.curves.values()), float)
@@ -107,14 +106,13 @@ def draw_scores(ax: Axes, steps: np.ndarray, panel: Panel, hidden: str) -> None:
 def draw_legend(ax: Axes, is_alone: bool) -> None:
     """Draw the legend of a panel below the only one, and beside each of several."""
     handles, labels = ax.get_legend_handles_labels()
-    style: Any = {"frameon": False}
     if is_alone:
         widths = [len(label) + KEY_LETTERS for label in labels]
         columns = len(labels) if sum(widths) <= LETTERS else max(1, LETTERS // max(widths))
-        ax.figure.legend(handles, labels, loc="outside lower center", ncols=columns, **style)
+        ax.figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
         return
     texts = [textwrap.fill(label, LEGEND_LETTERS) for label in labels]
-    ax.legend(handles, texts, loc="center left", bbox_to_anchor=(1.01, 0.5), **style)
+    ax.legend(handles, texts, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
 
 
 def smoothed(values: np.ndarray) -> dict[str, np.ndarray]:

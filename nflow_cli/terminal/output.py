@@ -87,8 +87,14 @@ def hanging(head: str, text: str, stream: TextIO | None = None) -> str:
     if width is None or len(head) + len(text) <= width:
         return head + text
     indent = " " * min(len(head), max(width - 20, 0))
-    rules: Any = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.fill(text, width, initial_indent=head, subsequent_indent=indent, **rules)
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=head,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 class StatusLine:
