@@ -1,6 +1,5 @@
 """Axes for cells of any kind: values, dates, levels, missing cells."""
 
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis

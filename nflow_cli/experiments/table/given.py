@@ -285,17 +285,17 @@ def _pool(
         rows = np.repeat(conditions.rows[[i]], size, axis=0)
         unknown = np.isnan(rows) & (np.arange(rows.shape[1]) >= density.n_given)
         draws, log_weights = proposals(density, rows, unknown, rng, present=False)
-        log_weights = np.where(conditions.allow(draws), log_weights, -np.inf)
-        possible.append(draws[log_weights > -np.inf])
-        parts.append(log_weights)
+        part = np.where(conditions.allow(draws), log_weights, -np.inf)
+        possible.append(draws[part > -np.inf])
+        parts.append(part)
         total += size
-        log_weights = np.concatenate(parts)
-        weights = weights_of(log_weights[None, log_weights > -np.inf])
+        all_log_weights = np.concatenate(parts)
+        weights = weights_of(all_log_weights[None, all_log_weights > -np.inf])
         pool = WeightedDraws(np.concatenate(possible)[None], weights)
         enough = n if _have_equal_weights(pool) else max(2 * n, LEAST_EFFECTIVE)
         effective = pool.effective[0]
         if effective * (1 + EQUAL_WEIGHTS) >= enough or total >= most:
-            return pool, log_weights
+            return pool, all_log_weights
         further = SPARE * total * (enough / max(effective, 0.5) - 1)
         size = int(min(max(further, FEWEST_PROPOSALS), MOST_PROPOSALS, most - total))
 
@@ -316,9 +316,9 @@ def _k_hat(pool: WeightedDraws, log_weights: np.ndarray) -> float:
 def _tell_reliability(n: int, samplings: Sequence[Sampling]) -> None:
     """Print notes on the draws ``n`` at each condition that are by importance sampling."""
     n_proposals = sum(sampling.n_proposals for sampling in samplings)
-    sizes = np.array([sampling.effective for sampling in samplings])
+    effective = np.array([sampling.effective for sampling in samplings])
     k_hat = float(np.max([sampling.k_hat for sampling in samplings]))
-    least = sizes.min()
+    least = effective.min()
     is_single = len(samplings) == 1
     where = "" if is_single else f" at the least reliable of {len(samplings):,} conditions"
     of_k_hat = f"k-hat {k_hat:.2f} ({verdict(k_hat)})" if k_hat < np.inf else "k-hat unknown"
@@ -326,7 +326,7 @@ def _tell_reliability(n: int, samplings: Sequence[Sampling]) -> None:
     if least < n:
         text += f"; fewer than the {n:,} draws, some of which are equal"
     tell(f"given: importance sampling, {text}")
-    if n_few := int((sizes < FEW_ROWS).sum()):
+    if n_few := int((effective < FEW_ROWS).sum()):
         few = "the condition is" if is_single else f"{n_few:,} of {len(samplings):,} conditions are"
         tell(f"given: unreliable: {few} improbable: fewer than {FEW_ROWS} effective draws")
 
