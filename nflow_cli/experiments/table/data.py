@@ -86,7 +86,8 @@ def settled_config(config: CellsConfig | FitConfig, data: Dataset) -> CellsConfi
     if train.filled is None:
         modelled = slice(len(data.given), len(data.given) + len(data.modelled))
         have_gaps = np.isnan(data.train[:, modelled]).any(axis=1).mean() >= GAPS
-        train = train.model_copy(update={"filled": FILLED if have_gaps else 0.0})
+        filled = FILLED if have_gaps else 0.0
+        train = train.model_copy(update={"filled": filled})
     cells = config.cells.model_copy(update={"unmixed": _unmixed(config, data)})
     return config.model_copy(update={"cells": cells, "train": train})
 
