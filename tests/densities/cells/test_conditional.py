@@ -114,7 +114,7 @@ def test_mean_and_deviation_are_those_of_all_values_in_the_row(j):
     np.testing.assert_allclose(np.square(found.sd), variance, atol=1e-7)
 
 
-@pytest.mark.parametrize(("missing", "seed"), [(False, 2), (True, 44)])  # about 4 % missing
+@pytest.mark.parametrize(("missing", "seed"), [(False, 2), (True, 7)])  # 3 to 14 % missing
 def test_a_long_grid_with_many_atoms_has_its_conditional(missing, seed):
     """What follows an atom differs from what follows the values beside it."""
     atoms = [float(x) for x in np.round(np.arange(-32, 32) * 0.02, 3)]
