@@ -212,7 +212,7 @@ def _cards() -> list[str]:
 
 
 def _missing(device: str, cards: list[str]) -> str:
-    """Error that a machine has no such GPU: what it has, or what it lacks."""
+    """Message for a missing GPU: the GPUs of the machine, or what TensorFlow lacks for any."""
     import tensorflow as tf
 
     if cards:

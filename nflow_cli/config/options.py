@@ -148,13 +148,15 @@ def _steps(texts: str) -> Iterator[tuple[str, float]]:
 
 
 def _intervals(texts: str) -> Iterator[tuple[str, list[float | None]]]:
-    """Parse ``NAME=LOW:HIGH``; commas in names need no backslash here."""
+    """Parse ``NAME=LOW:HIGH``, or ``NAME=LOW::SCALE``; commas in names need no backslash here."""
+    # A NUL takes the place of each comma that ends an interval.
     for text in _BETWEEN_INTERVALS.sub("\\1\0", texts).split("\0"):
         name, equals, interval = text.replace("\\,", ",").strip().rpartition("=")
         ends = [_bound(end) for end in interval.split(":")]
-        has_scale = len(ends) == 3 and ends[1] is None and ends[2] is not None
-        is_interval = len(ends) == 2 or has_scale
-        if not (name and equals and is_interval) or any(end != end for end in ends):  # NaN
+        is_low_and_scale = len(ends) == 3 and ends[1] is None and ends[2] is not None
+        is_interval = len(ends) == 2 or is_low_and_scale
+        is_nan = any(end is not None and math.isnan(end) for end in ends)
+        if not (name and equals and is_interval) or is_nan:
             raise ConfigError(f"{text!r}: expected NAME=LOW:HIGH, such as price=0: or share=0:1")
         yield name, ends
 

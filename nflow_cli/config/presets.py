@@ -297,7 +297,7 @@ def fingerprint(config: Strict | Mapping[str, Any]) -> str:
 
 
 def _explain(error: ErrorDetails, schema: type[BaseModel]) -> tuple[str, str]:
-    """Dotted path of an error, and what was expected and received."""
+    """Validation error of a key: its dotted path, and the expected and received values in words."""
     path = list(error["loc"])
     error_type = error["type"]
     if path[:1] == ["target"] and len(path) > 1:

@@ -534,14 +534,17 @@ class _Reader:
                     self._add_numbers(cells, source)
                 return
             except NotANumberError as error:
-                self._pass_over(source, error)
+                self._give_up(source, error)
 
-    def _pass_over(self, source: Source, error: NotANumberError) -> None:
+    def _give_up(self, source: Source, error: NotANumberError) -> None:
+        """No longer try a type that a cell is not of; earlier blocks are to be read again."""
         self.sources.remove(source)
+        n_before = sum(map(len, self._parts))
         if source == "number":
-            row, value = error.args
-            self.stray = sum(map(len, self._parts)) + row, str(value)
-        self.is_mixed = self.is_mixed or bool(self._parts)
+            row_in_block, value = error.args
+            self.stray = n_before + row_in_block, str(value)
+        if self._parts:
+            self.is_mixed = True
         self._parts.clear()
 
     def _start(self, type: pa.DataType) -> None:

@@ -35,11 +35,11 @@ from nflow_cli.data.faults import (
     HINT,
     Fault,
     complete_rows,
-    dependence,
     expect_kinds,
-    far,
+    far_values,
     faults_of,
     gaps_text,
+    linear_dependence,
     plain_kinds,
     refuse,
     too_few,
@@ -491,27 +491,27 @@ def _units(data: Dataset, may_end_at_0: bool) -> dict[str, list[ColumnMap]]:
 
 
 def _units_of_flows(data: Dataset, reading: Reading, tails: Tails) -> dict[str, list[ColumnMap]]:
-    """Units fitted to training rows, resampled by their weights; faults are of columns that flows
-    cannot model.
+    """Units of each column, fitted to training rows that are resampled by their weights; raise the
+    faults of columns that flows cannot model.
     """
     table = reading.reader.table
-    columns = reading.columns
+    requests = reading.columns
     names = data.columns
-    train = data.train
+    rows = data.train
     weights = data.weights.train
     if weights is not None:
         rng = stream(reading.reader.settings.split_seed, "weights")
-        train = train[rng.choice(len(train), len(train), p=weights / weights.sum())]
+        rows = rows[rng.choice(len(rows), len(rows), p=weights / weights.sum())]
     parts = Parts(data.train, data.validation, data.test)
-    faults = [*too_few(parts, data.weights, len(names)), *without_spread(train, names, columns)]
+    faults = [*too_few(parts, data.weights, len(names)), *without_spread(rows, names, requests)]
     refuse(table, faults)
-    units = {
-        name: fit_units(values, Bounds(*(columns[name].bounds or ())), tails)
-        for name, values in zip(names, train.T)
-    }
+    units = {}
+    for name, values in zip(names, rows.T):
+        bounds = requests[name].bounds or (None, None)
+        units[name] = fit_units(values, Bounds(*bounds), tails)
     row_units = ColumnUnits(list(units.values()))
-    refuse(table, [*far(parts, row_units, names, columns)])
-    refuse(table, dependence(train, row_units, names, columns))
+    refuse(table, [*far_values(parts, row_units, names, requests)])
+    refuse(table, linear_dependence(rows, row_units, names, requests))
     return units
 
 

@@ -376,7 +376,7 @@ def without_spread(
             yield Fault(name, f"{problem} (in the training rows)", columns[name].mend)
 
 
-def far(
+def far_values(
     parts: Parts, units: ColumnUnits, names: Sequence[str], columns: AskedColumns
 ) -> Iterator[Fault]:
     """Faults of columns with values too far away."""
@@ -390,7 +390,7 @@ def far(
                 yield Fault(name, problem, columns[name].mend)
 
 
-def dependence(
+def linear_dependence(
     train: np.ndarray, units: ColumnUnits, names: Sequence[str], columns: AskedColumns
 ) -> list[Fault]:
     """Fault of modelled columns that depend on others, in the user's units or in the flows'."""

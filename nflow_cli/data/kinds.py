@@ -26,11 +26,11 @@ MAX_TEXTS = 1_000  # the most frequent levels are kept
 
 
 def kinds_of(columns: AskedColumns, groups: np.ndarray | None = None) -> dict[str, ColumnKind]:
-    """Kinds of columns by name, their text in numbers where it is numbers, and as they are asked.
+    """Kind of each column, by name: left out, computed from others, or modelled.
 
     ``groups`` ``(n,)``: names of the groups of rows; repeats within one are no evidence.
     """
-    # Views of these copies are freed with them.
+    # Arrays that are cached on these copies are freed with them.
     requests = [replace(request, column=replace(request.column)) for request in columns.values()]
     kinds = dict[str, ColumnKind]()
     rest = []
@@ -40,32 +40,33 @@ def kinds_of(columns: AskedColumns, groups: np.ndarray | None = None) -> dict[st
             rest.append(request)
         else:
             kinds[request.name] = kind
-    rest.sort(key=lambda request: not request.is_given)
+    rest.sort(key=lambda request: not request.is_given)  # sources of a relation come first
     fixed = {request.name for request in requests if request.is_given or request.is_chosen}
     collected = [request.column for request in rest if request.column.is_collected]
+    # A config names the columns of a relation by keys.
     relations = relations_of([column for column in collected if is_key(column.name)], fixed)
     if all(request.is_given or request.name in relations for request in rest):
         relations = {}  # a fit models one column at least
-    positive = {name for relation in relations.values() for name in relation.positive}
-    rest.sort(key=lambda request: request.name in relations)
+    need_positive = {name for relation in relations.values() for name in relation.positive}
+    rest.sort(key=lambda request: request.name in relations)  # after the kinds of their sources
     known = {request.name: request.column for request in rest}
     for request in rest:
         column = request.column
         relation = relations.get(column.name)
         if relation is not None:
-            relation = _of_levels(relation, known, kinds)
-        kind = _modelled(request, relation, groups)
+            relation = _with_texts_of_levels(relation, known, kinds)  # None if that is impossible
+        kind = _kind_if_modelled(request, relation, groups)
         if relation is not None:
-            kind = _computed(kind, relation)
+            kind = _computed_kind(kind, relation)
         if column.form is not None:
-            kind = _in_form(kind, column.form)
-        if column.name in positive:
-            kind = _positive(kind, column)
+            kind = _kind_of_times(kind, column.form)
+        if column.name in need_positive:
+            kind = _with_lower_bound(kind, column)
         kinds[column.name] = kind.model_copy(update={"notation": column.notation})
     return {name: kinds[name] for name in columns}
 
 
-def _in_form(kind: ColumnKind, form: str) -> ColumnKind:
+def _kind_of_times(kind: ColumnKind, form: str) -> ColumnKind:
     """Kind of dates or times in text: in their unit, within a day if they have no date."""
     if kind.alone.kind == "levels":
         relation = kind.relation
@@ -89,7 +90,7 @@ def _in_form(kind: ColumnKind, form: str) -> ColumnKind:
     return kind.model_copy(update={"bounds": [low, high], "is_open": False})
 
 
-def _of_levels(
+def _with_texts_of_levels(
     relation: Relation, columns: Mapping[str, Column], kinds: Mapping[str, ColumnKind]
 ) -> Relation | None:
     """Relation whose sources may be levels of dates: a map has their texts, others are none."""
@@ -106,7 +107,7 @@ def _texts_of(numbers: Sequence[str], form: str) -> list[str]:
     return texts_of(np.array(numbers, float), form)
 
 
-def _computed(kind: ColumnKind, relation: Relation) -> ColumnKind:
+def _computed_kind(kind: ColumnKind, relation: Relation) -> ColumnKind:
     rounding = ", up to the rounding of these" if relation.is_rounded else ""
     update = {
         "kind": "computed",
@@ -119,7 +120,7 @@ def _computed(kind: ColumnKind, relation: Relation) -> ColumnKind:
     return kind.model_copy(update=update)
 
 
-def _positive(kind: ColumnKind, column: Column) -> ColumnKind:
+def _with_lower_bound(kind: ColumnKind, column: Column) -> ColumnKind:
     """Kind of a column whose relation needs positive numbers: with a lower bound."""
     low, high = kind.bounds or (None, None)
     if kind.kind == "levels" or low is not None or column.numbers is None:
@@ -143,7 +144,7 @@ def kind_left_out(request: AskedColumn) -> ColumnKind | None:
     return ColumnKind(kind="left out", why=why) if why else None
 
 
-def _modelled(
+def _kind_if_modelled(
     request: AskedColumn, relation: Relation | None, groups: np.ndarray | None
 ) -> ColumnKind:
     """A formula may give numbers that no row has, so its column has no levels."""

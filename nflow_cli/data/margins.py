@@ -16,6 +16,7 @@ Cells = Sequence[str]  # of a row
 
 MOST = 20  # rows of a margin
 _LEAST = 3  # rows of the table above a row below it, and of its width below a title
+_LEAST_BELOW = 3  # cells that a cell is compared with
 _TOTAL = re.compile(
     r"(((grand|sub)[ -]?|sous-)?tota(l|ls|le|al|ux)( général| general|e)?|"
     r"(gesamt|zwischen)?summe|(ins)?gesamt|sum|somme|suma|"
@@ -37,11 +38,11 @@ def _are_names(cells: Cells, decimal: str) -> bool:
     )
 
 
-def _is_like(first: Cells, rows: Sequence[Cells]) -> bool:
-    """Whether a row has a date, or a number with a unit, in a column where others have it."""
-    for i, cell in enumerate(map(str.strip, first)):
-        below = [row[i].strip() for row in rows if i < len(row) and row[i].strip()]
-        if len(below) >= _LEAST and (_has_unit(cell, below) or _has_form(cell, below)):
+def _is_like_rows_below(row: Cells, rows: Sequence[Cells]) -> bool:
+    """Whether a cell of a row has the unit of nearly all cells below it, or their date format."""
+    for i, cell in enumerate(map(str.strip, row)):
+        cells = [below[i].strip() for below in rows if i < len(below) and below[i].strip()]
+        if len(cells) >= _LEAST_BELOW and (_has_unit(cell, cells) or _has_form(cell, cells)):
             return True
     return False
 
@@ -61,7 +62,7 @@ def _has_form(cell: str, others: Cells) -> bool:
 
 
 def _is_header(first: Cells, rows: Sequence[Cells], decimal: str) -> bool:
-    if _is_like(first, rows):
+    if _is_like_rows_below(first, rows):
         return False
     numbers = [cell for cell in first if is_number(cell, decimal)]
     if not numbers:
@@ -122,7 +123,7 @@ def top_of(rows: Mapping[int, Cells], decimal: str) -> Top:
     is_named = _is_header(first, cells[n + 1 :], decimal)
     names = positions(len(first))
     has_number = any(is_number(cell, decimal) for cell in first)
-    if not has_number and _is_like(first, cells[n + 1 :]):
+    if not has_number and _is_like_rows_below(first, cells[n + 1 :]):
         notes.append(
             f"line {lines[n]:,} is read as the first row, and no header, as it is like the others: "
             f"{shown(_text(first))}"

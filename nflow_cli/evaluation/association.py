@@ -254,7 +254,7 @@ def pairs_to_show(matrices: Associations, most: int) -> list[tuple[int, int]]:
 def _add_pairs(
     shown: list[tuple[int, int]], ranking: list[tuple[int, int]], until: int, allowed: int
 ) -> None:
-    """Add pairs by rank until so many are shown, each column in at most ``allowed``."""
+    """Add pairs of columns by rank, up to ``until`` in all, each column in at most ``allowed``."""
     for pair in ranking:
         used = [column for shown_pair in shown for column in shown_pair]
         if len(shown) < until and pair not in shown and all(used.count(i) < allowed for i in pair):

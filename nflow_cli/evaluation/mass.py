@@ -7,8 +7,8 @@ import numpy as np
 
 from nflow_cli.densities.pushforward import PushforwardDensity
 
-FEW_SAMPLES = 16  # in an initial cell at most
-SHARE = 300  # an initial cell may hold one of so many samples, too
+FEW_SAMPLES = 16  # in an initial cell at most,
+FEWEST_CELLS = 300  # or this part of all samples
 CLUSTER = 4  # fewer samples may lie in a part of a cell by chance
 DEPTH = 50  # most divisions, for equal samples
 TOLERANCE = 2.5e-5  # total error of the cells not divided again
@@ -86,7 +86,7 @@ def cells(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     cell = np.zeros(len(samples), int)  # of each point
     corners = np.zeros((1, 2))
     sides = np.ones((1, 2))
-    few = max(FEW_SAMPLES, len(samples) // SHARE)
+    few = max(FEW_SAMPLES, len(samples) // FEWEST_CELLS)
     kept_corners = []
     kept_sides = []
     while len(corners):

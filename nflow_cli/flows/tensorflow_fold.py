@@ -106,7 +106,7 @@ def fold(
 def _specs_of_saved(
     step: Step, state: Sequence[Tensor], arrays: Sequence[Tensor], weights: WeightSets
 ) -> list[tf.TensorSpec]:
-    """Shapes and types of what a step saves, by tracing it once."""
+    """Tensor specs of the intermediate values that a step saves, by a single trace."""
 
     def run(state: Sequence[Tensor], flat: Sequence[Tensor]) -> list[Tensor]:
         memo = Saving()

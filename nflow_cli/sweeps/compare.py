@@ -207,17 +207,17 @@ def group(results: Iterable[Result]) -> list[Group]:
     """Group results of one experiment over seeds, by identity and settings."""
     results = list(results)
     identities = _numbered_identities(results)
-    seeds: dict[tuple[Identity, Settings], list[Result]] = defaultdict(list)
+    runs_by_settings: dict[tuple[Identity, Settings], list[Result]] = defaultdict(list)
     for identity, result in zip(identities, results):
-        seeds[identity, frozenset(result.settings().items())].append(result)
-    shared: dict[str, Settings] = {}  # settings of all groups of a target
-    for identity, settings in seeds:
+        runs_by_settings[identity, frozenset(result.settings().items())].append(result)
+    shared: dict[str, Settings] = {}  # by all groups of a subject
+    for identity, settings in runs_by_settings:
         shared[identity.subject] = shared.get(identity.subject, settings) & settings
     groups = []
-    for (identity, settings), runs in seeds.items():
+    for (identity, settings), runs in runs_by_settings.items():
         differing = dict(sorted(settings - shared[identity.subject]))
         groups.append(Group(identity, sorted(runs, key=rank), differing))
-    return sorted(groups, key=_place)
+    return sorted(groups, key=_sorting_key)
 
 
 def _numbered_identities(results: Sequence[Result]) -> list[Identity]:
@@ -238,7 +238,7 @@ def _numbered_identities(results: Sequence[Result]) -> list[Identity]:
     return identities
 
 
-def _place(group: Group) -> tuple[Identity, list[tuple[str, float, str]]]:
+def _sorting_key(group: Group) -> tuple[Identity, list[tuple[str, float, str]]]:
     """Sorting key of a group: numeric settings are sorted as numbers."""
     return group.identity, [(key, _number(text), text) for key, text in group.settings.items()]
 

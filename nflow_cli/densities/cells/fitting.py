@@ -97,11 +97,13 @@ def _least_scale(half: np.ndarray) -> float:
 def _number_intervals(
     column: CellColumn, values: np.ndarray, with_atoms: bool = True
 ) -> tuple[np.ndarray, Interval]:
-    """Which of values ``(n,)`` are numbers, and their intervals, symmetric."""
+    """Mask ``(n,)`` of the values that are numbers, and the intervals of these alone: those with
+    one end are made symmetric. Atoms are numbers, too, unless ``with_atoms`` is false.
+    """
     cells = with_both_ends(column, values)
     are_numbers = column.outcomes.have_numbers(cells.codes)
     if not with_atoms:
-        are_numbers &= cells.codes == column.number
+        are_numbers &= cells.codes == column.number  # atoms have codes of their own
     centre, half = cells.interval
     return are_numbers, Interval(centre[are_numbers], half[are_numbers])
 

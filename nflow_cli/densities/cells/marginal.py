@@ -15,7 +15,7 @@ from nflow_cli.mixtures import log_mass
 BISECTIONS = 60  # bisection steps: [0, 1] down to rounding
 MEMBER_ROUNDS = 100  # EM iterations for weights of members; later gains are below noise
 COUNTS = (1, 2, 3, 4, 5, 6, 8, 10)  # numbers of normals tried by EM
-WIDEST = 5.0  # scale of the broad normal of EM over the range
+BROAD = 5.0  # scale of the broad normal of EM over the range
 PENALTY = 1.5  # nats per parameter, between AIC (1) and BIC (log(n)/2)
 RANKS = 1000  # blocks of rows, by rank
 NEAR = 0.01  # units: values of a block as close as this are merged
@@ -235,33 +235,35 @@ def fit_normals(
 ) -> Normals:
     """Fit a mixture of normals to cells.
 
-    M = 1 to 10 normals by EM, with the best likelihood less 1.5 nats per parameter, beside a broad
-    one at the median of weight ``1/(n + 1)``, which takes outliers and is left out of the result.
+    M normals of ``COUNTS`` by EM, with the best likelihood less 1.5 nats per parameter, and more of
+    few rows (as AICc), beside a broad one at the median of weight ``1/(n + 1)``, which takes
+    outliers and is left out of the result.
 
     Args:
         centre: Middles of the cells' intervals ``(n,)``, in column units.
         half: Half widths, positive.
-        weights: Of the rows, of sum n, the effective sample size.
+        weights: Of the rows; their sum n is the effective sample size.
         floor: Least scale fitted by EM.
         widest: Scale of the broad normal; ``None``: five times the range.
     """
     if not len(centre):
-        return Normals(np.zeros(1), np.zeros(1), np.full(1, WIDEST))
+        return Normals(np.zeros(1), np.zeros(1), np.full(1, BROAD))
     points = _points(centre, half, weights)
     n = points.weight.sum()
     median = points.centre[np.searchsorted(np.cumsum(points.weight) / n, 0.5)]
     if widest is None:
-        ends = np.max(points.centre + points.half) - np.min(points.centre - points.half)
-        widest = float(WIDEST * ends)
+        extent = np.max(points.centre + points.half) - np.min(points.centre - points.half)
+        widest = float(BROAD * extent)
     fits = []
     likelihoods = []
     for count in COUNTS:
         fit = _em(points, count, floor, (float(median), widest))
-        k = 3 * count - 1
-        penalty = PENALTY * k * n / max(n - k - 1, 1e-6)
+        n_parameters = 3 * count - 1
+        penalty = PENALTY * n_parameters * n / max(n - n_parameters - 1, 1e-6)
         fits.append(fit)
         likelihoods.append(points.weight @ fit.log_mass(points.centre, points.half) - penalty)
-    log_weights, means, scales = fits[int(np.argmax(likelihoods))].array[:, :-1]
+    best = fits[int(np.argmax(likelihoods))]
+    log_weights, means, scales = best.array[:, :-1]  # without the broad one, which is the last
     return Normals(log_weights - logsumexp(log_weights, 0, np), means, scales)
 
 

@@ -133,10 +133,10 @@ def parameters(
 def _log_shares(
     layout: Layout, weights: Weights, h: Tensor, x: Tensor, xp: ModuleType
 ) -> list[Tensor]:
-    """Log-probabilities of the outcomes of each bank ``(…, c, size, n)``, by the last hidden layer
-    ``h`` and the inputs ``x``.
+    """Log-probabilities of the outcomes of the C columns of each bank ``(…, C, size, n)``, by the
+    network alone: its last hidden layer ``h`` and its inputs ``x``.
     """
-    logits: Tensor = None
+    logits: Tensor = None  # without any, all banks are of size 1
     if len(layout.logits):
         logits = weights["logits_kernel"] @ h + weights["logits_bias"]
         if "logits_skip_kernel" in weights:
@@ -149,8 +149,8 @@ def _log_shares(
             log_shares.append(xp.zeros(shape, dtype_of(h).name))
             continue
         end = start + size * len(columns)
-        counts = np.array([layout.outcomes[i].learnt for i in columns])[:, None, None]
-        padding = np.where(np.arange(size)[:, None] < counts, 0.0, PADDING).astype(dtype_of(h))
+        n_outcomes = np.array([layout.outcomes[i].learnt for i in columns])[:, None, None]
+        padding = np.where(np.arange(size)[:, None] < n_outcomes, 0.0, PADDING).astype(dtype_of(h))
         bank_logits = xp.reshape(logits[..., start:end, :], shape)
         log_shares.append(log_softmax(bank_logits + padding, -2, xp))
         start = end

@@ -96,7 +96,7 @@ def _content_of(path: Path) -> bytes:
 
 
 def _executed(path: Path) -> ModuleType:
-    """Module of a user's file, which may import what is beside it."""
+    """Module executed from a user's Python file, with the file's folder on ``sys.path``."""
     spec = importlib.util.spec_from_file_location(MODULE, path)
     if spec is None or spec.loader is None:
         raise TargetError(f"{path}: expected a Python file, with a name in .py")

@@ -241,35 +241,37 @@ def draws_given(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Draw ``n`` rows at each condition; yield the number of rows before, and the rows ``(n, C)``.
 
-    By importance sampling, with twice as many effective proposals as draws, and 32 at least, if 100
-    proposals a draw suffice, 1,000 at a condition, or 200,000 in all. Notes on their reliability
-    follow.
+    By importance sampling: proposals are drawn until twice as many are effective as draws, and 32
+    at least, or to the most allowed: 100 a draw, 1,000, or 200,000 over the number of conditions,
+    whichever is largest. Too few are resampled, with repeats; if none is possible, a ``DataError``.
+    Notes on their reliability follow.
     """
     samplings = list[Sampling]()
-    outside = list[str]()
+    numbers_outside = list[str]()
     for i in range(len(conditions) if n else 0):
         rng = stream(seed, "conditional draws", i)
-        pool, log_weights = _pool(density, conditions, i, n, rng)
+        pool, all_log_weights = _pool(density, conditions, i, n, rng)
+        n_proposals = len(all_log_weights)
         n_possible = pool.draws.shape[1]
         if not n_possible:
             raise DataError(
-                f"given: none of {len(log_weights):,} draws meets the conditions: they are too rare"
+                f"given: none of {n_proposals:,} draws meets the conditions: they are too rare"
             )
         if _have_equal_weights(pool) and n_possible >= n:
             rows = pool.draws[0, :n]
         else:
-            samplings.append(
-                Sampling(len(log_weights), pool.effective[0], _k_hat(pool, log_weights))
-            )
+            k_hat = _k_hat(pool, all_log_weights)
+            samplings.append(Sampling(n_proposals, pool.effective[0], k_hat))
             rows = pool.resampled(n, rng)[0]
-        outside += _outside(density, conditions.rows[i], rows)
+        numbers_outside += _outside(density, conditions.rows[i], rows)
         yield i * n, rows
     if samplings:
         _tell_reliability(n, samplings)
-    if outside:
-        further = f"; so are {len(outside) - 1:,} more" if len(outside) > 1 else ""
+    if numbers_outside:
+        count = len(numbers_outside)
+        further = f"; so are {count - 1:,} more" if count > 1 else ""
         reason = f"outside of the training numbers: draws hardly depend on it{further}"
-        tell(f"given: unreliable: {outside[0]} is {reason}")
+        tell(f"given: unreliable: {numbers_outside[0]} is {reason}")
 
 
 def _pool(

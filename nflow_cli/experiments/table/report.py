@@ -449,7 +449,7 @@ def compared_of(config: Config, summary: TableSummary) -> tuple[str, dict[str, s
 
 # Arrays and pictures.
 
-LARGEST = 1e150  # number of a cell; of tables 1e100; pictures of larger numbers overflow
+LARGEST_NUMBER = 1e150  # of a cell; of tables 1e100; pictures of larger numbers overflow
 PLANE: Shapes = {
     "axis_1": "x",
     "axis_2": "y",
@@ -510,7 +510,7 @@ def wrong_cells(kinds: Mapping[str, ColumnKind], names: Sequence[str], *tables: 
 def are_cells(kind: ColumnKind, cells: np.ndarray) -> np.ndarray:
     """Whether known cells ``(n,)`` are numbers to 1e150 or level indices, -1 for a new level."""
     if kind.levels is None:
-        return np.abs(cells) <= LARGEST
+        return np.abs(cells) <= LARGEST_NUMBER
     return np.isin(cells, np.arange(-1, len(kind.levels)))
 
 

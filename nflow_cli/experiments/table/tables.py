@@ -30,7 +30,7 @@ from nflow_cli.experiments.loaded import TrainedRun
 from nflow_cli.experiments.recorded_data import is_data_of
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.table.given import Conditions, draws_given
-from nflow_cli.experiments.table.report import are_cells
+from nflow_cli.experiments.table.report import LARGEST_NUMBER, are_cells
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
 from nflow_cli.terminal.output import tell
@@ -255,7 +255,7 @@ class TableRun(TrainedRun):
 def with_new_levels(
     kind: ColumnKind, cells: np.ndarray, texts: np.ndarray
 ) -> tuple[ColumnKind, np.ndarray]:
-    """Kind and cells ``(n,)`` with the levels of ``texts`` ``(n,)`` too, which are new."""
+    """Kind and cells ``(n,)``, in which new levels are levels: those of ``texts`` ``(n,)``."""
     is_new = cells == NEW
     levels = [*(kind.levels or ()), *dict.fromkeys(texts[is_new])]
     places = {level: place for place, level in enumerate(levels)}
@@ -331,9 +331,10 @@ class CellsRun(TableRun):
 
 
 def _expect_cells(column: CellColumn, values: np.ndarray) -> None:
+    """Raise a DataError of the first known value that is no cell of a column."""
     wrong = ~are_cells(column.kind, values)
     if wrong.any():
-        expected = "a finite number"
+        expected = f"a number from {-LARGEST_NUMBER:g} to {LARGEST_NUMBER:g}"
         if not column.has_numbers:
             expected = f"a level index, 0 to {len(column.first) - 1}, or -1 for a new level"
         received = values[int(np.argmax(wrong))]
