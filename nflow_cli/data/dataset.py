@@ -129,12 +129,14 @@ class Dataset:
         return are_plain and len(kinds) > 1 and not self.given and self.weights.train is None
 
     def thinned(self, count: int) -> "Dataset":
-        """Every k-th row of each part, of at most ``count`` training rows."""
+        """Data of every k-th row of each part; k is the least by which ``count`` training rows, at
+        most, are left.
+        """
         k = max(1, -(-len(self.train) // count))
         weights = {
-            part: weights[::k]
-            for part, weights in self.weights._asdict().items()
-            if weights is not None
+            part: row_weights[::k]
+            for part, row_weights in self.weights._asdict().items()
+            if row_weights is not None
         }
         return replace(
             self,
@@ -145,7 +147,7 @@ class Dataset:
         )
 
     def straightened(self) -> "Dataset":
-        """The same in straight units, in which mixtures are linear."""
+        """Data in ``straight_units``, in which linear mixtures of columns stay linear."""
         return replace(self, units=self.straight_units)
 
     @property
@@ -156,8 +158,8 @@ class Dataset:
 
     @property
     def measure(self) -> str:
-        """SHA-256 of a row's base measure: kind and width of modelled columns, width of computed
-        ones.
+        """SHA-256 of a row's base measure: names of the given columns; of each scored one name,
+        kind, width of a number's interval, if any, and repeated values.
 
         Log-densities compare only if it is equal.
         """
@@ -176,7 +178,7 @@ class Dataset:
             record["path"] = os.path.abspath(self.name)
         record["sha256"] = self.sha256
         record["columns"] = self.columns
-        weights = [part for part in self.weights if part is not None]
+        weights = [row_weights for row_weights in self.weights if row_weights is not None]
         if weights:
             record["weights_sha256"] = checksum(np.concatenate(weights))
         if self.copies:
@@ -241,12 +243,12 @@ class TestRows(NamedTuple):
 
 
 def read_whole(table: TableFile, settings: TableData, flows: Tails | None = None) -> Reading:
-    """Read all columns of a table, or those used if there are more than 1,000."""
+    """Read all columns of a table, or those in use if it has more than 1,000; find their kinds."""
     reader = TableReader(table, settings, flows)
     names_used = reader.names_used()
     names = [column.name for column in table.columns]
     columns, numbers = reader.read(names_used if len(names) > MAX_COLUMNS else names)
-    return _with_kinds(reader, columns, numbers, names_used)
+    return _reading_of_columns(reader, columns, numbers, names_used)
 
 
 def load_dataset(
@@ -262,23 +264,23 @@ def load_dataset(
     """
     reader = TableReader(table or table_named(settings), settings, flows)
     reading = _read(reader, all_columns)
-    parts, faults = _parts(reading)
+    parts, faults = _split_of_rows(reading)
     faults = [*reading.faults, *faults]
-    is_plain = flows and any(fault.column and fault.mend for fault in faults)
-    refuse(reader.table, faults, HINT if is_plain else "")
-    kinds = _with_levels(reading.kinds, reading.columns, parts.train)
+    has_refused_columns = flows and any(fault.column and fault.mend for fault in faults)
+    refuse(reader.table, faults, HINT if has_refused_columns else "")
+    kinds = _kinds_with_levels(reading.kinds, reading.columns, parts.train)
     refuse(reader.table, without_levels(kinds, reading.columns))
-    data = _of_parts(reading._replace(kinds=kinds), parts)
+    data = _dataset_of_parts(reading._replace(kinds=kinds), parts)
     if flows is None:
         names = [*data.given, *data.modelled]
         data = replace(data, kinds=with_calendars(kinds, names, data.train, len(data.given)))
-    is_mixture = flows is None and data.may_be_linear
+    may_be_mixture = flows is None and data.may_be_linear
     with phase(f"fitting the units of {len(data.columns):,} columns"):
         if flows is None:
             units = _units(data, may_end_at_0=True)
         else:
             units = _units_of_flows(data, reading, flows)
-        straight_units = _units(data, may_end_at_0=False) if is_mixture else {}
+        straight_units = _units(data, may_end_at_0=False) if may_be_mixture else {}
     continuous = [data.kinds[name].is_continuous for name in data.columns]
     notes = [
         *reading.notes,
@@ -297,16 +299,20 @@ def load_dataset(
 
 
 def _read(reader: TableReader, all_columns: Reading | None = None) -> Reading:
-    """Columns in use, their kinds and faults, and notes; without the rows that are dropped."""
+    """Reading of the columns in use, with notes, without rows that ``data.missing`` drops.
+
+    ``all_columns``, if given, is used in place of the file; kinds depend on settings and columns,
+    and are found anew where these differ.
+    """
     settings = reader.settings
     names = reader.names_used()
     if all_columns is None:
-        reading = _with_kinds(reader, *reader.read(names), names)
+        reading = _reading_of_columns(reader, *reader.read(names), names)
     elif (all_columns.reader.settings, [*all_columns.columns]) == (settings, names):
         reading = all_columns
     else:
         columns = asked_columns([all_columns.columns[name].column for name in names], settings)
-        reading = _with_kinds(reader, columns, all_columns.numbers, names)
+        reading = _reading_of_columns(reader, columns, all_columns.numbers, names)
     columns = reading.columns
     kinds = {name: kind for name, kind in reading.kinds.items() if name != settings.weights}
     modelled = [columns[name] for name in used(kinds, columns)]
@@ -327,93 +333,108 @@ def _read(reader: TableReader, all_columns: Reading | None = None) -> Reading:
 
 
 def _without_gaps(reading: Reading) -> Reading:
-    """The same without rows with missing values, and a note."""
+    """Reading without the rows that have missing values, and with a note on them."""
     columns = reading.columns
     kinds = dict(reading.kinds)
-    weights = [name for name, request in columns.items() if request.is_weight]
-    names = [*used(kinds, columns), *weights]
+    weight_names = [name for name, request in columns.items() if request.is_weight]
+    names = [*used(kinds, columns), *weight_names]
     present, counts = complete_rows(columns, names, len(reading.numbers))
     for name in kinds.keys() & names:
         kinds[name] = kinds[name].model_copy(update={"missing": False})
-    _, places, which = np.unique(reading.first[present], return_index=True, return_inverse=True)
+    # A row and its copies are complete or not together: of those left the first is renumbered.
+    _, first_places, which = np.unique(
+        reading.first[present], return_index=True, return_inverse=True
+    )
     note = [f"left out: {gaps_text(present, counts)}"] if counts else []
     return reading._replace(
         columns={name: columns[name].at(np.flatnonzero(present)) for name in names},
         kinds=kinds,
         numbers=reading.numbers[present],
-        first=places[which],
+        first=first_places[which],
         notes=[*reading.notes, *note],
     )
 
 
-def _with_kinds(
-    reader: TableReader, columns: AskedColumns, rows: np.ndarray, names: Sequence[str]
+def _reading_of_columns(
+    reader: TableReader, columns: AskedColumns, row_numbers: np.ndarray, names: Sequence[str]
 ) -> Reading:
-    """First copies, kinds, given columns, and faults; without what gives targets away, but in
-    copies, as settled kinds do not tell why a column is left out.
+    """Reading of columns whose rows have ``row_numbers`` ``(n,)`` in the table: with first copies,
+    by the cells of the columns ``names``, and with kinds and faults.
+
+    Beside targets, columns that give them away are left out, and others are given. They still count
+    as cells of copies: kinds in a config do not tell why a column is left out.
     """
     settings = reader.settings
-    with phase(f"finding the kinds of {len(columns):,} columns, {len(rows):,} rows"):
-        first = _first_copies(reader, columns, rows, names)
+    with phase(f"finding the kinds of {len(columns):,} columns, {len(row_numbers):,} rows"):
+        first = _first_copies(reader, columns, row_numbers, names)
         left_out = dict[str, ColumnKind]()
         if settings.target and settings.kinds is None:
             left_out = given_away(columns, settings.target)
             given = may_be_given(columns, [*settings.target, *left_out])
             columns = given_to(columns, given)
         kept = {name: request for name, request in columns.items() if name not in left_out}
-        kinds, faults = kinds_and_faults(reader, kept, rows, first)
+        kinds, faults = kinds_and_faults(reader, kept, row_numbers, first)
         if left_out:
             kinds = {name: left_out.get(name) or kinds[name] for name in columns}
-        return Reading(reader, columns, rows, first, kinds, faults)
+        return Reading(reader, columns, row_numbers, first, kinds, faults)
 
 
 def _first_copies(
-    reader: TableReader, columns: AskedColumns, rows: np.ndarray, names: Sequence[str]
+    reader: TableReader, columns: AskedColumns, row_numbers: np.ndarray, names: Sequence[str]
 ) -> np.ndarray:
-    """Number ``(n,)`` of the first row that each row copies; weights and groups are cells, too."""
-    others = [request.column.cells for request in columns.values() if request.is_weight]
-    if (groups := reader.groups_of(rows)) is not None:
-        others.append(np.unique(groups, return_inverse=True)[1])
-    others = [cells for cells in others if len(cells)]  # of too many texts there are none
-    return originals([columns[name] for name in names], len(rows), others)
+    """Index ``(n,)`` of the first row that equals each row, itself where none is before it, in the
+    columns ``names``, weights and groups.
+    """
+    further_cells = [request.column.cells for request in columns.values() if request.is_weight]
+    if (groups := reader.groups_of(row_numbers)) is not None:
+        further_cells.append(np.unique(groups, return_inverse=True)[1])
+    further_cells = [cells for cells in further_cells if len(cells)]  # of too many texts are none
+    return originals([columns[name] for name in names], len(row_numbers), further_cells)
 
 
 def kinds_and_faults(
-    reader: TableReader, columns: AskedColumns, rows: np.ndarray, first: np.ndarray
+    reader: TableReader, columns: AskedColumns, row_numbers: np.ndarray, first: np.ndarray
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
-    """Kinds of columns, and faults before the split, of the ``first`` of copies ``(n,)``."""
+    """Kinds of columns, and the faults that show before the split; of equal rows one counts.
+
+    ``row_numbers`` ``(n,)``: of the rows in the table; ``first`` ``(n,)``: the index of the first
+    row that equals each.
+    """
     settings = reader.settings
     is_of_flows = reader.flows is not None
     kept = np.unique(first)
-    if len(kept) < len(rows):
+    if len(kept) < len(row_numbers):
         columns = {name: request.at(kept) for name, request in columns.items()}
-        rows = rows[kept]
+        row_numbers = row_numbers[kept]
     faults = list[Fault]()
     if settings.kinds is not None:
         kinds = dict(settings.kinds)
         names = [name for name in columns if name != settings.weights]
         expect_kinds(kinds, names, reader.table.name, of_cells=not is_of_flows)
     else:
-        kinds = kinds_of(columns, reader.groups_of(rows))
+        kinds = kinds_of(columns, reader.groups_of(row_numbers))
         if is_of_flows:
             kinds, faults = plain_kinds(columns, kinds)
-    faults += faults_of(columns, len(rows), kinds, settings.missing, is_of_flows)
-    return kinds, [fault.in_table(rows) for fault in faults]
+    faults += faults_of(columns, len(row_numbers), kinds, settings.missing, is_of_flows)
+    return kinds, [fault.in_table(row_numbers) for fault in faults]
 
 
-def _parts(reading: Reading) -> tuple[Parts, list[Fault]]:
-    """Split of the rows, and faults."""
+def _split_of_rows(reading: Reading) -> tuple[Parts, list[Fault]]:
+    """Rows of training, validation and test, by index, and faults; with a fault all are empty."""
     try:
         return parts_of(reading.reader.splitting, reading.numbers, reading.first), []
     except DataError as error:
         problem = str(error).removeprefix(f"{reading.reader.table.name}: ")
-        return Parts(*3 * [np.zeros(0, int)]), [Fault("", problem)]
+        empty = np.zeros(0, int)
+        return Parts(empty, empty, empty), [Fault("", problem)]
 
 
-def _of_parts(reading: Reading, parts: Parts) -> Dataset:
-    """Data of the parts of a table's rows, without units."""
+def _dataset_of_parts(reading: Reading, parts: Parts) -> Dataset:
+    """Data set of a reading whose rows are split, with the rows of a test file, if any; its units
+    are still empty.
+    """
     settings = reading.reader.settings
-    rows = _cells(reading, reading)
+    rows = _rows_in_kinds(reading, reading)
     sha256 = checksum(rows)
     tests = None
     if settings.test is not None:
@@ -442,8 +463,8 @@ def _of_parts(reading: Reading, parts: Parts) -> Dataset:
 
 
 def _read_test_rows(path: str, trained: Reading, sha256: str) -> TestRows:
-    """Test rows of a file, by the kinds of the table with training rows, whose checksum is
-    ``sha256``.
+    """Test rows of the file ``path``, by the kinds and settings of the table ``trained``; if its
+    rows have the checksum ``sha256`` of that table's, a DataError.
     """
     names = used(trained.kinds, trained.columns)
     update = {
@@ -451,13 +472,13 @@ def _read_test_rows(path: str, trained: Reading, sha256: str) -> TestRows:
         "columns": names,
         "exclude": [],
         "kinds": {name: trained.kinds[name] for name in names},
-        **dict.fromkeys(("test", "split", "group", "max_rows", "size")),
+        **dict.fromkeys(("test", "split", "group", "max_rows", "size")),  # null: no split
     }
     settings = trained.reader.settings.model_copy(update=update)
     table = table_named(settings)
     reading = _read(TableReader(table, settings, trained.reader.flows))
     refuse(table, reading.faults)
-    rows = _cells(reading, trained)
+    rows = _rows_in_kinds(reading, trained)
     record = {"name": path, "path": os.path.abspath(path), "sha256": checksum(rows)}
     if record["sha256"] == sha256:
         raise DataError(f"{path}: expected test rows other than the training rows")
@@ -473,14 +494,17 @@ def _read_test_rows(path: str, trained: Reading, sha256: str) -> TestRows:
     )
 
 
-def _cells(reading: Reading, trained: Reading) -> np.ndarray:
-    """Rows ``(n, C)`` of a table, by the kinds and columns of the one with training rows."""
+def _rows_in_kinds(reading: Reading, trained: Reading) -> np.ndarray:
+    """Rows ``(n, C)`` of a table, in the columns and kinds of the reading ``trained``."""
     names = used(trained.kinds, trained.columns)
     columns = [reading.columns[name].column for name in names]
-    return _matrix(reading.reader.table, columns, trained.kinds)
+    return _cells_in_kinds(reading.reader.table, columns, trained.kinds)
 
 
 def _units(data: Dataset, may_end_at_0: bool) -> dict[str, list[ColumnMap]]:
+    """Units of each grid and number for a density of cells, fitted to the training rows' values
+    that are no atoms; ``may_end_at_0`` as of :func:`~nflow_cli.data.fit_units.units_of_numbers`.
+    """
     units = {}
     for name, values in zip(data.columns, data.train.T):
         kind = data.kinds[name]
@@ -515,11 +539,11 @@ def _units_of_flows(data: Dataset, reading: Reading, tails: Tails) -> dict[str, 
     return units
 
 
-def _with_levels(
+def _kinds_with_levels(
     kinds: Mapping[str, ColumnKind], columns: AskedColumns, train: np.ndarray
 ) -> dict[str, ColumnKind]:
-    """Kinds with the levels of training rows, of a computed column of all rows; of too many the
-    most frequent.
+    """Kinds of columns, those of levels with their levels: the values of the rows ``train``
+    ``(n_train,)``, of a computed column of all rows; of more than ``MAX_LEVELS`` the most frequent.
     """
     with_levels = {}
     for name, kind in kinds.items():
@@ -537,7 +561,7 @@ def _with_levels(
 
 
 def level_texts(column: Column, kind: ColumnKind) -> tuple[list[str], np.ndarray]:
-    """Distinct values as texts, and the index of each cell; -1: missing."""
+    """Levels as texts ``(L,)``, and the index ``(n,)`` of each cell's among them; -1: missing."""
     if column.numbers is None:
         return column.texts, column.cells
     if column.codes is not None and kind.type == "text":
@@ -545,17 +569,18 @@ def level_texts(column: Column, kind: ColumnKind) -> tuple[list[str], np.ndarray
     values, codes = np.unique(column.numbers, return_inverse=True)
     known = values[~np.isnan(values)]
     keys = _level_keys(column, kind, known)
-    shown = known if kind.single is None else as_written(known, is_single=True)
-    texts = dict[str, str]()  # of the numbers that are one level
-    for key, value in zip(keys, shown):
+    written = known if kind.single is None else as_written(known, is_single=True)
+    texts = dict[str, str]()  # of each level, by the key that its numbers share
+    for key, value in zip(keys, written):
         texts.setdefault(key, number_text(value, kind.decimals))
     places = {key: i for i, key in enumerate(texts)}
+    # NaN, the last of the distinct values, has the last code.
     return [*texts.values()], np.array([*map(places.__getitem__, keys), -1])[codes]
 
 
 def _level_keys(column: Column, kind: ColumnKind, values: np.ndarray) -> list[str]:
-    """Texts `(n,)` that are equal where numbers are one level: to the kind's decimals, or to the
-    digits by which distinct numbers are counted.
+    """Keys `(n,)` of the levels of numbers ``values`` `(n,)`: their texts with the kind's decimals,
+    or with the digits by which distinct numbers are counted.
     """
     if kind.decimals is None:
         values = as_written(values, kind.single is not None or column.is_float32)
@@ -563,7 +588,7 @@ def _level_keys(column: Column, kind: ColumnKind, values: np.ndarray) -> list[st
 
 
 def number_text(value: float, decimals: int | None) -> str:
-    """Number as a level."""
+    """Text of the level of a number: with some decimals, or with all its digits."""
     if decimals is None:
         return repr(float(value))
     return f"{value:z.{decimals}f}"
@@ -572,7 +597,9 @@ def number_text(value: float, decimals: int | None) -> str:
 def values_of(
     column: Column, kind: ColumnKind, table: TableFile, na: Sequence[str] = ()
 ) -> np.ndarray:
-    """Cells ``(n,)`` of a column as in a row; those equal to one of ``na`` are missing."""
+    """Cells ``(n,)`` of a column as in a row: numbers, or indices of levels, -1 if new; NaN where
+    missing, or equal to one of ``na``. A DataError if they are not of its kind.
+    """
     column = column.without(na)
     if column.numbers is not None and np.isinf(column.numbers).any():
         row = int(np.argmax(np.isinf(column.numbers)))
@@ -589,19 +616,19 @@ def values_of(
                 tell(f"note: {note}")
         column = converted.without(na)
         if kind.kind == "levels":
-            return _level_numbers(column, kind)
+            return _level_indices(column, kind)
         return column.numbers_as(kind)
     except ValueError:
-        row, received = _first_of_another(column, kind)
+        row, received = _first_wrong_cell(column, kind)
         place = "" if row is None else f"{table.place(row)}: "
         raise DataError(
-            f"{table.name}: {place}column {shown(column.name)}: expected {_cells_of(kind)}, "
+            f"{table.name}: {place}column {shown(column.name)}: expected {_expected_cells(kind)}, "
             f"received {received}"
         ) from None
 
 
-def _cells_of(kind: ColumnKind) -> str:
-    """Cells of a kind, in words."""
+def _expected_cells(kind: ColumnKind) -> str:
+    """Words for the cells that a kind has, behind "expected" in an error."""
     if kind.notation is not None:
         return f"numbers such as {notations.texts_of(np.array([-1234.5]), kind.notation)[0]}"
     if kind.form is not None:
@@ -610,22 +637,22 @@ def _cells_of(kind: ColumnKind) -> str:
     return of_time.get(kind.type, "numbers")
 
 
-def _first_of_another(column: Column, kind: ColumnKind) -> tuple[int | None, str]:
-    """Row, if known, and text of the first cell that is not of a kind."""
+def _first_wrong_cell(column: Column, kind: ColumnKind) -> tuple[int | None, str]:
+    """First cell of a column that is not of a kind: its row, if known, and its text as shown."""
     if column.stray is None or kind.form is not None:
         text = shown(column.texts[0]) if column.texts else "text"
         return None, text
     row, text = column.stray
     if column.codes is not None:  # that may be a gap mark
         values = notations.numbers_of(column.texts, kind.notation, column.decimal)
-        are_others = ~np.isfinite(values) & ~np.array([*map(is_mark, column.texts)])
-        row = int(np.argmax(np.append(are_others, False)[column.codes]))
+        are_wrong = ~np.isfinite(values) & ~np.array([*map(is_mark, column.texts)])
+        row = int(np.argmax(np.append(are_wrong, False)[column.codes]))  # code -1: missing
         text = column.texts[column.codes[row]]
     return row, shown(text)
 
 
-def _level_numbers(column: Column, kind: ColumnKind) -> np.ndarray:
-    """Number ``(n,)`` of each cell's level; that of a new one is -1."""
+def _level_indices(column: Column, kind: ColumnKind) -> np.ndarray:
+    """Index ``(n,)`` of each cell's level among those of the kind; -1: new, NaN: missing."""
     texts, codes = level_texts(column, kind)
     levels = kind.levels or ()
     if "truth" in (column.source, kind.type):  # True is true
@@ -638,10 +665,11 @@ def _level_numbers(column: Column, kind: ColumnKind) -> np.ndarray:
     elif kind.type == "text":
         levels = [*map(column.level_key, levels)]
         texts = [*map(column.level_key, texts)]
-    numbers = {text: float(i) for i, text in enumerate(levels)}
+    indices = {text: float(i) for i, text in enumerate(levels)}
     if dates.form_of(levels):  # beside dates a gap mark is none of the levels
-        numbers |= {text: np.nan for text in filter(is_mark, texts)}
-    return np.array([*(numbers.get(text, NEW) for text in texts), np.nan])[codes]
+        indices |= {text: np.nan for text in filter(is_mark, texts)}
+    # The last is of code -1.
+    return np.array([*(indices.get(text, NEW) for text in texts), np.nan])[codes]
 
 
 def rows_of(
@@ -650,24 +678,28 @@ def rows_of(
     names: Sequence[str],
     settings: TableData | None = None,
 ) -> np.ndarray:
-    """Rows ``(n, C)`` of another table, without the missing values of settings, whose notes are
-    printed; only a part may have none.
+    """Rows ``(n, C)`` of another table, in the columns ``names`` and their kinds; its notes are
+    printed. Cells that ``settings`` call missing are NaN. A DataError if there are no rows, unless
+    the table is a part of one of many files.
     """
     columns, rows = read_columns(table, names=names, texts=texts_in(table, kinds, names))
     if not len(rows) and not table.is_part:
         raise DataError(f"{table.name}: expected rows, received none")
-    while table.notes:  # once
+    while table.notes:  # each is printed once
         tell(f"{table.name}: {table.notes.pop(0)}")
     na = {name: settings.na_of(name) for name in names} if settings else {}
-    return _matrix(table, columns, kinds, na)
+    return _cells_in_kinds(table, columns, kinds, na)
 
 
-def _matrix(
+def _cells_in_kinds(
     table: TableFile,
     columns: Sequence[Column],
     kinds: Mapping[str, ColumnKind],
     na: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> np.ndarray:
+    """Cells ``(n, C)`` of columns as in rows, by their kinds; those equal to one of a column's
+    values in ``na`` are missing.
+    """
     values = [
         values_of(column, kinds[column.name].alone, table, na.get(column.name, ()))
         for column in columns
