@@ -30,13 +30,13 @@ HINT = (
     "flows take plain numbers alone, and the default density of cells, without --flow and --k, "
     "takes all kinds of columns"
 )
-ROWS = 100_000  # to test for dependence
-# A column repeats if an atom has more than this share and number of its rows, or if its usual
+MAX_ROWS_TESTED = 100_000  # for linear dependence
+# A column repeats if an atom has more than this share and number of its rows, or if its median
 # step, relative to its interquartile range, and its share of repeated rows exceed these.
 ATOM_SHARE = 0.005
 ATOM_ROWS = 20
-STEP = 0.01
-REPEATED = 0.5
+REPEATED_STEP = 0.01
+REPEATED_SHARE = 0.5
 
 
 class Fault(NamedTuple):
@@ -57,11 +57,11 @@ class Fault(NamedTuple):
     rest: str = ""
 
     def in_table(self, rows: np.ndarray) -> "Fault":
-        """The same, its row by the numbers ``(n,)`` that the rows have in the table."""
+        """Fault whose row is numbered as in the table; ``rows`` ``(n,)``: numbers of those read."""
         return self if self.row is None else self._replace(row=int(rows[self.row]))
 
     def placed(self, place: Callable[[int], str]) -> "Fault":
-        """The same, its row in the problem in words."""
+        """Fault whose problem names its row in words, which ``place`` has for a row's number."""
         if self.row is None:
             return self
         problem = f"{self.problem} in {place(self.row)}{self.rest}"
@@ -103,7 +103,9 @@ def refuse(table: TableFile, faults: Sequence[Fault], hint: str = "") -> None:
 def expect_kinds(
     kinds: Mapping[str, ColumnKind], columns: Sequence[str], name: str, of_cells: bool
 ) -> None:
-    """Check that kinds are set of all columns read, ``of_cells``: numbers with a resolution."""
+    """Check that the kinds of the settings have all ``columns`` that are read, and a resolution of
+    each number if they are ``of_cells``; else a DataError that begins with ``name``.
+    """
     missing = [shown(column) for column in columns if column not in kinds]
     if missing:
         raise DataError(
@@ -117,14 +119,16 @@ def expect_kinds(
 
 
 def used(kinds: Mapping[str, ColumnKind], columns: AskedColumns) -> list[str]:
-    """Columns of a row, in order."""
+    """Names of the columns of a row, in order: given, modelled, computed."""
     return [name for group in row_names(kinds, given_names(columns)) for name in group]
 
 
 def complete_rows(
     columns: AskedColumns, names: Iterable[str], n: int
 ) -> tuple[np.ndarray, dict[str, int]]:
-    """Which rows ``(n,)`` have no missing value, and counts by column."""
+    """Mask of the rows ``(n,)`` without a missing value in the columns ``names``, and the number of
+    missing values of each column that has some.
+    """
     present = np.ones(n, bool)
     counts = dict[str, int]()
     for name in names:
@@ -136,7 +140,7 @@ def complete_rows(
 
 
 def gaps_text(present: np.ndarray, counts: Mapping[str, int]) -> str:
-    """Numbers of missing values."""
+    """Words for rows that are not ``present`` ``(n,)``, and for the missing values of columns."""
     where = listed([f"{name} {count:,}" for name, count in counts.items()])
     return f"{(~present).sum():,} of {len(present):,} rows have missing values ({where})"
 
@@ -148,9 +152,10 @@ def faults_of(
     missing: str,
     is_of_flows: bool = False,
 ) -> list[Fault]:
-    """Faults of ``n`` rows; flows take no missing values, and none on a bound.
+    """Faults of the columns of ``n`` rows: names, cells, weights, missing values, number of rows.
 
-    ``missing`` as of ``data.missing``.
+    ``missing`` as of ``data.missing``; ``is_of_flows``: for flows, which take no missing values,
+    and none on a bound.
     """
     names = used(kinds, columns)
     remedy = Mend("missing", "drop" if is_of_flows else "model")
@@ -160,11 +165,11 @@ def faults_of(
         if not is_key(name)
     ]
     for name in names:
-        faults += _of_column(columns[name], kinds[name], is_of_flows)
-    weights = [column for column in columns.values() if column.is_weight]
-    for column in weights:
-        faults += _of_weights(column.column, missing == "drop")
-    with_weights = [*names, *(column.name for column in weights)]
+        faults += _faults_of_column(columns[name], kinds[name], is_of_flows)
+    weights = [request for request in columns.values() if request.is_weight]
+    for request in weights:
+        faults += _faults_of_weights(request.column, missing == "drop")
+    with_weights = [*names, *(request.name for request in weights)]
     present, counts = complete_rows(columns, with_weights, n)
     text = gaps_text(present, counts)
     left = int(present.sum())
@@ -180,7 +185,7 @@ def faults_of(
     given = given_names(columns)
     modelled = row_names(kinds, given).modelled
     if not set(modelled) - {fault.column for fault in faults if fault.mend}:
-        reasons = _reasons(kinds, [*given, *modelled])
+        reasons = _left_out_text(kinds, [*given, *modelled])
         faults.append(Fault("", f"expected a column to model, received {reasons}"))
     return faults
 
@@ -195,13 +200,19 @@ def without_levels(kinds: Mapping[str, ColumnKind], columns: AskedColumns) -> li
     ]
 
 
-def _reasons(kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> str:
-    whys = grouped((kind.why, name) for name, kind in kinds.items() if name not in names)
-    texts = [f"{listed(columns)} ({why})" for why, columns in whys.items()]
+def _left_out_text(kinds: Mapping[str, ColumnKind], names: Sequence[str]) -> str:
+    """Words for a table without a column to model: which columns other than ``names`` are left
+    out, grouped by the reason.
+    """
+    columns_by_reason = grouped(
+        (kind.why, name) for name, kind in kinds.items() if name not in names
+    )
+    texts = [f"{listed(columns)} ({why})" for why, columns in columns_by_reason.items()]
     return f"none; left out: {', '.join(texts)}" if texts else "none"
 
 
-def _of_column(request: AskedColumn, kind: ColumnKind, is_open: bool) -> Iterator[Fault]:
+def _faults_of_column(request: AskedColumn, kind: ColumnKind, is_open: bool) -> Iterator[Fault]:
+    """Faults of the name and the cells of a column; ``is_open``: its bounds are no values of it."""
     column = request.column
     if column.name == LOG_Q:
         yield Fault(column.name, "the name is reserved for log-densities", request.mend)
@@ -211,21 +222,25 @@ def _of_column(request: AskedColumn, kind: ColumnKind, is_open: bool) -> Iterato
     for key, value in (("bounds", request.bounds), ("discrete", request.step)):
         if column.numbers is None and value is not None:
             expected = f"expected numbers, as data.{key} says"
-            yield _of_text(column, f"{expected}, received ")
+            yield _fault_of_text(column, f"{expected}, received ")
     if request.form is not None and request.known_kind is None and column.form is None:
         expected = f"expected dates or times as {request.form} in 95 % of the cells"
-        yield _no_date(request, f"{expected}, as data.date says, received ")
+        yield _fault_of_format(request, f"{expected}, as data.date says, received ")
     if column.numbers is None:
         return
-    yield from _of_cells(column, "expected finite numbers", np.isinf(column.numbers), request.mend)
-    for expected, are_wrong in _against_settings(request, column.numbers, kind, is_open):
-        yield from _of_cells(column, expected, are_wrong)
+    yield from _fault_of_numbers(
+        column, "expected finite numbers", np.isinf(column.numbers), request.mend
+    )
+    for expected, are_wrong in _expectations(request, column.numbers, kind, is_open):
+        yield from _fault_of_numbers(column, expected, are_wrong)
 
 
-def _of_cells(
+def _fault_of_numbers(
     column: Column, expected: str, are_wrong: np.ndarray, mend: Mend | None = None
 ) -> Iterator[Fault]:
-    """Fault of a column's numbers, with the first of those ``(n,)`` that are wrong."""
+    """Fault of numbers that are not as ``expected``, at the first of the mask ``are_wrong``
+    ``(n,)``; none where none is wrong.
+    """
     count = int(are_wrong.sum())
     if count:
         row = int(np.argmax(are_wrong))
@@ -234,20 +249,23 @@ def _of_cells(
         yield Fault(column.name, problem, mend, row, others)
 
 
-def _against_settings(
+def _expectations(
     request: AskedColumn, numbers: np.ndarray, kind: ColumnKind, is_open: bool
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """What the bounds and the step of a column expect, and which numbers ``(n,)`` differ."""
+    """Expectations of a column's bounds and step, in words, and masks ``(n,)`` of the numbers that
+    do not meet them; ``is_open``: the bounds are no values.
+    """
     if request.bounds is not None:
         low, high = Bounds(*request.bounds).ends
         between = f"{'strictly ' * is_open}between {low:.15g} and {high:.15g}"
-        beyond = (numbers < low) | (numbers > high)
-        on = np.isin(numbers, [low, high]) & np.isfinite(numbers) & is_open
-        yield f"expected values {between}", beyond | on
+        are_beyond = (numbers < low) | (numbers > high)
+        are_on_bound = np.isin(numbers, [low, high]) & np.isfinite(numbers) & is_open
+        yield f"expected values {between}", are_beyond | are_on_bound
     if request.step is None or kind.lattice is None:
         return
     step = kind.lattice.step
     offset = kind.lattice.offset
+    # Infinite numbers are a fault of their own, and none here.
     steps = (np.where(np.isinf(numbers), offset, numbers) - offset) / step
     beside = f", {offset:.15g} more" if offset else ""
     expected = f"expected multiples of {step:.15g}{beside}, as data.discrete says"
@@ -262,28 +280,34 @@ def _against_settings(
         yield f"{expected}, not {step:.15g}", np.isfinite(numbers) & is_finer
 
 
-def _of_text(column: Column, before: str, after: str = "") -> Fault:
-    """Fault of a column of text, with the first cell that is no number, if it is known."""
+def _fault_of_text(column: Column, before: str, after: str = "") -> Fault:
+    """Fault of a column of text where numbers are expected: a problem of the words ``before``, the
+    first cell that is no number, if known, and the words ``after``.
+    """
     if column.stray is None:
         return Fault(column.name, f"{before}text{after}")
     row, text = column.stray
     return Fault(column.name, f"{before}{shown(text)}", None, row, after)
 
 
-def _no_date(request: AskedColumn, expected: str) -> Fault:
+def _fault_of_format(request: AskedColumn, expected: str) -> Fault:
+    """Fault of a column whose cells lack the format of dates that is set, at the first of them; its
+    problem is the words ``expected`` and the cell.
+    """
     column = request.column
     if column.codes is None:
         return Fault(request.name, f"{expected}a {column.source}", request.mend)
-    are_others = np.isnan(dates.numbers_of(column.texts, request.form or ""))
-    row = int(np.argmax(np.append(are_others, False)[column.codes]))
+    are_wrong = np.isnan(dates.numbers_of(column.texts, request.form or ""))
+    row = int(np.argmax(np.append(are_wrong, False)[column.codes]))  # code -1: missing
     received = shown(column.texts[column.codes[row]])
     return Fault(request.name, f"{expected}{received}", request.mend, row)
 
 
-def _of_weights(column: Column, may_be_missing: bool) -> Iterator[Fault]:
+def _faults_of_weights(column: Column, may_be_missing: bool) -> Iterator[Fault]:
+    """Faults of a column of row weights: negative, infinite, all 0, or missing unless they may."""
     expected = "expected finite weights of 0 or more"
     if column.numbers is None:
-        yield _of_text(column, f"{expected}, received ")
+        yield _fault_of_text(column, f"{expected}, received ")
         return
     weights = column.numbers
     known = weights[~np.isnan(weights)]
@@ -303,14 +327,15 @@ def _of_weights(column: Column, may_be_missing: bool) -> Iterator[Fault]:
 def plain_kinds(
     columns: AskedColumns, kinds: Mapping[str, ColumnKind]
 ) -> tuple[dict[str, ColumnKind], list[Fault]]:
-    """Kinds of columns for flows, and faults of others.
+    """Kinds of columns for flows, and faults of columns that flows cannot model.
 
-    Computed columns are left out; repeated values are faults, unless given.
+    Numbers are of the kind number whatever their shape, computed columns are left out; text, dates,
+    and repeated values of columns that are not given are faults.
     """
     plain = dict(kinds)
     faults = list[Fault]()
     for name, kind in kinds.items():
-        if fault := _why_not(columns[name], kind):
+        if fault := _fault_of_flows(columns[name], kind):
             faults.append(fault._replace(mend=columns[name].mend))
         elif kind.kind == "computed":
             plain[name] = ColumnKind(kind="left out", why=f"computed from others ({kind.why:.400})")
@@ -320,20 +345,24 @@ def plain_kinds(
     return plain, faults
 
 
-def _why_not(request: AskedColumn, kind: ColumnKind) -> Fault | None:
+def _fault_of_flows(request: AskedColumn, kind: ColumnKind) -> Fault | None:
+    """Fault of a modelled or given column that flows cannot take: text, dates, or repeated values;
+    None if they can.
+    """
     column = request.column
     if kind.kind in ("left out", "computed"):
         return None
     if column.source != "number" or column.form is not None:
         source = f"a {column.source}" if column.codes is None else "text"
         if column.stray:
-            return _of_text(column, f"{source} (", ")")
+            return _fault_of_text(column, f"{source} (", ")")
         return Fault(request.name, source)
-    problem = "" if request.is_given else _repeats(column, kind)
+    problem = "" if request.is_given else _why_repeated(column, kind)
     return Fault(request.name, problem) if problem else None
 
 
-def _repeats(column: Column, kind: ColumnKind) -> str:
+def _why_repeated(column: Column, kind: ColumnKind) -> str:
+    """Why numbers repeat too often for flows, or "": levels, a frequent atom, or coarse steps."""
     if kind.kind == "levels":
         return f"has {kind.why}"
     numbers = column.numbers_as(kind)
@@ -341,16 +370,18 @@ def _repeats(column: Column, kind: ColumnKind) -> str:
     atoms, counts = np.unique(numbers[np.isin(numbers, kind.atoms)], return_counts=True)
     if len(atoms) and counts.max() > max(ATOM_SHARE * len(numbers), ATOM_ROWS):
         return f"is {atoms[counts.argmax()]:g} in {counts.max() / len(numbers):.1%} of the rows"
-    low, high = np.quantile(numbers, [0.25, 0.75])
+    low, high = np.quantile(numbers, [0.25, 0.75])  # ends of the interquartile range
     step = float(np.median(np.diff(column.distinct.values)))
-    repeated = column.counts[column.counts > 1].sum() / len(numbers)
-    if step > STEP * (high - low) and repeated > REPEATED:
-        return f"has steps of {step:g}, {repeated:.0%} of its rows repeat"
+    repeated_share = column.counts[column.counts > 1].sum() / len(numbers)
+    if step > REPEATED_STEP * (high - low) and repeated_share > REPEATED_SHARE:
+        return f"has steps of {step:g}, {repeated_share:.0%} of its rows repeat"
     return ""
 
 
 def too_few(parts: Parts, weights: Weights, width: int) -> Iterator[Fault]:
-    """Faults of parts with few rows."""
+    """Faults of a split for flows of ``width`` columns: no more training rows than columns, or
+    fewer than two validation or test rows of a weight above 0.
+    """
     n = len(parts.train)
     if n <= width:
         received = f"received {n:,} rows of {width:,}"
@@ -370,7 +401,7 @@ def too_few(parts: Parts, weights: Weights, width: int) -> Iterator[Fault]:
 def without_spread(
     train: np.ndarray, names: Sequence[str], columns: AskedColumns
 ) -> Iterator[Fault]:
-    """Faults of columns without spread in the training rows."""
+    """Faults of columns whose training rows ``train`` ``(n, C)`` have no spread."""
     for name, values in zip(names, train.T):
         if problem := no_spread(values):
             yield Fault(name, f"{problem} (in the training rows)", columns[name].mend)
@@ -379,13 +410,15 @@ def without_spread(
 def far_values(
     parts: Parts, units: ColumnUnits, names: Sequence[str], columns: AskedColumns
 ) -> Iterator[Fault]:
-    """Faults of columns with values too far away."""
+    """Faults of columns with a value that is farther than ``FAR`` from the training rows, in their
+    robust standard deviations, in the rows of any part.
+    """
     expected = f"expected values within {FAR:.0e} robust standard deviations of the training rows"
     for rows in parts:
-        away = np.abs(units.inside(rows))
+        distances = np.abs(units.inside(rows))
         for i, name in enumerate(names):
-            if not (away[:, i] < FAR).all():
-                received = rows[int(np.argmax(away[:, i])), i]
+            if not (distances[:, i] < FAR).all():  # NaN is far, too
+                received = rows[int(np.argmax(distances[:, i])), i]
                 problem = f"{expected}, received {received:.6g}"
                 yield Fault(name, problem, columns[name].mend)
 
@@ -393,15 +426,18 @@ def far_values(
 def linear_dependence(
     train: np.ndarray, units: ColumnUnits, names: Sequence[str], columns: AskedColumns
 ) -> list[Fault]:
-    """Fault of modelled columns that depend on others, in the user's units or in the flows'."""
-    train = train[:ROWS]
-    given = len(given_names(columns))
-    for z in (train, units.inside(train)):
-        together = [name for name, is_one in zip(names[given:], dependent(z, given)) if is_one]
-        if together:
-            others = "the others and the given columns" if given else "the others"
-            problem = f"each of {listed(together)} depends linearly on {others}"
-            if len(together) == 1:
+    """Fault of modelled columns that depend linearly on others, in training rows ``(n, C)`` in the
+    user's units or in the flows'.
+    """
+    train = train[:MAX_ROWS_TESTED]
+    n_given = len(given_names(columns))
+    for rows in (train, units.inside(train)):
+        pairs = zip(names[n_given:], dependent(rows, n_given))
+        dependent_names = [name for name, is_dependent in pairs if is_dependent]
+        if dependent_names:
+            others = "the others and the given columns" if n_given else "the others"
+            problem = f"each of {listed(dependent_names)} depends linearly on {others}"
+            if len(dependent_names) == 1:
                 problem = "depends linearly on the given columns"
-            return [Fault(together[-1], problem, columns[together[-1]].mend)]
+            return [Fault(dependent_names[-1], problem, columns[dependent_names[-1]].mend)]
     return []

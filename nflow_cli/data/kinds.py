@@ -18,11 +18,11 @@ from nflow_cli.data.shapes import shape_of
 from nflow_cli.data.written import DistinctNumbers
 from nflow_cli.random_streams import stream
 
-MAX_NUMBERS = 15  # distinct numbers of a column of levels,
-ROWS_A_LEVEL = 20  # and rows of each, at least
-ORDERED = 5  # more consecutive values are a grid
-FILLED = 2 / 3  # of the lattice, for consecutive values
-MAX_TEXTS = 1_000  # the most frequent levels are kept
+MAX_NUMBER_LEVELS = 15  # distinct numbers of a column of levels,
+ROWS_A_LEVEL = 20  # and rows for each, at least, on average
+MAX_CONSECUTIVE_LEVELS = 5  # more values are a grid if they are consecutive:
+MIN_FILLED = 2 / 3  # if they are this share of the lattice's values, at least
+MAX_TEXT_LEVELS = 1_000  # of a column of text; the most frequent are kept
 
 
 def kinds_of(columns: AskedColumns, groups: np.ndarray | None = None) -> dict[str, ColumnKind]:
@@ -67,11 +67,13 @@ def kinds_of(columns: AskedColumns, groups: np.ndarray | None = None) -> dict[st
 
 
 def _kind_of_times(kind: ColumnKind, form: str) -> ColumnKind:
-    """Kind of dates or times in text: in their unit, within a day if they have no date."""
+    """Kind of a column of dates or times in text of a format, by its kind as numbers: levels are
+    text; others have the format and its unit, and times without a date the bounds of a day.
+    """
     if kind.alone.kind == "levels":
         relation = kind.relation
         if relation is not None:
-            relation = relation.model_copy(update={"values": _texts_of(relation.values, form)})
+            relation = relation.model_copy(update={"values": _texts_in_form(relation.values, form)})
         return kind.model_copy(update={"type": "text", "decimals": None, "relation": relation})
     type = kind_of_form(form)
     update = {
@@ -93,21 +95,25 @@ def _kind_of_times(kind: ColumnKind, form: str) -> ColumnKind:
 def _with_texts_of_levels(
     relation: Relation, columns: Mapping[str, Column], kinds: Mapping[str, ColumnKind]
 ) -> Relation | None:
-    """Relation whose sources may be levels of dates: a map has their texts, others are none."""
+    """Relation where a source may be dates whose kind is levels: a map has their texts as keys;
+    other rules compute with numbers, which levels have not, so None.
+    """
     for name in relation.columns:
         form = columns[name].form
         if form is not None and kinds[name].type == "text":
             if relation.rule != "map":
                 return None
-            return relation.model_copy(update={"keys": _texts_of(relation.keys, form)})
+            return relation.model_copy(update={"keys": _texts_in_form(relation.keys, form)})
     return relation
 
 
-def _texts_of(numbers: Sequence[str], form: str) -> list[str]:
+def _texts_in_form(numbers: Sequence[str], form: str) -> list[str]:
+    """Dates or times, numbers written as text, in a format of strptime."""
     return texts_of(np.array(numbers, float), form)
 
 
 def _computed_kind(kind: ColumnKind, relation: Relation) -> ColumnKind:
+    """Kind of a column that a relation computes; that as if modelled stays as its ``own``."""
     rounding = ", up to the rounding of these" if relation.is_rounded else ""
     update = {
         "kind": "computed",
@@ -121,7 +127,9 @@ def _computed_kind(kind: ColumnKind, relation: Relation) -> ColumnKind:
 
 
 def _with_lower_bound(kind: ColumnKind, column: Column) -> ColumnKind:
-    """Kind of a column whose relation needs positive numbers: with a lower bound."""
+    """Kind of a column whose logarithm or power a relation computes: numbers without a lower bound
+    get one above 0, the least of their lattice or resolution, or their least value.
+    """
     low, high = kind.bounds or (None, None)
     if kind.kind == "levels" or low is not None or column.numbers is None:
         return kind
@@ -147,11 +155,14 @@ def kind_left_out(request: AskedColumn) -> ColumnKind | None:
 def _kind_if_modelled(
     request: AskedColumn, relation: Relation | None, groups: np.ndarray | None
 ) -> ColumnKind:
-    """A formula may give numbers that no row has, so its column has no levels."""
+    """Kind of a column as if it were modelled: levels, a grid or a number, with the reason.
+
+    Numbers that a formula computes are no levels: it may give some that no row has.
+    """
     column = request.column
     missing = bool((column.places < 0).any())
     if column.numbers is not None:
-        return _numbers(request, missing, relation, groups)
+        return _kind_of_numbers(request, missing, relation, groups)
     if column.source == "truth":
         return ColumnKind(kind="levels", why="truth values", type="truth", missing=missing)
     count = len(column.texts)
@@ -160,14 +171,19 @@ def _kind_if_modelled(
         why = "digits with leading zeros"
     if any(map(is_beyond_floats, column.texts)):
         why = "more digits than numbers have"
-    if count > MAX_TEXTS:
-        why = f"text: the {MAX_TEXTS - 1:,} most frequent of {count:,} levels, and other ones"
+    if count > MAX_TEXT_LEVELS:
+        why = f"text: the {MAX_TEXT_LEVELS - 1:,} most frequent of {count:,} levels, and other ones"
     return ColumnKind(kind="levels", why=why, type="text", missing=missing)
 
 
-def _numbers(
+def _kind_of_numbers(
     request: AskedColumn, missing: bool, relation: Relation | None, groups: np.ndarray | None
 ) -> ColumnKind:
+    """Kind of a column of numbers, dates or times: levels if few, unless a formula computes them;
+    a grid if they repeat on a lattice, or their step is chosen; else a number.
+
+    ``missing``: whether it has gaps; ``groups`` as of :func:`kinds_of`.
+    """
     column = request.column
     numbers = column.distinct
     lattice = common_lattice(numbers)
@@ -186,8 +202,8 @@ def _numbers(
     why = _why_levels(request, lattice)
     if why and (relation is None or relation.rule == "map"):
         return ColumnKind(kind="levels", why=why, **facts)
-    once = numbers if groups is None else _once_a_group(column, groups)
-    shape = shape_of(once, lattice, step is not None or column.source == "date")
+    counted = numbers if groups is None else _counted_once_a_group(column, groups)
+    shape = shape_of(counted, lattice, is_grid=step is not None or column.source == "date")
     bounds = shape.bounds
     if request.bounds is not None:
         bounds = request.bounds if request.bounds != [None, None] else None
@@ -207,23 +223,30 @@ def _numbers(
     return ColumnKind(kind="number", why=why, **facts)
 
 
-def _once_a_group(column: Column, groups: np.ndarray) -> DistinctNumbers:
-    """Distinct numbers of a column; counted once a group if most that could repeat in one do, and
-    those of groups at random would not.
+def _counted_once_a_group(column: Column, groups: np.ndarray) -> DistinctNumbers:
+    """Distinct numbers of a column, whose counts are of rows, or of groups of rows if a group
+    mostly has one number.
+
+    It mostly has if there are fewer pairs of a group and a number than halfway from the least, one
+    a group, to as many as random groups have. ``groups`` ``(n,)``: names of the rows' groups.
     """
     numbers = column.distinct
     values = numbers.values
     known = np.isfinite(column.cells)
-    names, groups = np.unique(groups[known], return_inverse=True)
+    names, group_codes = np.unique(groups[known], return_inverse=True)
     places = np.searchsorted((values[1:] + values[:-1]) / 2, column.cells[known])
-    pairs = np.unique(groups * len(values) + places)
-    by_chance = np.unique(stream(0, "groups").permutation(groups) * len(values) + places)
-    if 2 * len(pairs) >= len(by_chance) + len(names):
+    pairs = np.unique(group_codes * len(values) + places)
+    random_codes = stream(0, "groups").permutation(group_codes)
+    pairs_by_chance = np.unique(random_codes * len(values) + places)
+    if 2 * len(pairs) >= len(pairs_by_chance) + len(names):
         return numbers
     return replace(numbers, counts=np.bincount(pairs % len(values)))
 
 
 def _why_levels(request: AskedColumn, lattice: Lattice | None) -> str:
+    """Why the numbers of a column are levels, "" if they are none: chosen, or few distinct ones
+    with many rows each, unless they are consecutive on their lattice.
+    """
     numbers = request.column.distinct
     count = len(numbers.values)
     if request.is_categorical:
@@ -232,8 +255,12 @@ def _why_levels(request: AskedColumn, lattice: Lattice | None) -> str:
         return ""
     if count <= 2:
         return "two values" if count == 2 else "one value"
-    if count > min(MAX_NUMBERS, numbers.rows / ROWS_A_LEVEL):
+    if count > min(MAX_NUMBER_LEVELS, numbers.rows / ROWS_A_LEVEL):
         return ""
-    if count > ORDERED and lattice is not None and fills(numbers, lattice, FILLED):
+    if (
+        count > MAX_CONSECUTIVE_LEVELS
+        and lattice is not None
+        and fills(numbers, lattice, MIN_FILLED)
+    ):
         return ""
     return f"{count} distinct numbers"
