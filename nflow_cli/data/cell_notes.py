@@ -13,7 +13,13 @@ from nflow_cli.data.arrow_cells import is_beyond_floats
 from nflow_cli.data.asked import AskedColumn, AskedColumns
 from nflow_cli.data.columns import MAX_TEXTS, Column
 from nflow_cli.data.mends import grouped
-from nflow_cli.data.notations import SHARE, cell_of, is_number, numbers_of, why_none
+from nflow_cli.data.notations import (
+    NUMBER_SHARE,
+    is_number,
+    numbers_of,
+    parts_of_number,
+    why_no_notation,
+)
 from nflow_cli.data.tables import TableFile, is_mark, listed, shown
 from nflow_cli.data.written import as_written
 from nflow_cli.text import command_line
@@ -61,7 +67,7 @@ def notes_of_texts(table: TableFile, columns: AskedColumns, rows: np.ndarray) ->
                 yield f"{name}: levels that differ by capitals alone: {listed(twins)}"
         if not column.is_collected and column.stray is not None:
             row, text = column.stray
-            if is_mark(text) or cell_of(text) is not None:
+            if is_mark(text) or parts_of_number(text) is not None:
                 yield (
                     f"{name} is read as text: more than {MAX_TEXTS:,} distinct cells (--max-rows N "
                     f"reads some rows), such as {shown(text)} in {table.place(int(rows[row]))}"
@@ -190,7 +196,7 @@ def _why_text(column: Column, place: Callable[[np.ndarray], str]) -> str:
             f"{n:,} of {known:,} cells are not numbers: {place(column.codes == strays[0])}; if "
             f"they mean missing, {option}"
         )
-    unclear = why_none(column.texts, counts, column.decimal)
+    unclear = why_no_notation(column.texts, counts, column.decimal)
     if unclear:
         why, examples = unclear
         return f"{why}: {', '.join(place(column.codes == code) for code in examples)}"
@@ -251,7 +257,7 @@ def _example_of_unread(column: Column) -> str:
         rows[shape] += count
     frequent = dict(rows.most_common(SHAPES))
     are_numbers = all(shape.count("9") >= max(2, shape.count("a")) for shape in frequent)
-    if sum(frequent.values()) < SHARE * counts.sum() or not are_numbers:
+    if sum(frequent.values()) < NUMBER_SHARE * counts.sum() or not are_numbers:
         return ""
     examples = [text for text, shape in zip(texts[:EXAMPLES], shapes) if shape in frequent]
     unread = (t for t in examples if not (is_number(t, column.decimal) or dates.forms_of([t])))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nflow_cli.data import dates
-from nflow_cli.data.notations import cell_of, is_number, is_text
+from nflow_cli.data.notations import is_number, is_text, parts_of_number
 from nflow_cli.data.tables import is_mark, listed, positions, shown
 
 Cells = Sequence[str]  # of a row
@@ -48,10 +48,10 @@ def _is_like_rows_below(row: Cells, rows: Sequence[Cells]) -> bool:
 
 
 def _has_unit(cell: str, others: Cells) -> bool:
-    parsed = cell_of(cell)
+    parsed = parts_of_number(cell)
     if parsed is None or not any(parsed.unit):
         return False
-    numbers = [cell_of(text) for text in others]
+    numbers = [parts_of_number(text) for text in others]
     units = [number.unit for number in numbers if number is not None]
     return units.count(parsed.unit) >= dates.SHARE * len(others)
 
@@ -219,7 +219,9 @@ def _is_of_questions(rows: Sequence[Cells], decimal: str) -> bool:
     ]
     if any(first[i].strip() in column for i, column in zip(filled, columns)):
         return False
-    if not all(is_text(first[i], decimal) and not cell_of(first[i].strip()) for i in filled):
+    if not all(
+        is_text(first[i], decimal) and not parts_of_number(first[i].strip()) for i in filled
+    ):
         return False
     return any(_is_text_beside(first[i], column, decimal) for i, column in zip(filled, columns))
 

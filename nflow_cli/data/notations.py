@@ -14,32 +14,33 @@ import numpy as np
 from nflow_cli.config.kinds import Notation
 from nflow_cli.data.tables import MISSING, in_plain_form, is_mark
 
-SHARE = 0.95  # of the cells that are no gap marks are numbers, at least
+NUMBER_SHARE = 0.95  # of the cells that are no gap marks are numbers, at least
 MAX_UNITS = 3  # that differ in a column, for a note,
-NUMBERS = 3  # and numbers of each at least
-LONGEST = 60  # letters of a number
+NUMBERS_A_UNIT = 3  # and numbers of each at least
+MAX_LETTERS = 60  # of a number in text
 _NUMBER = re.compile(r"[+-]?(\d++(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.I)
-MAX_AFFIX = 18  # letters
-MAX_DECIMALS = 17
-SPACES = " \u00a0\u202f\u2009"
-SEPARATORS = f".,{SPACES}'’"
-MINUS = "-−–"
-SIGNS = "$€£¥₹₽₩₺₴₪₫₱฿₦₡₲₵₸₭₮₼₾¢"
-CODES = (
+MAX_AFFIX = 18  # letters before a number, and behind it
+MAX_DECIMALS = 17  # of a notation: schema
+KINDS_OF_SPACES = " \u00a0\u202f\u2009"
+SEPARATORS = f".,{KINDS_OF_SPACES}'’"
+MINUS_SIGNS = "-−–"
+CURRENCY_SIGNS = "$€£¥₹₽₩₺₴₪₫₱฿₦₡₲₵₸₭₮₼₾¢"
+CURRENCY_CODES = (
     "USD|EUR|GBP|CHF|JPY|CNY|RMB|SEK|NOK|DKK|ISK|PLN|CZK|HUF|RON|BGN|RUB|TRY|UAH|INR|AUD|CAD"
     "|NZD|SGD|HKD|TWD|KRW|THB|IDR|MYR|PHP|VND|BRL|MXN|ARS|CLP|COP|PEN|ZAR|NGN|KES|EGP|ILS"
     "|AED|SAR|XAF|XOF|kr|Kr|zł|Kč|Ft|lei|Fr|SFr|Rs"
 )
-CURRENCY = re.compile(rf"[A-Z]{{0,3}}[{SIGNS}]|(?:{CODES})\.?")
+CURRENCY = re.compile(rf"[A-Z]{{0,3}}[{CURRENCY_SIGNS}]|(?:{CURRENCY_CODES})\.?")
 UNIT = re.compile(r"[^\W\d_]{1,12}[²³]?(?:[/·][^\W\d_]{1,5}[²³]?)?|[%‰°]|°[CF]")
-CODE = re.compile(r"[^\W\d_]\d+|\d+[^\W\d_]|0\d.*")  # beside numbers, these make codes of them
-MONTH = re.compile(r"[01]?\d\.(?:19|20)\d\d")  # where commas are decimal marks
-LAKHS = "|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}"  # 1,20,400
+# Numbers beside such texts are codes, too: A1, 136A, 007.
+CODE_AMONG_NUMBERS = re.compile(r"[^\W\d_]\d+|\d+[^\W\d_]|0\d.*")
+MONTH_OF_YEAR = re.compile(r"[01]?\d\.(?:19|20)\d\d")  # where commas are decimal marks
+INDIAN_GROUPS = "|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}"  # 1,20,400
 TWO_WAYS = "numbers that can be read in two ways"
 # Sign, prefix, sign, digits, suffix, sign. Digits begin with a mark only where no letter is before.
-CELL = re.compile(
-    rf"(\()?([{MINUS}+]?)([^0-9{MINUS}+(]*?)([{MINUS}]?)((?<![^\W\d_])[.,])?"
-    rf"([0-9]+(?:[{SEPARATORS}][0-9]+)*)([^0-9)]*?)([{MINUS}]?)(\))?"
+NUMBER_WITH_AFFIXES = re.compile(
+    rf"(\()?([{MINUS_SIGNS}+]?)([^0-9{MINUS_SIGNS}+(]*?)([{MINUS_SIGNS}]?)((?<![^\W\d_])[.,])?"
+    rf"([0-9]+(?:[{SEPARATORS}][0-9]+)*)([^0-9)]*?)([{MINUS_SIGNS}]?)(\))?"
 )
 
 
@@ -56,7 +57,7 @@ def is_text(cell: str, decimal: str) -> bool:
     return not is_number(cell, decimal) and cell.strip().lower() not in MISSING
 
 
-class Cell(NamedTuple):
+class NumberParts(NamedTuple):
     """Parts of a number in text.
 
     Attributes:
@@ -73,53 +74,66 @@ class Cell(NamedTuple):
     digits: str
 
 
-def _unit(*affixes: str) -> tuple[str, ...]:
-    return tuple(re.sub(f"[{SPACES}]+", " ", affix) for affix in affixes)
+def _unit_of_affixes(*affixes: str) -> tuple[str, ...]:
+    """Unit of a number: its prefix and suffix, runs of any blanks as one plain space."""
+    return tuple(re.sub(f"[{KINDS_OF_SPACES}]+", " ", affix) for affix in affixes)
 
 
-def cell_of(text: str) -> Cell | None:
-    """Parts of a text that is a number, with or without a currency or a unit."""
-    match = CELL.fullmatch(in_plain_form(text)) if len(text) <= LONGEST else None
+def parts_of_number(text: str) -> NumberParts | None:
+    """Parts of a text that is a number, with or without a currency or a unit; None of others."""
+    match = NUMBER_WITH_AFFIXES.fullmatch(in_plain_form(text)) if len(text) <= MAX_LETTERS else None
     if match is None:
         return None
-    opened, sign, prefix, inner, mark, digits, suffix, behind, closed = match.groups("")
-    signs = [part for part in (opened, sign.strip("+"), inner, behind) if part]
+    opened, sign, prefix, inner_sign, first_mark, digits, suffix, end_sign, closed = match.groups(
+        ""
+    )
+    signs = [part for part in (opened, sign.strip("+"), inner_sign, end_sign) if part]
     before = prefix.strip()
-    is_money = not before or CURRENCY.fullmatch(before)
+    suits_before = not before or CURRENCY.fullmatch(before)
     after = suffix.strip()
-    has_unit = not after or CURRENCY.fullmatch(after) or UNIT.fullmatch(after)
-    if not (is_money and has_unit) or len(signs) > 1 or bool(opened) != bool(closed):
+    suits_after = not after or CURRENCY.fullmatch(after) or UNIT.fullmatch(after)
+    if not (suits_before and suits_after) or len(signs) > 1 or bool(opened) != bool(closed):
         return None
-    if max(len(prefix), len(suffix)) > MAX_AFFIX or (behind and digits.isdecimal()):  # 50-: more
+    # 50- is no negative number, but 50 or more.
+    if max(len(prefix), len(suffix)) > MAX_AFFIX or (end_sign and digits.isdecimal()):
         return None
-    negative = (opened + sign + prefix + inner, suffix + behind + closed) if signs else None
-    return Cell(prefix, suffix, _unit(prefix, suffix), negative, mark + digits)
+    negative = (opened + sign + prefix + inner_sign, suffix + end_sign + closed) if signs else None
+    return NumberParts(
+        prefix, suffix, _unit_of_affixes(prefix, suffix), negative, first_mark + digits
+    )
 
 
-class Marks(NamedTuple):
-    """Thousands separator, if any, and decimal mark."""
+class Separators(NamedTuple):
+    """Meaning of the marks in digits: the thousands separator, "" without one, and the decimal
+    mark.
+    """
 
     thousands: str
     decimal: str
 
     @property
-    def most(self) -> int:
-        """Digits in a row, where all numbers are grouped; a space may be left out of four."""
+    def max_run(self) -> int:
+        """Most digits without a separator, if all numbers are grouped; with spaces or apostrophes
+        four, as 1234 may have none.
+        """
         if not self.thousands:
-            return LONGEST
+            return MAX_LETTERS
         return 3 if self.thousands in ".," else 4
 
-    def numbers(self, digits: Iterable[str], most: int = LONGEST) -> np.ndarray:
-        """Numbers of digits, NaN where these have other marks, or more than ``most`` in a row."""
-        integer = rf"0|[1-9][0-9]{{0,{most - 1}}}"
+    def numbers(self, digits: Iterable[str], max_run: int = MAX_LETTERS) -> np.ndarray:
+        """Numbers ``(n,)`` of texts of digits with these separators; NaN of others, and of those
+        with more than ``max_run`` digits before the decimal mark and without a separator.
+        """
+        integer = rf"0|[1-9][0-9]{{0,{max_run - 1}}}"
         if self.thousands:
             integer += rf"|[1-9][0-9]{{0,2}}(?:{re.escape(self.thousands)}[0-9]{{3}})+"
         if self.thousands == ",":
-            integer += LAKHS
+            integer += INDIAN_GROUPS
         pattern = re.compile(rf"(?=.)({integer})?(?:{re.escape(self.decimal)}([0-9]+))?")
         return np.array([self._number(pattern.fullmatch(text)) for text in digits], float)
 
     def _number(self, match: re.Match[str] | None) -> float:
+        """Number of a match of its integer part and its decimals; NaN of none."""
         if match is None:
             return np.nan
         integer, fraction = match.groups("0")
@@ -129,35 +143,42 @@ class Marks(NamedTuple):
 _Value = TypeVar("_Value", bound=Hashable)
 
 
-def _most(pairs: Iterable[tuple[_Value, int]]) -> _Value:
-    """The most frequent of values with their rows."""
-    tally = Counter[_Value]()
+def _most_frequent(pairs: Iterable[tuple[_Value, int]]) -> _Value:
+    """Value of the most rows in all, of pairs of a value and a number of rows."""
+    rows_of_value = Counter[_Value]()
     for value, rows in pairs:
-        tally[value] += rows
-    return max(tally, key=tally.__getitem__)
+        rows_of_value[value] += rows
+    return max(rows_of_value, key=rows_of_value.__getitem__)
 
 
-def marks_of(digits: Sequence[str], counts: np.ndarray, decimal: str) -> list[Marks]:
-    """Meanings of the separators of distinct digits, in ``counts`` rows, that fit most of them.
+def readings_of_separators(
+    digits: Sequence[str], counts: np.ndarray, decimal: str
+) -> list[Separators]:
+    """Meanings of the separators in distinct texts of digits, in ``counts`` rows each, that fit the
+    most rows.
 
-    The first has the decimal mark of the table; each of the others leads to other numbers.
+    The first has the decimal mark of the table, if it fits; each leads to other numbers than all
+    before it.
     """
-    separators = {mark for text in digits for mark in text} & {*SEPARATORS}
+    marks_in_use = {mark for text in digits for mark in text} & {*SEPARATORS}
     candidates = [
-        Marks(group, point)
+        Separators(group, point)
         for point in sorted(".,", key=lambda mark: mark != decimal)
-        for group in ["", *sorted(separators - {point})]
+        for group in ["", *sorted(marks_in_use - {point})]
     ]
-    numbers = {marks: marks.numbers(digits, marks.most) for marks in candidates}
-    rows = {marks: int(counts[~np.isnan(read)].sum()) for marks, read in numbers.items()}
-    meanings: list[Marks] = []
-    for marks in candidates:
+    numbers = {
+        separators: separators.numbers(digits, separators.max_run) for separators in candidates
+    }
+    rows = {separators: int(counts[~np.isnan(x)].sum()) for separators, x in numbers.items()}
+    readings: list[Separators] = []
+    for separators in candidates:
         is_new = not any(
-            np.array_equal(numbers[marks], numbers[meaning], equal_nan=True) for meaning in meanings
+            np.array_equal(numbers[separators], numbers[earlier], equal_nan=True)
+            for earlier in readings
         )
-        if rows[marks] == max(rows.values()) and is_new:
-            meanings.append(marks)
-    return meanings
+        if rows[separators] == max(rows.values()) and is_new:
+            readings.append(separators)
+    return readings
 
 
 def notation_of(
@@ -169,71 +190,74 @@ def notation_of(
     have no three decimals. Numbers that are all in parentheses are negative if they may be.
     """
     known = [i for i, text in enumerate(texts) if counts[i] and not is_mark(text)]
-    cells = {i: cell_of(texts[i]) for i in known}
-    numbers = [(cell, int(counts[i])) for i, cell in cells.items() if cell is not None]
+    parsed = {i: parts_of_number(texts[i]) for i in known}
+    numbers = [(number, int(counts[i])) for i, number in parsed.items() if number is not None]
     if not numbers:
         return None
-    unit = _most((cell.unit, rows) for cell, rows in numbers)
-    numbers = [(cell, rows) for cell, rows in numbers if cell.unit == unit]
-    rows = np.array([rows for _, rows in numbers])
-    if _why_unclear([cell for cell, _ in numbers], rows, decimal, may_be_enclosed):
+    unit = _most_frequent((number.unit, n) for number, n in numbers)
+    numbers = [(number, n) for number, n in numbers if number.unit == unit]
+    rows = np.array([n for _, n in numbers])
+    if _why_unclear([number for number, _ in numbers], rows, decimal, may_be_enclosed):
         return None
-    digits = [cell.digits for cell, _ in numbers]
-    marks = marks_of(digits, rows, decimal)[0]
-    decimals = {len(text.partition(marks.decimal)[2]) for text in digits}
-    prefix, suffix = _most(((cell.prefix, cell.suffix), rows) for cell, rows in numbers)
+    digits = [number.digits for number, _ in numbers]
+    separators = readings_of_separators(digits, rows, decimal)[0]
+    decimals = {len(text.partition(separators.decimal)[2]) for text in digits}
+    prefix, suffix = _most_frequent(((number.prefix, number.suffix), n) for number, n in numbers)
     negative = ("-" + prefix, suffix)
-    if any(cell.negative for cell, _ in numbers):
-        negative = _most((cell.negative, rows) for cell, rows in numbers if cell.negative)
+    if any(number.negative for number, _ in numbers):
+        negative = _most_frequent((number.negative, n) for number, n in numbers if number.negative)
     return Notation(
         prefix=prefix,
         suffix=suffix,
-        thousands=marks.thousands,
-        decimal="," if marks.decimal == "," else ".",
+        thousands=separators.thousands,
+        decimal="," if separators.decimal == "," else ".",
         decimals=decimals.pop() if len(decimals) == 1 and max(decimals) <= MAX_DECIMALS else None,
         negative=list(negative),
     )
 
 
 def _why_unclear(
-    cells: Sequence[Cell], rows: np.ndarray, decimal: str, may_be_enclosed: bool = False
+    numbers: Sequence[NumberParts], rows: np.ndarray, decimal: str, may_be_enclosed: bool = False
 ) -> str:
-    """Why the numbers of distinct cells of one unit, in ``rows`` each, are unclear, or ""."""
-    if not may_be_enclosed and all(cell.negative and ")" in cell.negative[1] for cell in cells):
+    """Why distinct numbers of one unit, in ``rows`` rows each, can be read in two ways, or "".
+
+    ``decimal`` and ``may_be_enclosed`` as of :func:`notation_of`.
+    """
+    if not may_be_enclosed and all(n.negative and ")" in n.negative[1] for n in numbers):
         return f"{TWO_WAYS}, in parentheses as negative ones or as standard errors"
-    digits = [cell.digits for cell in cells]
-    if decimal == "," and all(map(MONTH.fullmatch, digits)):
+    digits = [number.digits for number in numbers]
+    if decimal == "," and all(map(MONTH_OF_YEAR.fullmatch, digits)):
         return f"{TWO_WAYS}, with decimals or as months"
-    marks, *others = marks_of(digits, rows, decimal)
-    decimals = {len(text.partition(marks.decimal)[2]) for text in digits}
-    is_money = any(CURRENCY.fullmatch(affix.strip()) for affix in cells[0].unit)
+    separators, *others = readings_of_separators(digits, rows, decimal)
+    decimals = {len(text.partition(separators.decimal)[2]) for text in digits}
+    is_money = any(CURRENCY.fullmatch(affix.strip()) for affix in numbers[0].unit)
     if others and is_money and 3 in decimals <= {0, 3}:
         first = next(text for text in digits if not text.isdecimal())
-        ways = [f"{way.numbers([first])[0]:.15g}" for way in (marks, others[0])]
+        ways = [f"{reading.numbers([first])[0]:.15g}" for reading in (separators, others[0])]
         return f"{TWO_WAYS}, {first} as {' or '.join(ways)}"
-    with_mark = rows[[marks.decimal in text for text in digits]].sum()
-    if marks.decimal != decimal and 0 < with_mark < rows.sum() / 2:
+    n_with_mark = rows[[separators.decimal in text for text in digits]].sum()
+    if separators.decimal != decimal and 0 < n_with_mark < rows.sum() / 2:
         return f"{TWO_WAYS}, with decimals or as lists"
     return ""
 
 
 def numbers_of(texts: Sequence[str], notation: Notation | None, decimal: str = ".") -> np.ndarray:
-    """Numbers of texts `(n,)`, NaN of those in another notation; None: digits with the mark
-    ``decimal``.
+    """Numbers `(n,)` of texts in a notation, NaN of other texts; without a notation, of digits with
+    the decimal mark ``decimal``.
 
-    Texts that all lack the unit are read without.
+    If no text has the notation's unit, numbers without a unit are read; digits alone always are.
     """
     plain = np.array([_plain_number(text, decimal) for text in texts], float)
     if notation is None:
         return plain
-    cells = [cell_of(text) for text in texts]
-    unit = _unit(notation.prefix, notation.suffix)
-    if not any(cell and cell.unit == unit for cell in cells):
+    parsed = [parts_of_number(text) for text in texts]
+    unit = _unit_of_affixes(notation.prefix, notation.suffix)
+    if not any(number and number.unit == unit for number in parsed):
         unit = ("", "")
-    of_unit = {i: cell for i, cell in enumerate(cells) if cell and cell.unit == unit}
-    marks = Marks(notation.thousands, notation.decimal)
-    sizes = marks.numbers(cell.digits for cell in of_unit.values())
-    signs = np.where([cell.negative is not None for cell in of_unit.values()], -1.0, 1.0)
+    of_unit = {i: number for i, number in enumerate(parsed) if number and number.unit == unit}
+    separators = Separators(notation.thousands, notation.decimal)
+    sizes = separators.numbers(number.digits for number in of_unit.values())
+    signs = np.where([number.negative is not None for number in of_unit.values()], -1.0, 1.0)
     numbers = np.full(len(texts), np.nan)
     numbers[[*of_unit]] = signs * sizes
     if unit == ("", ""):
@@ -242,22 +266,23 @@ def numbers_of(texts: Sequence[str], notation: Notation | None, decimal: str = "
 
 
 def _plain_number(text: str, decimal: str) -> float:
+    """Number of a text of digits with a decimal mark; NaN of other text, and of codes as 007."""
     text = in_plain_form(text)
-    if not is_number(text, decimal) or CODE.fullmatch(text):
+    if not is_number(text, decimal) or CODE_AMONG_NUMBERS.fullmatch(text):
         return np.nan
     return float(text.replace(decimal, "."))
 
 
 def are_numbers(values: np.ndarray, texts: Sequence[str], counts: np.ndarray) -> bool:
-    """Whether distinct texts with these values, in ``counts`` rows each, are a column of numbers:
-    95 % of the cells that are no gap marks, and none of the others a code such as 136A.
+    """Whether distinct texts, in ``counts`` rows each, are a column of numbers: ``values``, NaN of
+    no number, of 95 % of the cells that are no gap marks, and none of the others a code, as 136A.
     """
     known = ~np.isnan(values)
     others = [(i, text) for i, text in enumerate(texts) if not (known[i] or is_mark(text))]
-    if any(CODE.fullmatch(text) for _, text in others):
+    if any(CODE_AMONG_NUMBERS.fullmatch(text) for _, text in others):
         return False
     total = counts[known].sum() + counts[[i for i, _ in others]].sum()
-    return bool(counts[known].sum() >= SHARE * total)
+    return bool(counts[known].sum() >= NUMBER_SHARE * total)
 
 
 def read_numbers(
@@ -285,9 +310,9 @@ def read_numbers(
 def decimal_of(cells: Iterable[str]) -> str | None:
     """Decimal mark of a column of numbers, "" if comma and point may be; None of other text."""
     known = (text for text in map(str.strip, cells) if text.lower() not in MISSING)
-    rows = Counter(text for text in known if not MONTH.fullmatch(text))
+    rows = Counter(text for text in known if not MONTH_OF_YEAR.fullmatch(text))
     counts = np.array([*rows.values()], int)
-    marks = {}
+    marks = {}  # that the cells have in a table of each decimal mark, if they are numbers there
     for mark in ".,":
         read = read_numbers([*rows], counts, mark)
         if read is not None:
@@ -300,9 +325,9 @@ def decimal_of(cells: Iterable[str]) -> str | None:
 
 
 def texts_of(numbers: np.ndarray, notation: Notation, decimals: int | None = None) -> list[str]:
-    """Texts of numbers `(n,)` in a notation; ``decimals``, at most, where it has no number of them.
+    """Texts of numbers `(n,)` in a notation; if its decimals vary, with at most ``decimals``.
 
-    An infinite one is ``inf`` or ``-inf``.
+    An infinite number is ``inf`` or ``-inf``.
     """
     to_marks = str.maketrans({",": notation.thousands, ".": notation.decimal})
     places = decimals if notation.decimals is None else notation.decimals
@@ -321,28 +346,29 @@ def texts_of(numbers: np.ndarray, notation: Notation, decimals: int | None = Non
     return texts
 
 
-def why_none(
+def why_no_notation(
     texts: Sequence[str], counts: np.ndarray, decimal: str = "."
 ) -> tuple[str, list[int]] | None:
-    """Why texts in ``counts`` rows each, numbers with a unit or separators, have no notation, and
-    the places of examples; None of other texts.
+    """Why distinct texts, in ``counts`` rows each, that are numbers with a unit or separators have
+    no notation, and the indices of examples; None if they are other texts.
     """
     known = [i for i, text in enumerate(texts) if counts[i] and not is_mark(text)]
-    parsed = {i: cell_of(texts[i]) for i in known}
-    cells = {i: cell for i, cell in parsed.items() if cell is not None}
-    if not cells or counts[[*cells]].sum() < SHARE * counts[known].sum():
+    parsed = {i: parts_of_number(texts[i]) for i in known}
+    numbers = {i: number for i, number in parsed.items() if number is not None}
+    if not numbers or counts[[*numbers]].sum() < NUMBER_SHARE * counts[known].sum():
         return None
-    if any(CODE.fullmatch(text) for text in texts):
+    if any(CODE_AMONG_NUMBERS.fullmatch(text) for text in texts):
         return None
-    units: dict[tuple[str, ...], list[int]] = {}
-    for i, cell in cells.items():
-        units.setdefault(cell.unit, []).append(i)
-    if len(units) == 1:
-        if all(texts[i].isdecimal() for i in cells):
-            return "digits that are not stored as numbers", [*cells][:1]
-        why = _why_unclear([*cells.values()], counts[[*cells]], decimal)
-        with_marks = [i for i, cell in cells.items() if not cell.digits.isdecimal()]
-        return (why, (with_marks or [*cells])[:1]) if why else None
-    if len(units) > MAX_UNITS or min(map(len, units.values())) < NUMBERS:  # as 1st, 2nd
+    indices_by_unit: dict[tuple[str, ...], list[int]] = {}
+    for i, number in numbers.items():
+        indices_by_unit.setdefault(number.unit, []).append(i)
+    if len(indices_by_unit) == 1:
+        if all(texts[i].isdecimal() for i in numbers):
+            return "digits that are not stored as numbers", [*numbers][:1]
+        why = _why_unclear([*numbers.values()], counts[[*numbers]], decimal)
+        with_marks = [i for i, number in numbers.items() if not number.digits.isdecimal()]
+        return (why, (with_marks or [*numbers])[:1]) if why else None
+    n_least = min(map(len, indices_by_unit.values()))
+    if len(indices_by_unit) > MAX_UNITS or n_least < NUMBERS_A_UNIT:  # as 1st, 2nd
         return None
-    return "numbers of several units", sorted(places[0] for places in units.values())
+    return "numbers of several units", sorted(indices[0] for indices in indices_by_unit.values())
