@@ -21,35 +21,35 @@ from nflow_cli.data.column_maps import (
 )
 from nflow_cli.errors import DataError
 
-ROWS = 20_000  # for the fit of a tail, at most
+MAX_TAIL_ROWS = 20_000  # for the fit of a tail or an asinh
 NORMAL_IQR = 1.3489795003921634  # of N(0, 1)
 NORMAL_95 = 1.959963984540054  # the 97.5 % quantile of N(0, 1)
 NORMAL_MAD = 1.482602218505602  # 1 over the median of |z|, z ~ N(0, 1)
-STRAIGHT = 0.01  # quantile of numbers from which on units that end at 0 are straight,
+STRAIGHT_QUANTILE = 0.01  # quantile of numbers from which on units that end at 0 are straight,
 STRAIGHT_SCALES = 8.0  # from the end to that quantile, in scales: slope 1 to 0.03 %
 MAX_VALUE = 1e150  # larger ones are clipped: their squares overflow
 MIN_TAIL_GAIN = 2.0  # total nats that heavy tails must add
 
 # Limits of a tail's centre and log scale, in robust units, and of h. If many rows are equal the
 # likelihood has no maximum: a scale of 0 is infinitely likely.
-LEAST = np.array([-2.0, -math.log(4), 0.0])
-MOST = np.array([2.0, math.log(4), 2.0])
+LEAST_TAIL = np.array([-2.0, -math.log(4), 0.0])
+MOST_TAIL = np.array([2.0, math.log(4), 2.0])
 LEAST_START = 0.02  # of h: at 0 an outlier would outweigh all other rows
-STEPS = 50  # of Fisher scoring, at most,
-HALVINGS = 20  # and of a step
+SCORING_STEPS = 50  # at most,
+HALVINGS = 20  # and of each
 MIN_STEP_GAIN = 1e-3  # total nats: a step that gains less is the last
 # Search range of an asinh: of the arsinh of its centre, and of its log scale,
-SEARCHED = np.array([3.0, 4.0])  # to each side of 0, in robust units
+SEARCH_RANGE = np.array([3.0, 4.0])  # to each side of 0, in robust units
 LEAST_SCALE = 0.05
-GRID = 7  # places a side
-ZOOMS = 8
-QUANTILES = 2_000  # for its fit
-LEAST_SKEWED = 30  # rows
+PLACES_A_SIDE = 7  # of a grid
+ZOOMS = 8  # grids, each half as wide as the last
+MAX_QUANTILES = 2_000  # that stand for all rows in the search
+LEAST_SKEWED_ROWS = 30  # for an asinh
 # Nats a row, and in all, that an asinh must add to a scale: mixtures of normals in the user's units
 # are not normal in others.
 SKEW_GAIN = 0.2
 SKEW_GAIN_ALL = 4.0
-NODES = 60  # of a quadrature over N(0, 1)
+QUADRATURE_NODES = 60  # of a quadrature over N(0, 1)
 
 
 class Bounds(NamedTuple):
@@ -67,7 +67,7 @@ class Bounds(NamedTuple):
 
 
 class _Chain(NamedTuple):
-    """Maps of a column, and its mean log-likelihood in nats, if known."""
+    """Maps of a column to N(0, 1), and their log-likelihood in nats a row."""
 
     log_likelihood: float
     maps: list[ColumnMap]
@@ -92,25 +92,27 @@ def fit_units(
             then has the softplus alone: the inverse of a logarithm is unbounded.
     """
     chains: list[_Chain] = []
-    for first in _bounded(x, bounds or Bounds(), skewed):
+    for first in _first_maps(x, bounds or Bounds(), skewed):
         y, log_det = first.inside(x) if first else (x, np.zeros_like(x))
         if y.min() == y.max():
             raise DataError(f"expected values that differ. Received: {x[0]} alone")
-        robust = _robust(y)
+        robust = _robust_scale(y)
         u = np.clip(robust.inside(y)[0], -MAX_VALUE, MAX_VALUE)
-        chain = _fit_scale(u[:ROWS], robust, tails)
-        if skewed and len(x) >= LEAST_SKEWED:
+        chain = _fit_scale_and_tails(u[:MAX_TAIL_ROWS], robust, tails)
+        if skewed and len(x) >= LEAST_SKEWED_ROWS:
             asinh = _fit_asinh(u, robust)
             gain = asinh.log_likelihood - chain.log_likelihood
-            if gain > max(SKEW_GAIN, SKEW_GAIN_ALL / min(len(x), ROWS)):
+            if gain > max(SKEW_GAIN, SKEW_GAIN_ALL / min(len(x), MAX_TAIL_ROWS)):
                 chain = asinh
         maps = [first, *chain.maps] if first else chain.maps
-        chains.append(_Chain(chain.log_likelihood + log_det[:ROWS].mean(), maps))
+        chains.append(_Chain(chain.log_likelihood + log_det[:MAX_TAIL_ROWS].mean(), maps))
     return max(chains, key=lambda chain: chain.log_likelihood).maps
 
 
-def _bounded(x: np.ndarray, bounds: Bounds, skewed: bool) -> list[ColumnMap | None]:
-    """Maps that may be the first of a column, by its bounds; None: without bounds."""
+def _first_maps(x: np.ndarray, bounds: Bounds, skewed: bool) -> list[ColumnMap | None]:
+    """Candidates for the first map of a column, by its bounds, of which the likeliest is taken:
+    ``[None]`` without bounds. A DataError if a value of ``x`` ``(n,)`` is on a bound or outside.
+    """
     low, high = bounds
     above, below = bounds.ends
     if not above < x.min() <= x.max() < below:
@@ -120,49 +122,56 @@ def _bounded(x: np.ndarray, bounds: Bounds, skewed: bool) -> list[ColumnMap | No
     if low is None and high is None:
         return [None]
     if low is None:
-        return _one_sided(x, below, "below", skewed)
+        return _first_maps_of_one_bound(x, below, "below", skewed)
     if high is None:
-        return _one_sided(x, above, "above", skewed)
+        return _first_maps_of_one_bound(x, above, "above", skewed)
     return [Logit(low, high)]
 
 
-def _one_sided(x: np.ndarray, bound: float, side: Side, skewed: bool) -> list[ColumnMap | None]:
+def _first_maps_of_one_bound(
+    x: np.ndarray, bound: float, side: Side, skewed: bool
+) -> list[ColumnMap | None]:
+    """Candidates for the first map of values ``x`` ``(n,)`` to one ``side`` of a bound."""
     softplus = Softplus(bound, side, float(np.median(np.abs(x - bound))))
     return [softplus] if skewed else [Log(bound, side), softplus]
 
 
-def _fit_scale(u: np.ndarray, robust: Scale, tails: Tails) -> _Chain:
-    """Scale, and heavy tails if they add more than 2 nats in all, of values in robust units."""
+def _fit_scale_and_tails(u: np.ndarray, robust: Scale, tails: Tails) -> _Chain:
+    """Robust scale of values ``u`` ``(n,)`` in its units, alone, or a scale and Tukey's h if the
+    tails may be heavy and add more than 2 nats in all.
+    """
+    # Log-likelihoods a row: of a normal in robust units, and of these in the values' own.
     normal = -0.5 * (LOG_2PI + 1 + math.log(max(u.var(), np.finfo(np.float64).tiny)))
-    away = -math.log(robust.scale)
+    log_slope = -math.log(robust.scale)
     if tails == "tukey-h":
         (centre, log_scale, h), log_likelihood = _fit_tail(u)
         if log_likelihood > len(u) * normal + MIN_TAIL_GAIN:
             scale = Scale(robust.centre + robust.scale * centre, robust.scale * math.exp(log_scale))
-            return _Chain(log_likelihood / len(u) + away, [scale, TukeyH(h)])
-    return _Chain(normal + away, [robust])
+            return _Chain(log_likelihood / len(u) + log_slope, [scale, TukeyH(h)])
+    return _Chain(normal + log_slope, [robust])
 
 
 def _fit_asinh(u: np.ndarray, robust: Scale) -> _Chain:
-    """Fit Johnson's S_U to values in R, in robust units.
+    """Asinh and scale by maximum likelihood (Johnson's S_U distribution), of values ``u`` ``(n,)``
+    in robust units, without bounds.
 
-    Its ends are the extreme values; centre and scale are searched on grids, each around the last
-    best and half as wide; mean and scale after the asinh are the rows'.
+    The asinh's ends are the extreme values; its centre and scale are searched on grids, each around
+    the best point so far and half as wide; the scale behind it has the mean and deviation of rows.
     """
-    rows = u[:ROWS]
-    ranks = np.linspace(0, len(rows) - 1, min(len(rows), QUANTILES)).round().astype(int)
+    rows = u[:MAX_TAIL_ROWS]
+    ranks = np.linspace(0, len(rows) - 1, min(len(rows), MAX_QUANTILES)).round().astype(int)
     quantiles = np.sort(rows)[ranks]
     best = -math.inf
-    point = np.zeros(2)
-    grid = 2 * np.array(list(np.ndindex(GRID, GRID))) / (GRID - 1) - 1
+    point = np.zeros(2)  # arsinh of the centre, log of the scale
+    grid = 2 * np.array(list(np.ndindex(PLACES_A_SIDE, PLACES_A_SIDE))) / (PLACES_A_SIDE - 1) - 1
     for zoom in range(ZOOMS):
-        points = point + SEARCHED / 2**zoom * grid
-        log_likelihoods = _likelihood_of_asinh(quantiles, *_asinh(points)).log_likelihood
+        points = point + SEARCH_RANGE / 2**zoom * grid
+        log_likelihoods = _asinh_fits(quantiles, *_centres_and_scales(points)).log_likelihood
         if log_likelihoods.max() > best:
             best = log_likelihoods.max()
             point = points[log_likelihoods.argmax()]
-    centres, scales = _asinh(point[None])
-    fit = _likelihood_of_asinh(rows, centres, scales)
+    centres, scales = _centres_and_scales(point[None])
+    fit = _asinh_fits(rows, centres, scales)
     centre = float(centres[0, 0])
     scale = float(scales[0, 0])
     ends = np.arcsinh((u - centre) / scale)
@@ -176,21 +185,25 @@ def _fit_asinh(u: np.ndarray, robust: Scale) -> _Chain:
     return _Chain(log_likelihood, [asinh, Scale(float(fit.mean[0]), float(fit.deviation[0]))])
 
 
-def _asinh(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _centres_and_scales(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Centres and scales ``(g, 1)`` of points ``(g, 2)`` of the search."""
     return np.sinh(points[:, :1]), np.maximum(np.exp(points[:, 1:]), LEAST_SCALE)
 
 
 class _AsinhFits(NamedTuple):
-    """Mean log-likelihoods ``(g,)`` in nats, and means and deviations after the asinh."""
+    """Log-likelihoods ``(g,)`` in nats a row, and means and deviations ``(g,)`` of the rows behind
+    each asinh.
+    """
 
     log_likelihood: np.ndarray
     mean: np.ndarray
     deviation: np.ndarray
 
 
-def _likelihood_of_asinh(u: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> _AsinhFits:
-    """Likelihood of values ``(n,)`` under each centre and scale ``(g, 1)``."""
+def _asinh_fits(u: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> _AsinhFits:
+    """Likelihood of values ``u`` ``(n,)`` under an asinh of each centre and scale ``(g, 1)``, and a
+    normal behind it.
+    """
     y = (u - centre) / scale
     z = np.arcsinh(y)
     log_det = -np.log1p(y * y) / 2 - np.log(scale)
@@ -199,7 +212,10 @@ def _likelihood_of_asinh(u: np.ndarray, centre: np.ndarray, scale: np.ndarray) -
     return _AsinhFits(log_likelihood, z.mean(axis=1), deviation)
 
 
-def _robust(y: np.ndarray) -> Scale:
+def _robust_scale(y: np.ndarray) -> Scale:
+    """Scale by the median and the interquartile range of values ``(n,)``; if that is 0, by the
+    median distance of the values that are not the median.
+    """
     low, centre, high = np.quantile(y, [0.25, 0.5, 0.75])
     if high > low:
         return Scale(centre, (high - low) / NORMAL_IQR)
@@ -207,23 +223,25 @@ def _robust(y: np.ndarray) -> Scale:
 
 
 def _fit_tail(u: np.ndarray) -> tuple[list[float], float]:
-    """Maximum-likelihood centre, log scale and h, and the log-likelihood.
+    """Maximum-likelihood centre, log scale and h of Tukey's h for values ``u`` ``(n,)``, and their
+    log-likelihood in nats, in all.
 
     ``u = c + s z exp(h z²/2)``, ``z ~ N(0, 1)``, by Fisher scoring: steps of ``I^-1 S'1 / n``,
     ``S`` the scores of the rows and ``I`` the Fisher information, halved until they gain.
     """
-    parameters = _start(u)
-    log_likelihood, z = _likelihood(u, parameters)
-    for _ in range(STEPS):
-        slope = _scores(z, parameters).sum(axis=0)
-        free = np.where(slope < 0, parameters > LEAST, parameters < MOST)
-        information = len(u) * _information(parameters)[np.ix_(free, free)]
+    parameters = _tail_of_quantiles(u)
+    log_likelihood, z = _tail_likelihood(u, parameters)
+    for _ in range(SCORING_STEPS):
+        slope = _tail_scores(z, parameters).sum(axis=0)
+        # A parameter at a limit, beyond which the likelihood rises, is held.
+        free = np.where(slope < 0, parameters > LEAST_TAIL, parameters < MOST_TAIL)
+        information = len(u) * _fisher_information(parameters)[np.ix_(free, free)]
         step = np.zeros(3)
         step[free] = np.linalg.solve(information, slope[free])
         previous = log_likelihood
         for halving in range(HALVINGS):
-            new = np.clip(parameters + step / 2**halving, LEAST, MOST)
-            new_log_likelihood, new_z = _likelihood(u, new)
+            new = np.clip(parameters + step / 2**halving, LEAST_TAIL, MOST_TAIL)
+            new_log_likelihood, new_z = _tail_likelihood(u, new)
             if new_log_likelihood > previous:
                 parameters = new
                 log_likelihood = new_log_likelihood
@@ -234,25 +252,28 @@ def _fit_tail(u: np.ndarray) -> tuple[list[float], float]:
     return parameters.tolist(), log_likelihood
 
 
-def _start(u: np.ndarray) -> np.ndarray:
-    """Centre, log scale and h by the quartiles of N(0, 1), and the 95 % of ``u``.
+def _tail_of_quantiles(u: np.ndarray) -> np.ndarray:
+    """Centre, log scale and h by quantiles, where the fit begins: those with the quartiles of
+    N(0, 1), as ``u`` has in robust units, and the width of the middle 95 % of ``u``.
 
     ``log(u/z)`` at the 97.5th and 75th percentile differ by ``h/2`` times the difference of ``z²``.
     """
-    spread = np.subtract(*np.quantile(u, [0.975, 0.025])) / (2 * NORMAL_95)
-    h = math.log(max(spread, 1.0)) / (0.5 * (NORMAL_95**2 - (NORMAL_IQR / 2) ** 2))
-    h = min(max(h, LEAST_START), MOST[2])
+    width_ratio = np.subtract(*np.quantile(u, [0.975, 0.025])) / (2 * NORMAL_95)
+    h = math.log(max(width_ratio, 1.0)) / (0.5 * (NORMAL_95**2 - (NORMAL_IQR / 2) ** 2))
+    h = min(max(h, LEAST_START), MOST_TAIL[2])
     return np.array([0.0, -h * (NORMAL_IQR / 2) ** 2 / 2, h])
 
 
-def _likelihood(u: np.ndarray, parameters: np.ndarray) -> tuple[float, np.ndarray]:
-    """Log-likelihood of values ``(n,)`` under centre, log scale and h, and their z ``(n,)``."""
+def _tail_likelihood(u: np.ndarray, parameters: np.ndarray) -> tuple[float, np.ndarray]:
+    """Log-likelihood in nats, in all, of values ``u`` ``(n,)`` under ``parameters``, centre, log
+    scale and h, and the values' z ``(n,)``.
+    """
     centre, log_scale, h = parameters.tolist()
     z, log_det = TukeyH(h).inside((u - centre) / math.exp(log_scale))
     return float((-0.5 * (z * z + LOG_2PI) + log_det - log_scale).sum()), z
 
 
-def _scores(z: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+def _tail_scores(z: np.ndarray, parameters: np.ndarray) -> np.ndarray:
     """Derivatives ``(n, 3)`` of each row's log-likelihood by c, log s and h.
 
     With ``w = h z²`` it is ``-z²/2 - w/2 - log(1 + w) - log s``, and the slopes of ``z`` by c, log
@@ -267,10 +288,10 @@ def _scores(z: np.ndarray, parameters: np.ndarray) -> np.ndarray:
     return np.stack([by_centre, by_log_scale, by_h], axis=1)
 
 
-def _information(parameters: np.ndarray) -> np.ndarray:
+def _fisher_information(parameters: np.ndarray) -> np.ndarray:
     """Fisher information ``(3, 3)`` of one row, by Gauss-Hermite quadrature."""
-    nodes, weights = hermegauss(NODES)
-    scores = _scores(nodes, parameters)
+    nodes, weights = hermegauss(QUADRATURE_NODES)
+    scores = _tail_scores(nodes, parameters)
     return (weights[:, None] * scores).T @ scores / weights.sum()
 
 
@@ -294,14 +315,15 @@ def units_of_numbers(
         high=None if high is None else high + half,
     )
     below, above = bounds.ends
-    is_free = low is None and (high is None or kind.is_open) and kind.type in ("whole", "decimal")
-    if may_end_at_0 and is_free and 0 <= values.min() <= np.ptp(values):
+    may_end = low is None and (high is None or kind.is_open) and kind.type in ("whole", "decimal")
+    if may_end_at_0 and may_end and 0 <= values.min() <= np.ptp(values):
         below = -half
+    # An interval that is cut by an end is narrower, so that no value is beyond it.
     steps = np.minimum(step, 2 * np.minimum(values - below, above - values))
-    spread = _spread(values, steps)
+    spread = _spread_over_steps(values, steps)
     if np.isinf(below) or bounds.low is not None:
         return fit_units(spread, bounds, "none", skewed=True)
-    scale = max(step, float(np.quantile(values, STRAIGHT)) / STRAIGHT_SCALES)
+    scale = max(step, float(np.quantile(values, STRAIGHT_QUANTILE)) / STRAIGHT_SCALES)
     first = Softplus(below, "above", scale)
     if bounds.high is not None:
         (end,), _ = first.inside(np.array([above]))
@@ -309,11 +331,13 @@ def units_of_numbers(
     return [first, *fit_units(first.inside(spread)[0], bounds, "none", skewed=True)]
 
 
-def _spread(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Values ``(n,)``, those equal at equal distances over an interval of a step ``(n,)``."""
+def _spread_over_steps(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Values ``(n,)`` in which equal ones are spread at equal distances over an interval around
+    them, of the width ``steps`` ``(n,)``.
+    """
     order = np.argsort(values, kind="stable")
     _, first, counts = np.unique(values[order], return_index=True, return_counts=True)
-    place = np.arange(len(values)) - np.repeat(first, counts) + 0.5
-    shift = np.empty(len(values))
+    place = np.arange(len(values)) - np.repeat(first, counts) + 0.5  # among equal ones
+    shift = np.empty(len(values))  # in steps, -0.5 to 0.5
     shift[order] = place / np.repeat(counts, counts) - 0.5
     return values + steps * shift
