@@ -11,11 +11,11 @@ from nflow_cli.random_streams import stream
 
 ORDERS = np.arange(1, 4)[:, None]  # of harmonics; three of seven days are any function of these
 N_HARMONICS = 2 * len(ORDERS)  # of a cycle, sines and cosines
-NEAR = 0.9  # periods between two dates, below which they tell the phases
-NATS = 10.0  # by which another column depends on a cycle, at least, if there is but one
-ROWS = 5_000  # at random, most by which it is judged
-LEVELS = 20  # the most frequent ones of a column, by which it is judged
-EXACT = 1e-6  # variance that is left of 1, at least
+NEAR_PERIODS = 0.9  # between two dates: nearer ones tell the phases
+NATS_OF_CYCLE = 10.0  # by which another column depends on a cycle, at least, if there is but one
+MAX_ROWS_JUDGED = 5_000  # at random, by which such dependence is judged
+MAX_LEVELS_JUDGED = 20  # of a column, the most frequent, by which it is judged
+LEAST_VARIANCE = 1e-6  # of 1, that a regression leaves: an exact one has no logarithm
 
 
 class Period(NamedTuple):
@@ -45,50 +45,55 @@ PERIODS: dict[Cycle, Period] = {
 def with_calendars(
     kinds: Mapping[str, ColumnKind], columns: Sequence[str], rows: np.ndarray, n_given: int
 ) -> dict[str, ColumnKind]:
-    """Kinds with the cycles that dates and times of training rows ``(n, C)`` tell, of which a
-    modelled column behind depends on one at least: other inputs would be noise.
+    """Kinds in which each column of dates or times has its calendar: the cycles whose phases its
+    training rows tell, and on which a modelled column behind it depends: others would be noise.
+
+    ``rows`` ``(n, C)``: training rows of ``columns``, the first ``n_given`` of which are given.
     """
     with_cycles = dict(kinds)
-    sample = stream(0, "calendar").choice(len(rows), min(len(rows), ROWS), replace=False)
+    sample = stream(0, "calendar").choice(len(rows), min(len(rows), MAX_ROWS_JUDGED), replace=False)
     for place, name in enumerate(columns):
         kind = kinds[name]
         is_dated = kind.type in ("date", "time") and kind.kind in ("grid", "number")
         if not is_dated or kind.calendar is not None:
             continue
-        cycles = list(_visible(rows[:, place], kind))
+        cycles = list(_cycles_told(rows[:, place], kind))
         known = sample[~np.isnan(rows[sample, place])]
         if cycles and len(known):
-            behind = range(max(place + 1, n_given), len(columns))
-            responses = (_responses(rows[known, j], kinds[columns[j]]) for j in behind)
-            least = NATS + np.log(max(len(behind), 1))
-            cycles = _needed(cycles, _days(rows[known, place], kind), responses, least)
+            later = range(max(place + 1, n_given), len(columns))
+            responses = (_responses(rows[known, j], kinds[columns[j]]) for j in later)
+            least = NATS_OF_CYCLE + np.log(max(len(later), 1))
+            cycles = _cycles_needed(cycles, _days(rows[known, place], kind), responses, least)
         else:
             cycles = []
         with_cycles[name] = kind.model_copy(update={"calendar": cycles})
     return with_cycles
 
 
-def _visible(values: np.ndarray, kind: ColumnKind) -> Iterator[Cycle]:
-    """Cycles of which dates or times ``(n,)`` have the phases: their span leaves none to be
-    extrapolated, and two are nearer than the period, as monthly dates have no weekday.
+def _cycles_told(values: np.ndarray, kind: ColumnKind) -> Iterator[Cycle]:
+    """Cycles whose phases dates or times ``(n,)`` tell: they span enough days for all phases, and
+    two of them are nearer than the period; monthly dates do not tell the weekday.
     """
     is_clock = kind.form is not None and kind_of_form(kind.form) == "clock"
     days = np.unique(_days(values[~np.isnan(values)], kind))
     for cycle, period in PERIODS.items():
         distances = np.diff(np.unique(period.times(days)))
         is_long = is_clock or distances.sum() >= period.least
-        if is_long and (distances < NEAR * period.length).any():
+        if is_long and (distances < NEAR_PERIODS * period.length).any():
             yield cycle
 
 
-def _needed(
+def _cycles_needed(
     cycles: Sequence[Cycle], days: np.ndarray, responses: Iterable[np.ndarray], least: float
 ) -> list[Cycle]:
-    """Cycles without which a regression of responses ``(n, P)`` on a trend and all cycles loses
-    ``least`` nats and log P: of log-likelihood, less one a parameter (Akaike 1974).
+    """Cycles of ``days`` ``(n,)`` on which one of the ``responses`` depends, arrays ``(n, P)``.
+
+    A regression on a trend and all cycles loses ``least`` nats and log P without such a one: of
+    log-likelihood, less one a parameter (Akaike 1974).
     """
 
     def basis(chosen: Sequence[Cycle]) -> np.ndarray:
+        """Orthonormal basis ``(n, B)`` of a constant, a trend, and some cycles' harmonics."""
         trend = np.stack([np.ones(len(days)), days - days.mean()])
         return np.linalg.qr(np.concatenate([trend, _waves(days, chosen)]).T)[0]
 
@@ -109,16 +114,24 @@ def _needed(
 
 
 def _residual_variances(basis: np.ndarray, responses: np.ndarray) -> np.ndarray:
-    """Variance ``(P,)`` that a regression leaves of each response."""
-    return np.maximum(1 - np.square(basis.T @ responses).sum(axis=0) / len(responses), EXACT)
+    """Variance ``(P,)`` that a regression on an orthonormal basis ``(n, B)`` leaves of responses
+    ``(n, P)`` of variance 1.
+    """
+    return np.maximum(
+        1 - np.square(basis.T @ responses).sum(axis=0) / len(responses), LEAST_VARIANCE
+    )
 
 
 def _responses(values: np.ndarray, kind: ColumnKind) -> np.ndarray:
-    """Ranks of numbers, or indicators of levels ``(n, P)``, and of missing ones; of variance 1."""
+    """Responses ``(n, P)`` of a column in a regression, standardised: ranks of numbers, or
+    indicators of its levels, and the indicator of missing cells; constant ones are left out.
+    """
     are_missing = np.isnan(values)
     if kind.kind == "levels":
         levels, counts = np.unique(values[~are_missing], return_counts=True)
-        responses = values[:, None] == levels[np.argsort(-counts, kind="stable")[:LEVELS]]
+        responses = (
+            values[:, None] == levels[np.argsort(-counts, kind="stable")[:MAX_LEVELS_JUDGED]]
+        )
     else:
         ranks = np.searchsorted(np.sort(values), values).astype(float)
         middle = ranks[~are_missing].mean() if not are_missing.all() else 0.0
@@ -138,7 +151,9 @@ def harmonics(values: np.ndarray, kind: ColumnKind) -> np.ndarray:
 
 
 def _waves(days: np.ndarray, cycles: Iterable[Cycle]) -> np.ndarray:
-    """Harmonics ``(E, n)`` of cycles of days ``(n,)`` since 1970-01-01."""
+    """Harmonics ``(E, n)`` of cycles, at days ``(n,)`` since 1970-01-01: the sines of the three
+    orders, then the cosines, of each cycle.
+    """
     waves = [np.zeros((0, len(days)))]
     for cycle in cycles:
         period = PERIODS[cycle]

@@ -25,28 +25,28 @@ from nflow_cli.data.written import DIGITS, DistinctNumbers, significant
 from nflow_cli.random_streams import stream
 
 ROWS_A_COLUMN = 5  # for the search of a formula, at least
-CANDIDATES = 40  # columns at most, by correlation
-SAMPLE = 250  # rows for the search
-SAMPLES = 8  # that are kept, of columns with equal gaps
-VARIED = 3  # distinct values of a product, a logarithm or a power, more than
-DENOMINATOR = 100  # of rational coefficients
-BAD = 0.1  # difference from a formula, in standard deviations
+MAX_COLUMNS_TRIED = 40  # in a formula, by correlation
+SAMPLE_ROWS = 250  # for the search
+SAMPLES_KEPT = 8  # in memory, each of a pattern of gaps
+FEW_VALUES = 3  # a column with no more is in no product, logarithm or power
+MAX_DENOMINATOR = 100  # of rational coefficients
+MAX_RESIDUAL = 0.1  # from a formula in the sample, in standard deviations
 RIDGE = 1e-12  # of correlations
-LEAST = 1e-8  # eigenvalue of correlations that are inverted
-VARIES = 1e-12  # part of its variance that a column has in some rows
-SMALL = 0.01  # a smaller coefficient, in standard deviations, is 0
-NATS = 10.0  # of evidence for each chosen value
+LEAST_EIGENVALUE = 1e-8  # of correlations that are inverted
+LEAST_VARIANCE = 1e-12  # part of its variance that a column that is no constant has in some rows
+SMALL_COEFFICIENT = 0.01  # a smaller one, in standard deviations, is 0
+NATS_A_NUMBER = 10.0  # of evidence for each number of a formula
 NOISE = 1e-10  # of numbers with all digits, relative to terms or typical values,
-ARITHMETIC = 1e-15  # and of a formula of others: rounding by arithmetic
-EXACT = 1e-6  # of a step: a formula that is not rounded
-FINE = 30  # steps in a standard deviation, for a formula of rounded numbers
-NARROW = 1_000  # rounding errors in a standard deviation, if those of other columns count
-PRECISE = 0.02  # rounding error of a logarithm, in standard deviations, for the search
-TIES = 0.6  # of the rows, at most: a constant that is half a step makes all of them ties
-WIDER = 10  # distinct values that end before the last decimal, of significant digits
+ARITHMETIC_NOISE = 1e-15  # and of a formula of others: rounding by arithmetic
+EXACT_STEPS = 1e-6  # of the column: distance from a formula that is not rounded
+FINE_STEPS = 30  # in a standard deviation, at least, for a formula of rounded numbers
+MIN_ERRORS = 1_000  # of rounding in a standard deviation, if those of other columns count
+MAX_LOG_ERROR = 0.02  # rounding error of a logarithm, in standard deviations, for the search
+MAX_TIES = 0.6  # of the rows, at most: a constant that is half a step makes all of them ties
+MIN_WIDER = 10  # distinct values that end before the last decimal, if digits are significant
 BASES = (1 / math.log(10), 1 / math.log(2), math.log(10), math.log(2))  # of logarithms
 Rule = Literal["linear", "product", "log", "exp"]
-TERMS: dict[Rule, int] = {"linear": 10, "product": 3, "log": 2, "exp": 2}  # columns at most
+MAX_TERMS: dict[Rule, int] = {"linear": 10, "product": 3, "log": 2, "exp": 2}  # columns
 
 
 class FormulaSearch:
@@ -61,12 +61,13 @@ class FormulaSearch:
         self.columns = columns
         self.near: set[int] = set()
         self._are_numbers = np.array([column.numbers is not None for column in columns], bool)
-        self._are_varied = np.array([len(column.counts) > VARIED for column in columns], bool)
+        self._are_varied = np.array([len(column.counts) > FEW_VALUES for column in columns], bool)
+        # Masks of missing rows, as bits: distinct ones (P, n / 8), and the index of each column's.
         gaps = [np.packbits(column.places < 0).tobytes() for column in columns]
-        numbers = {pattern: i for i, pattern in enumerate(dict.fromkeys(gaps))}
-        self._gaps = np.array([np.frombuffer(pattern, np.uint8) for pattern in numbers])
-        self._of_gaps = np.array([numbers[pattern] for pattern in gaps])  # which each column has
-        self._sample = lru_cache(SAMPLES)(self._sampled)
+        indices = {pattern: i for i, pattern in enumerate(dict.fromkeys(gaps))}
+        self._gap_patterns = np.array([np.frombuffer(pattern, np.uint8) for pattern in indices])
+        self._pattern_of_column = np.array([indices[pattern] for pattern in gaps])
+        self._sample = lru_cache(SAMPLES_KEPT)(self._drawn_sample)
 
     def formula(
         self, target: int, sources: Sequence[int], are_rounded: bool = False
@@ -80,87 +81,100 @@ class FormulaSearch:
             are_rounded: These were rounded, too.
         """
         column = self.columns[target]
-        gaps = int(self._of_gaps[target])
-        if column.numbers is None or column.nats < 2 * NATS:
+        pattern = int(self._pattern_of_column[target])
+        if column.numbers is None or column.nats < 2 * NATS_A_NUMBER:
             return None
         usable = np.array(sources, int)
-        usable = usable[self._are_complete(gaps)[usable]]
-        if not self._leave(gaps, usable):
+        usable = usable[self._are_complete(pattern)[usable]]
+        if not self._have_gaps(pattern, usable):
             return None
-        sample = self._sample(gaps)
-        for rule in TERMS:
+        sample = self._sample(pattern)
+        for rule in MAX_TERMS:
             if rule != "linear" and not self._are_varied[target]:
                 return None
             among = usable if rule == "linear" else usable[self._are_varied[usable]]
-            terms = _terms(rule, column, sample, among)
-            if terms is None or not self._leave(gaps, terms[0]):
+            terms = _fitted_terms(rule, column, sample, among)
+            if terms is None or not self._have_gaps(pattern, terms[0]):
                 continue
             self.near.add(target)
-            chosen = [self.columns[k] for k in terms[0].tolist()]
-            relation = _holding(rule, column, chosen, terms[1], sample.rows, are_rounded)
+            places, fit = terms
+            chosen = [self.columns[k] for k in places.tolist()]
+            relation = _relation_that_holds(rule, column, chosen, fit, sample.rows, are_rounded)
             if relation:
                 return relation
         return None
 
-    def _are_complete(self, gaps: int) -> np.ndarray:
-        """Which columns of numbers have gaps only where one with these gaps has, a mask."""
-        return self._are_numbers & ~(self._gaps & ~self._gaps[gaps]).any(axis=1)[self._of_gaps]
+    def _are_complete(self, pattern: int) -> np.ndarray:
+        """Mask ``(C,)`` of the columns of numbers without gaps outside a pattern of gaps, which is
+        given by its index.
+        """
+        have_other_gaps = (self._gap_patterns & ~self._gap_patterns[pattern]).any(axis=1)
+        return self._are_numbers & ~have_other_gaps[self._pattern_of_column]
 
-    def _leave(self, gaps: int, columns: np.ndarray) -> bool:
-        """Whether a function of columns has these gaps."""
-        patterns = self._gaps[np.unique(self._of_gaps[columns])]
+    def _have_gaps(self, pattern: int, columns: np.ndarray) -> bool:
+        """Whether a function of columns, by index, has the gaps of a pattern: a value is missing
+        where one of the columns is.
+        """
+        patterns = self._gap_patterns[np.unique(self._pattern_of_column[columns])]
         if not len(patterns):
             return False
-        return np.array_equal(np.bitwise_or.reduce(patterns), self._gaps[gaps])
+        return np.array_equal(np.bitwise_or.reduce(patterns), self._gap_patterns[pattern])
 
-    def _sampled(self, gaps: int) -> "_Sample":
-        """Rows without these gaps, at random, of the columns that are complete there."""
-        are_known = ~np.unpackbits(self._gaps[gaps])[: len(self.columns[0].places)].astype(bool)
+    def _drawn_sample(self, pattern: int) -> "_Sample":
+        """Random rows outside a pattern of gaps, in the columns that have no other gaps."""
+        n = len(self.columns[0].places)
+        are_known = ~np.unpackbits(self._gap_patterns[pattern], count=n).astype(bool)
         rows = np.flatnonzero(are_known)
-        if len(rows) > SAMPLE:  # at random: of a panel, rows at equal distances may be of one year
-            rows = np.sort(stream(0, "formulas").choice(rows, SAMPLE, replace=False))
-        columns = np.flatnonzero(self._are_complete(gaps))
+        if len(rows) > SAMPLE_ROWS:
+            # At random: of a panel, rows at equal distances may be of one year.
+            rows = np.sort(stream(0, "formulas").choice(rows, SAMPLE_ROWS, replace=False))
+        columns = np.flatnonzero(self._are_complete(pattern))
         x = np.column_stack([self.columns[k].cells[rows] for k in columns.tolist()])
         with np.errstate(divide="ignore"):
             return _Sample(rows, columns, _Matrix(x), _Matrix(np.log(np.abs(x))))
 
 
 class _Matrix:
-    """Numbers of columns in some rows, and their moments."""
+    """Numbers ``(n, C)`` of columns in some rows, less their means, and their moments.
+
+    Values that are not finite are 0.
+    """
 
     def __init__(self, x: np.ndarray) -> None:
-        self._lost = ~np.isfinite(x)
-        known = np.where(self._lost, 0.0, x)
+        self._are_infinite = ~np.isfinite(x)
+        known = np.where(self._are_infinite, 0.0, x)
         # A mean that rounding has outside of its values would give a constant a variance.
         middle = np.clip(known.mean(axis=0), known.min(axis=0), known.max(axis=0))
-        self.x = np.where(self._lost, 0.0, x - middle)
+        self.x = np.where(self._are_infinite, 0.0, x - middle)
         self._squares = self.x**2
-        self._of_all = self._moments(np.ones(len(x), bool))
+        self._moments_of_all = self._moments(np.ones(len(x), bool))
 
     def _moments(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Variances in the rows of a mask, and which columns are finite there."""
+        """Variances ``(C,)`` in the rows of a mask ``(n,)``, and whether each column is finite in
+        all of them.
+        """
         weights = rows / rows.sum()
         variances = weights @ self._squares - (weights @ self.x) ** 2
-        return variances, weights @ self._lost == 0
+        return variances, weights @ self._are_infinite == 0
 
     def correlations(self, w: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Correlations with a standardised column, 0 outside the rows of a mask; of constants 0, as
-        of columns with values that are not finite there.
+        """Correlations ``(C,)``, in the rows of a mask ``(n,)``, with a standardised column ``w``
+        ``(n,)`` that is 0 in others; 0 of constants, and of columns that are not finite there.
         """
-        variances, are_finite = self._of_all if rows.all() else self._moments(rows)
-        usable = are_finite & (variances > VARIES * self._of_all[0])
+        variances, are_finite = self._moments_of_all if rows.all() else self._moments(rows)
+        usable = are_finite & (variances > LEAST_VARIANCE * self._moments_of_all[0])
         scale = np.sqrt(np.where(usable, variances, np.inf))
         return (w @ self.x) / rows.sum() / scale
 
 
 class _Sample(NamedTuple):
-    """Some rows of the columns that are complete there.
+    """Sample of rows, of the columns that have no gaps there.
 
     Attributes:
-        rows: Their indices.
+        rows: Their indices in the table.
         columns: Indices of the columns.
-        plain: Numbers.
-        logs: Logarithms.
+        plain: Numbers of the columns in the rows.
+        logs: Logarithms of their sizes.
     """
 
     rows: np.ndarray
@@ -169,7 +183,7 @@ class _Sample(NamedTuple):
     logs: _Matrix
 
 
-def _holding(
+def _relation_that_holds(
     rule: Rule,
     target: Column,
     chosen: Sequence[Column],
@@ -177,108 +191,128 @@ def _holding(
     few: np.ndarray,
     are_rounded: bool,
 ) -> Relation | None:
-    """Relation with the shortest of coefficients near a fit that holds in few and in all rows."""
+    """Relation of a column with others that holds in all rows, of coefficients near those of a
+    ``fit`` ``(k,)``; of several the one with the fewest characters, if any.
+
+    ``few``: rows, by index, in which each is tried first; ``are_rounded``: the others were rounded.
+    """
     rows = np.flatnonzero(target.places >= 0)
-    for digits in dict.fromkeys((None, _digits(target.distinct))):
+    for digits in dict.fromkeys((None, _significant_digits(target.distinct))):
         holding = list[Relation]()
-        for powers in _candidates(rule, fit):
+        for coefficients in _rounded_coefficients(rule, fit):
             formula = Relation(
                 rule=rule,
                 columns=[source.name for source in chosen],
-                coefficients=powers.tolist(),
+                coefficients=coefficients.tolist(),
                 digits=digits,
                 is_rounded=are_rounded,
             )
-            if _constant(formula, target, chosen, few) is not None:
-                constant = _constant(formula, target, chosen, rows, NATS * (1 + len(chosen)))
+            if _constant_that_holds(formula, target, chosen, few) is not None:
+                constant = _constant_that_holds(
+                    formula, target, chosen, rows, NATS_A_NUMBER * (1 + len(chosen))
+                )
                 if constant is not None:
                     holding.append(formula.model_copy(update={"constant": constant}))
         if holding:
-            return min(holding, key=_length)
+            return min(holding, key=_n_characters)
     return None
 
 
-def _digits(numbers: DistinctNumbers) -> int | None:
-    """Significant digits of numbers that some more than chance explains have fewer decimals for."""
+def _significant_digits(numbers: DistinctNumbers) -> int | None:
+    """Least number of significant digits that all values need, if more values than by chance have
+    fewer decimals for that than the column; None if they are rounded to decimals.
+    """
     if numbers.decimals is None:
         return None
     values = numbers.values[numbers.values != 0]
-    fits = (n for n in range(1, DIGITS) if np.array_equal(significant(values, n), values))
-    digits = next(fits, None)
+    enough = (n for n in range(1, DIGITS) if np.array_equal(significant(values, n), values))
+    digits = next(enough, None)
     if digits is None:
         return None
     are_wider = steps_of_digits(values, digits) > 2 * 10.0**-numbers.decimals
-    return digits if are_wider.sum() >= WIDER else None
+    return digits if are_wider.sum() >= MIN_WIDER else None
 
 
-def _length(formula: Relation) -> int:
-    digits = [min(len(f"{a:.12g}"), len(f"{1 / a:.12g}")) for a in formula.coefficients]
-    return sum(digits) + len(f"{formula.constant:.12g}")
+def _n_characters(formula: Relation) -> int:
+    """Characters of a formula's numbers as written, each coefficient or its reciprocal."""
+    lengths = [min(len(f"{a:.12g}"), len(f"{1 / a:.12g}")) for a in formula.coefficients]
+    return sum(lengths) + len(f"{formula.constant:.12g}")
 
 
-def _terms(
+def _fitted_terms(
     rule: Rule, target: Column, sample: _Sample, among: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Columns of a formula, by index, and its coefficients, by least squares, if it fits well."""
+    """Columns of a formula of a rule ``(k,)``, by index, and their coefficients ``(k,)``, by least
+    squares in a sample of rows; None if it fits badly.
+
+    ``among``: indices of the columns that may be in it. The best correlated are standardised, and
+    those with small coefficients left out, twice.
+    """
     y = target.cells[sample.rows]
     matrix = sample.logs if rule in ("product", "log") else sample.plain
     rows = np.ones(len(y), bool)
     if rule in ("product", "exp"):
         y, rows = _precise_logs(target, y)
-    room = min(int(rows.sum()) // ROWS_A_COLUMN - 1, CANDIDATES)
+    room = min(int(rows.sum()) // ROWS_A_COLUMN - 1, MAX_COLUMNS_TRIED)
     # A constant has a spread by the rounding of its mean, and tiny numbers have none.
     if room < 1 or np.ptp(y[rows]) == 0 or (spread := y[rows].std()) == 0:
         return None
-    w = np.where(rows, (y - y[rows].mean()) / spread, 0.0)
+    w = np.where(rows, (y - y[rows].mean()) / spread, 0.0)  # the column, standardised
     places = np.searchsorted(sample.columns, among)
-    size = np.abs(matrix.correlations(w, rows)[places])
-    best = np.sort(np.argsort(-size, kind="stable")[:room])
-    best = best[size[best] > 0]
+    correlations = np.abs(matrix.correlations(w, rows)[places])
+    best = np.sort(np.argsort(-correlations, kind="stable")[:room])
+    best = best[correlations[best] > 0]
     w = w[rows]
     z = matrix.x[np.ix_(rows, places[best])]
     scale = z.std(axis=0)
     z = (z - z.mean(axis=0)) / scale
     for _ in range(2):
-        keep = np.abs(_slopes(z, w)) > SMALL
+        keep = np.abs(_slopes(z, w)) > SMALL_COEFFICIENT
         best = best[keep]
         z = z[:, keep]
         scale = scale[keep]
-    if not 0 < len(best) <= TERMS[rule]:
+    if not 0 < len(best) <= MAX_TERMS[rule]:
         return None
     fit = np.linalg.lstsq(z, w, rcond=1e-10)[0]
-    if np.abs(w - z @ fit).max() > BAD:
+    if np.abs(w - z @ fit).max() > MAX_RESIDUAL:
         return None
     return among[best], fit * spread / scale
 
 
 def _precise_logs(target: Column, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logarithms of a column's cells, and which of them rounding leaves precise."""
+    """Logarithms ``(n,)`` of the sizes of a column's cells ``y`` ``(n,)``, and a mask of those that
+    rounding leaves precise; 0 has none.
+    """
     step = target.distinct.steps_at(y)
     size = np.abs(y)
     are_precise = size > 0
     logs = np.log(np.where(are_precise, size, 1.0))
-    if y.std() >= FINE * step.max():
-        are_precise &= step <= PRECISE * logs[are_precise].std() * size
+    if y.std() >= FINE_STEPS * step.max():
+        are_precise &= step <= MAX_LOG_ERROR * logs[are_precise].std() * size
     return logs, are_precise
 
 
 def _slopes(z: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Slopes of a standardised column on others; 0 where they explain little, which is the usual
-    case and tested by their moments.
+    """Slopes ``(k,)`` of a regression of a column ``w`` ``(n,)`` on others ``z`` ``(n, k)``, all
+    standardised; all 0 if these explain little, as in most cases, which their moments tell.
     """
     moments = z.T @ z / len(w)
     products = z.T @ w / len(w)
     slopes = np.linalg.solve(moments + RIDGE * np.eye(len(products)), products)
-    if 1 - products @ slopes > BAD**2:
+    if 1 - products @ slopes > MAX_RESIDUAL**2:
         return np.zeros(len(products))
-    if np.linalg.eigvalsh(moments)[0] > LEAST:
+    if np.linalg.eigvalsh(moments)[0] > LEAST_EIGENVALUE:
         return slopes
     return np.linalg.lstsq(z, w, rcond=1e-10)[0]
 
 
-def _candidates(rule: Rule, fit: np.ndarray) -> list[np.ndarray]:
-    """Rational coefficients; for one column also round ones, or any."""
-    rational = np.array([float(Fraction(a).limit_denominator(DENOMINATOR)) for a in fit.tolist()])
+def _rounded_coefficients(rule: Rule, fit: np.ndarray) -> list[np.ndarray]:
+    """Coefficients ``(k,)`` to try near those of a fit ``(k,)``: rational ones; for one column also
+    those of logarithms to usual bases, numbers and reciprocals of few digits, and the fit itself.
+    """
+    rational = np.array(
+        [float(Fraction(a).limit_denominator(MAX_DENOMINATOR)) for a in fit.tolist()]
+    )
     candidates = [rational] if rational.all() else []
     if len(fit) > 1:
         return candidates
@@ -289,37 +323,39 @@ def _candidates(rule: Rule, fit: np.ndarray) -> list[np.ndarray]:
     return [*candidates, fit]
 
 
-def _constant(
+def _constant_that_holds(
     formula: Relation,
     target: Column,
     chosen: Sequence[Column],
     rows: np.ndarray,
     nats: float = 0.0,
 ) -> float | None:
-    """Roundest constant with which a formula holds in rows, with some nats of evidence, if any."""
+    """Constant of the fewest digits with which a formula of a column by others holds in rows, by
+    index; None if none does, or the evidence for it is less than ``nats``.
+    """
     y = target.cells[rows]
     x = np.stack([source.cells[rows] for source in chosen], axis=1)
-    plain, size = combined(formula, x)
+    plain, size = combined(formula, x)  # without the constant, and the size of its terms
     step = target.distinct.steps_at(y)
     if formula.digits:
         step = np.maximum(step, steps_of_digits(y, formula.digits))
-    half = step * EXACT
-    if y.std() >= FINE * step.max():
-        half = step * (0.5 + EXACT)
+    half = step * EXACT_STEPS  # distance (n,) from the formula at which it still holds
+    if y.std() >= FINE_STEPS * step.max():
+        half = step * (0.5 + EXACT_STEPS)
     if formula.is_rounded:
         decimals = [source.distinct.decimals for source in chosen]
         half = half + errors_of(formula, x, decimals, y).sum(axis=1)
-        if y.std() < NARROW * np.median(half):
+        if y.std() < MIN_ERRORS * np.median(half):
             return None
     terms = np.maximum(size, target.distinct.typical) if formula.is_sum else 0.0
     size = np.maximum(terms, np.abs(y))
     has_steps = target.distinct.decimals is not None
-    relative_noise = ARITHMETIC if has_steps else NOISE
+    relative_noise = ARITHMETIC_NOISE if has_steps else NOISE
     noise = relative_noise * size
     if has_steps and (noise > step / 2).any():
         return None
     half = half + noise
-    if _evidence(y, half) < nats:
+    if _nats_of_evidence(y, half) < nats:
         return None
     if formula.is_sum:
         ends = y - half - plain, y + half - plain
@@ -333,14 +369,17 @@ def _constant(
     high = float(ends[1].min())
     if not (np.isfinite([low, high]).all() and low <= high):
         return None
+    # Half a step away from nearly all values, a rounded formula is none.
     constant = 0.0 if formula.is_sum and low <= 0 <= high else _roundest(low, high)
     value = plain + constant if formula.is_sum else plain * constant
     are_ties = np.abs(y - value) > 0.99 * half
-    return constant if are_ties.mean() <= TIES else None
+    return constant if are_ties.mean() <= MAX_TIES else None
 
 
-def _evidence(y: np.ndarray, half: np.ndarray) -> float:
-    """Nats by which values are improbable to be within some distance of a formula by chance."""
+def _nats_of_evidence(y: np.ndarray, half: np.ndarray) -> float:
+    """Evidence for a formula that holds, in nats: minus the log-probability that values drawn from
+    all of ``y`` ``(n,)`` are within distances ``half`` ``(n,)`` of each of them.
+    """
     ordered = np.sort(y)
     upper = np.searchsorted(ordered, y + half, "right")
     within = (upper - np.searchsorted(ordered, y - half, "left")) / len(y)
@@ -348,20 +387,22 @@ def _evidence(y: np.ndarray, half: np.ndarray) -> float:
 
 
 def _roundest(low: float, high: float) -> float:
-    """Number of an interval with the fewest digits, else its middle."""
+    """Number of the fewest digits in an interval: its middle, rounded to them."""
     middle = np.array([(low + high) / 2])
-    tries = [float(significant(middle, digits)[0]) for digits in range(1, 16)]
-    return next((value for value in tries if low <= value <= high), float(middle[0]))
+    rounded = [float(significant(middle, digits)[0]) for digits in range(1, 16)]
+    return next((value for value in rounded if low <= value <= high), float(middle[0]))
 
 
 def combined(formula: Relation, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Formula without its constant, `(n,)`, and size of its terms."""
-    powers = np.array(formula.coefficients)
+    """Values of a formula without its constant, `(n,)`, of its columns `(n, k)`, and the sums of
+    the sizes of its terms `(n,)`.
+    """
+    coefficients = np.array(formula.coefficients)
     with np.errstate(all="ignore"):
         if formula.rule == "product":
-            value = np.prod(x**powers, axis=1)
+            value = np.prod(x**coefficients, axis=1)
             return value, np.abs(value)
-        terms = powers * np.log(x) if formula.rule == "log" else powers * x
+        terms = coefficients * np.log(x) if formula.rule == "log" else coefficients * x
         total = terms.sum(1)
         value = np.exp(total) if formula.rule == "exp" else total
         return value, np.abs(terms).sum(1)
@@ -370,8 +411,8 @@ def combined(formula: Relation, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def errors_of(
     formula: Relation, x: np.ndarray, decimals: Sequence[int | None], value: np.ndarray
 ) -> np.ndarray:
-    """Largest errors of a formula by the rounding of each of its columns, `(n, k)`: half a step;
-    whole numbers and all digits have none.
+    """Largest errors `(n, k)` of a formula's ``value`` `(n,)` as its columns ``x`` `(n, k)` are
+    rounded to ``decimals``, each by half a step; whole numbers, and all digits (None), have none.
     """
     errors = np.array([_half_step(places) for places in decimals])
     if formula.digits:
@@ -387,10 +428,11 @@ def errors_of(
 
 
 def _half_step(decimals: int | None) -> float:
+    """Largest error of a number that is rounded to some decimals; 0 of whole numbers."""
     return 10.0**-decimals / 2 if decimals else 0.0
 
 
 def steps_of_digits(values: np.ndarray, digits: int) -> np.ndarray:
-    """Steps between numbers of some significant digits near values; 0 at 0."""
+    """Steps `(…)` between numbers of some significant digits, near each of values `(…)`; 0 at 0."""
     with np.errstate(divide="ignore"):
         return 10.0 ** (np.floor(np.log10(np.abs(values))) + 1 - digits)

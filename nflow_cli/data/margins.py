@@ -14,10 +14,10 @@ from nflow_cli.data.tables import is_mark, listed, positions, shown
 
 Cells = Sequence[str]  # of a row
 
-MOST = 20  # rows of a margin
-_LEAST = 3  # rows of the table above a row below it, and of its width below a title
+MAX_MARGIN_ROWS = 20  # above a table, or below it
+_LEAST_ROWS = 3  # of data, that rows above or below them are compared with
 _LEAST_BELOW = 3  # cells that a cell is compared with
-_TOTAL = re.compile(
+_TOTAL_WORDS = re.compile(
     r"(((grand|sub)[ -]?|sous-)?tota(l|ls|le|al|ux)( général| general|e)?|"
     r"(gesamt|zwischen)?summe|(ins)?gesamt|sum|somme|suma|"
     r"average|mean|mittelwert|durchschnitt|moyenne)( \d{4}| ?\(.*\))?:?",
@@ -32,36 +32,43 @@ def _may_be_name(cell: str, decimal: str) -> bool:
     return is_text(cell, decimal) or cell.strip().lower() in ("inf", "infinity")
 
 
-def _are_names(cells: Cells, decimal: str) -> bool:
+def _are_column_names(cells: Cells, decimal: str) -> bool:
+    """Whether all cells may be names of columns, and one at least is text."""
     return all(_may_be_name(cell, decimal) for cell in cells) and any(
         is_text(cell, decimal) for cell in cells
     )
 
 
 def _is_like_rows_below(row: Cells, rows: Sequence[Cells]) -> bool:
-    """Whether a cell of a row has the unit of nearly all cells below it, or their date format."""
+    """Whether any cell of a row has the unit of nearly all cells below it, or their date format."""
     for i, cell in enumerate(map(str.strip, row)):
         cells = [below[i].strip() for below in rows if i < len(below) and below[i].strip()]
-        if len(cells) >= _LEAST_BELOW and (_has_unit(cell, cells) or _has_form(cell, cells)):
+        if len(cells) >= _LEAST_BELOW and (
+            _has_common_unit(cell, cells) or _has_date_form(cell, cells)
+        ):
             return True
     return False
 
 
-def _has_unit(cell: str, others: Cells) -> bool:
-    parsed = parts_of_number(cell)
-    if parsed is None or not any(parsed.unit):
+def _has_common_unit(cell: str, others: Cells) -> bool:
+    """Whether a cell is a number with a unit, and nearly all others have the same unit."""
+    number = parts_of_number(cell)
+    if number is None or not any(number.unit):
         return False
-    numbers = [parts_of_number(text) for text in others]
-    units = [number.unit for number in numbers if number is not None]
-    return units.count(parsed.unit) >= dates.SHARE * len(others)
+    parsed = [parts_of_number(text) for text in others]
+    units = [parts.unit for parts in parsed if parts is not None]
+    return units.count(number.unit) >= dates.SHARE * len(others)
 
 
-def _has_form(cell: str, others: Cells) -> bool:
+def _has_date_form(cell: str, others: Cells) -> bool:
+    """Whether a cell is a date or time in a format that nearly all others have, too."""
+    # Formats of the others are searched, slowly, only for a cell that is a date or time.
     forms = dates.forms_of([cell]) and dates.forms_of(others)
     return not all(np.isnan(dates.numbers_of([cell], form)) for form in forms)
 
 
 def _is_header(first: Cells, rows: Sequence[Cells], decimal: str) -> bool:
+    """Whether the row ``first`` is a header of the ``rows`` below it, by :func:`top_of`'s rules."""
     if _is_like_rows_below(first, rows):
         return False
     numbers = [cell for cell in first if is_number(cell, decimal)]
@@ -78,7 +85,8 @@ def _is_header(first: Cells, rows: Sequence[Cells], decimal: str) -> bool:
     return any(column and all(is_number(cell, decimal) for cell in column) for column in below)
 
 
-def _filled(cells: Cells) -> list[int]:
+def _filled_places(cells: Cells) -> list[int]:
+    """Indices of the cells of a row that are not blank."""
     return [i for i, cell in enumerate(cells) if cell.strip()]
 
 
@@ -87,8 +95,10 @@ class Top:
     """Beginning of a text table.
 
     Attributes:
-        end: The last line that is no data, counted from 1.
+        names: Of the columns, all different.
+        end: The last line that is no data, counted from 1; 0 if there is none.
         rows: The first rows of data, by their lines.
+        notes: Lines to print, on what is left out or named anew.
         is_named: Whether there is a header.
     """
 
@@ -113,11 +123,12 @@ def top_of(rows: Mapping[int, Cells], decimal: str) -> Top:
     lines = [*rows]
     cells = [*rows.values()]
     width = Counter(map(len, cells)).most_common(1)[0][0]
-    n = 0 if _is_short(cells, width, decimal) else _titles(cells, width, decimal)
+    # Rows before the first of data, so far: titles, then the header, then units or questions.
+    n = 0 if _lacks_a_name(cells, width, decimal) else _n_titles(cells, width, decimal)
     notes = []
     end = 0
     if n:
-        notes.append(_left_out("above the table", lines[:n], cells[0]))
+        notes.append(_note_of_rows("above the table", lines[:n], cells[0]))
         end = lines[n - 1]
     first = cells[n]
     is_named = _is_header(first, cells[n + 1 :], decimal)
@@ -126,91 +137,95 @@ def top_of(rows: Mapping[int, Cells], decimal: str) -> Top:
     if not has_number and _is_like_rows_below(first, cells[n + 1 :]):
         notes.append(
             f"line {lines[n]:,} is read as the first row, and no header, as it is like the others: "
-            f"{shown(_text(first))}"
+            f"{shown(_row_text(first))}"
         )
     if is_named:
         names = [cell.strip() for cell in first]
         end = lines[n]
         names[0] = names[0].removeprefix("#").lstrip()  # as numpy.savetxt writes headers
-        if _is_short(cells[n:], width, decimal):
-            at = 0 if any(row[-1].strip() for row in cells[n + 1 :]) else width - 1
-            names.insert(at, "")
-            notes.append(f"the header has no name for column {at + 1:,}")
+        if _lacks_a_name(cells[n:], width, decimal):
+            place = 0 if any(row[-1].strip() for row in cells[n + 1 :]) else width - 1
+            names.insert(place, "")
+            notes.append(f"the header has no name for column {place + 1:,}")
         unique = different_names(names)
         notes += note_of_names(names, unique)
         names = unique
         n += 1
         below = _n_below_header(cells[n:], decimal)
         if below:
-            notes.append(_left_out("below the header", lines[n : n + below], cells[n]))
+            notes.append(_note_of_rows("below the header", lines[n : n + below], cells[n]))
             n += below
             end = lines[n - 1]
     return Top(names, end, dict(zip(lines[n:], cells[n:])), notes, is_named)
 
 
-def _titles(rows: Sequence[Cells], width: int, decimal: str) -> int:
-    """Number of rows above the header, or above the data."""
+def _n_titles(rows: Sequence[Cells], width: int, decimal: str) -> int:
+    """Number of rows of titles, above the header, or above the data if there is none; ``width``:
+    cells of most rows.
+    """
     if width == 1:
         return 0
-    n = next((i for i, row in enumerate(rows) if len(row) == len(_filled(row)) == width), 0)
-    if not _heads_numbers(rows[n:], decimal):
-        n = next((i for i, row in enumerate(rows) if _is_usual(row, width)), 0)
+    n = next((i for i, row in enumerate(rows) if len(row) == len(_filled_places(row)) == width), 0)
+    if not _is_text_above_numbers(rows[n:], decimal):
+        n = next((i for i, row in enumerate(rows) if _is_half_full(row, width)), 0)
     above = rows[:n]
     below = rows[n:]
-    if not 0 < n <= MOST or sum(len(row) == width for row in below) < _LEAST:
+    if not 0 < n <= MAX_MARGIN_ROWS or sum(len(row) == width for row in below) < _LEAST_ROWS:
         return 0
-    is_named = len(_filled(below[0])) == width and _is_header(below[0], below[1:], decimal)
+    is_named = len(_filled_places(below[0])) == width and _is_header(below[0], below[1:], decimal)
     are_lines = all(len(row) == 1 and is_text(row[0], decimal) for row in above)
     return n if is_named or are_lines else 0
 
 
-def _heads_numbers(rows: Sequence[Cells], decimal: str) -> bool:
-    """Whether the first row is all text, and another column numbers below it."""
+def _is_text_above_numbers(rows: Sequence[Cells], decimal: str) -> bool:
+    """Whether the first row is text in all cells, and a column below it has numbers alone."""
     columns = zip(*(row for row in rows[1:] if len(row) == len(rows[0])))
     below = [[cell for cell in column if cell.strip()] for column in columns]
-    return _are_names(rows[0], decimal) and any(
+    return _are_column_names(rows[0], decimal) and any(
         column and all(is_number(cell, decimal) for cell in column) for column in below
     )
 
 
-def _is_usual(cells: Cells, width: int) -> bool:
-    """Whether a row is no title; an index has no name."""
-    return len(cells) == width and 2 * len(_filled(cells)) + (not cells[0].strip()) >= width
+def _is_half_full(cells: Cells, width: int) -> bool:
+    """Whether a row has the width of the table, and half of its cells, or all but an index's name,
+    filled, as no title has.
+    """
+    return len(cells) == width and 2 * len(_filled_places(cells)) + (not cells[0].strip()) >= width
 
 
-def _is_short(rows: Sequence[Cells], width: int, decimal: str) -> bool:
-    """Whether the first row is a header of one name less than the rows have cells."""
+def _lacks_a_name(rows: Sequence[Cells], width: int, decimal: str) -> bool:
+    """Whether the first row is a header of one name less than the ``width`` of all rows below."""
     first = rows[0]
     below = rows[1:]
     return (
-        len(first) == width - 1 == len(_filled(first)) > 1
-        and _are_names(first, decimal)
+        len(first) == width - 1 == len(_filled_places(first)) > 1
+        and _are_column_names(first, decimal)
         and all(len(row) == width for row in below)
         and not _is_header(below[0], below[1:], decimal)
     )
 
 
 def _n_below_header(rows: Sequence[Cells], decimal: str) -> int:
-    """Number of rows right below the header that are no data: texts of questions to those of
-    Qualtrics' keys, one or two rows of units, or one of questions.
+    """Number of rows at the beginning, right below the header, that are no data: up to the keys of
+    Qualtrics, whose texts of questions are above; one or two rows of units; or one of questions.
     """
-    for i, row in enumerate(rows[:_LEAST]):
+    for i, row in enumerate(rows[:_LEAST_ROWS]):
         if any(cell.startswith(_QUALTRICS) for cell in row):
             return i + 1
-    for n in range(_LEAST - 1, 0, -1):
-        if len(rows) > n and all(_is_of_units([row, *rows[n:]], decimal) for row in rows[:n]):
+    for n in range(_LEAST_ROWS - 1, 0, -1):
+        if len(rows) > n and all(_is_row_of_units([row, *rows[n:]], decimal) for row in rows[:n]):
             return n
-    return int(_is_of_questions(rows, decimal))
+    return int(_is_row_of_questions(rows, decimal))
 
 
-def _is_of_questions(rows: Sequence[Cells], decimal: str) -> bool:
+def _is_row_of_questions(rows: Sequence[Cells], decimal: str) -> bool:
     """Whether the first row is text, of two words a cell or more, that no other row has, and stands
     above a column of numbers, or of dates or times.
     """
-    if len(rows) <= _LEAST:
+    if len(rows) <= _LEAST_ROWS:
         return False
     first = rows[0]
-    filled = _filled(first)
+    filled = _filled_places(first)
     n_words = sum(len(first[i].split()) for i in filled)
     if not filled or n_words < 2 * len(filled):
         return False
@@ -223,36 +238,38 @@ def _is_of_questions(rows: Sequence[Cells], decimal: str) -> bool:
         is_text(first[i], decimal) and not parts_of_number(first[i].strip()) for i in filled
     ):
         return False
-    return any(_is_text_beside(first[i], column, decimal) for i, column in zip(filled, columns))
+    return any(
+        _is_text_among_values(first[i], column, decimal) for i, column in zip(filled, columns)
+    )
 
 
-def _are_values(cells: Cells, decimal: str) -> bool:
-    """Whether cells are numbers, or dates or times."""
-    numbers = sum(is_number(cell, decimal) for cell in cells)
-    return bool(cells) and (numbers >= dates.SHARE * len(cells) or bool(dates.forms_of(cells)))
+def _are_numbers_or_dates(cells: Cells, decimal: str) -> bool:
+    """Whether nearly all of some cells are numbers, or dates or times of one format."""
+    n_numbers = sum(is_number(cell, decimal) for cell in cells)
+    return bool(cells) and (n_numbers >= dates.SHARE * len(cells) or bool(dates.forms_of(cells)))
 
 
-def _is_text_beside(cell: str, others: Cells, decimal: str) -> bool:
-    """Whether a cell is text beside values, and of no form that these have."""
-    is_other = is_text(cell, decimal) and not _has_form(cell.strip(), others)
-    return is_other and _are_values(others, decimal)
+def _is_text_among_values(cell: str, others: Cells, decimal: str) -> bool:
+    """Whether a cell is text, in no format of dates of the others, which are numbers or dates."""
+    is_no_value = is_text(cell, decimal) and not _has_date_form(cell.strip(), others)
+    return is_no_value and _are_numbers_or_dates(others, decimal)
 
 
-def _is_of_units(rows: Sequence[Cells], decimal: str) -> bool:
-    """Whether the first row is text where all others are numbers or gap marks, or dates or times,
-    twice or more, and else empty.
+def _is_row_of_units(rows: Sequence[Cells], decimal: str) -> bool:
+    """Whether the first row is one of units: text in two columns or more, in each of which all
+    others are numbers or gap marks, or dates or times, and else empty.
     """
-    if len(rows) <= _LEAST or len(_filled(rows[0])) < 2:
+    if len(rows) <= _LEAST_ROWS or len(_filled_places(rows[0])) < 2:
         return False
     columns = [
-        [row[i] for row in rows if i < len(row) and row[i].strip()] for i in _filled(rows[0])
+        [row[i] for row in rows if i < len(row) and row[i].strip()] for i in _filled_places(rows[0])
     ]
     return all(
-        len(column) > _LEAST
+        len(column) > _LEAST_ROWS
         and is_text(column[0], decimal)
         and (
             all(not is_text(cell, decimal) or is_mark(cell) for cell in column[1:])
-            or (dates.forms_of(column[1:]) and not _has_form(column[0], column[1:]))
+            or (dates.forms_of(column[1:]) and not _has_date_form(column[0], column[1:]))
         )
         for column in columns
     )
@@ -266,18 +283,18 @@ def different_names(names: Sequence[str]) -> list[str]:
     """
     unique = list[str]()
     taken = {*names}
-    above = set[str]()
+    earlier = set[str]()  # as in the table
     numbers = defaultdict[str, Iterator[int]](lambda: itertools.count(1))
     for i, name in enumerate(names, start=1):
         new = name
-        is_taken = name in above
+        is_taken = name in earlier
         if not name:
             new = "index" if i == 1 < len(names) else str(i)
             is_taken = new in taken
         if is_taken:
             numbered = (f"{new}.{n}" for n in numbers[new])
             new = next(candidate for candidate in numbered if candidate not in taken)
-        above.add(name)
+        earlier.add(name)
         taken.add(new)
         unique.append(new)
     return unique
@@ -286,15 +303,20 @@ def different_names(names: Sequence[str]) -> list[str]:
 def note_of_names(names: Sequence[str], unique: Sequence[str]) -> list[str]:
     """Note on columns with a name other than the table's."""
     pairs = enumerate(zip(names, unique), start=1)
-    new = [f"{shown(b)} (column {i:,})" for i, (a, b) in pairs if b not in (a, "index")]
-    return [f"columns named anew, as names repeat or are empty: {listed(new)}"] if new else []
+    renamed = [
+        f"{shown(new)} (column {i:,})" for i, (name, new) in pairs if new not in (name, "index")
+    ]
+    return (
+        [f"columns named anew, as names repeat or are empty: {listed(renamed)}"] if renamed else []
+    )
 
 
 def bottom_of(
     rows: Mapping[int, Cells], first: Mapping[int, Cells], width: int, decimal: str
 ) -> tuple[int, list[str]]:
-    """Number of totals and sources among the last rows of a table, by their lines, and notes;
-    ``first`` ones are data.
+    """Number of the last rows of a text table that are totals or sources below it, and notes.
+
+    ``rows``: the last ones, by their lines; ``first``: the first of data; ``width``: columns.
 
     A row is left out if a cell says total (sum, mean, in some languages) where none above does;
     if most of its cells, the first among them, are empty where those above never are; or if it is
@@ -304,80 +326,91 @@ def bottom_of(
     lines = [*rows]
     cells = [*rows.values()]
     above = [row for line, row in first.items() if line < lines[0]] + cells
-    n = _n_below_blank(above, width, decimal)
+    n = _n_rows_below_blank(above, width, decimal)
     above = above[: len(above) - n]
-    row = above.pop()
-    while above and n < MOST and _is_below(row, above, width):
+    row = above.pop()  # the last that may be data
+    while above and n < MAX_MARGIN_ROWS and _is_total_or_source(row, above, width):
         n += 1
         row = above.pop()
-    shown_row = next(filter(_filled, cells[-n:]), cells[-n])
-    notes = [_left_out("below the table", lines[-n:], shown_row)] if n else []
-    most = min(width, 1 + len(_always_filled(above)))
-    if len(above) >= _LEAST and width > 1 and 2 * len(_emptied(row, above)) >= most:
+    shown_row = next(filter(_filled_places, cells[-n:]), cells[-n])
+    notes = [_note_of_rows("below the table", lines[-n:], shown_row)] if n else []
+    most = min(width, 1 + len(_always_filled_places(above)))
+    if len(above) >= _LEAST_ROWS and width > 1 and 2 * len(_newly_empty_places(row, above)) >= most:
         notes.append(
             f"line {lines[-n - 1]:,} may be a total, or no data: it is empty where none above is"
         )
     return n, notes
 
 
-def _n_below_blank(rows: Sequence[Cells], width: int, decimal: str) -> int:
-    """Number of last rows from one of delimiters alone on, where none of them is like those above:
-    with text below numbers or dates, or a gap below none. In one column a blank row is a gap.
+def _n_rows_below_blank(rows: Sequence[Cells], width: int, decimal: str) -> int:
+    """Number of the last rows from one of delimiters alone on, if each behind it is unlike those
+    above: it has text below numbers or dates, or a gap below none. In one column a blank row is a
+    gap, and the number 0.
     """
     if width == 1:
         return 0
-    for n in range(min(MOST, len(rows) - _LEAST), 1, -1):
+    for n in range(min(MAX_MARGIN_ROWS, len(rows) - _LEAST_ROWS), 1, -1):
         blank = rows[-n]
         above = rows[:-n]
-        if len(blank) == width and not _filled(blank):
+        if len(blank) == width and not _filled_places(blank):
             columns = [
                 [cell.strip() for cell in column if cell.strip()]
                 for column in itertools.zip_longest(*above, fillvalue="")
             ]
             if all(
-                _emptied(row, above)
-                or any(_is_text_beside(*pair, decimal) for pair in zip(row, columns))
+                _newly_empty_places(row, above)
+                or any(_is_text_among_values(*pair, decimal) for pair in zip(row, columns))
                 for row in rows[1 - n :]
             ):
                 return n
     return 0
 
 
-def _is_below(row: Cells, above: Sequence[Cells], width: int) -> bool:
-    above = [cells for cells in above if _filled(cells)]
-    if width == 1 or len(above) < _LEAST:
+def _is_total_or_source(row: Cells, above: Sequence[Cells], width: int) -> bool:
+    """Whether a row is no data by those above it: a total, mostly empty, or prose, as
+    :func:`bottom_of` has it.
+    """
+    above = [cells for cells in above if _filled_places(cells)]
+    if width == 1 or len(above) < _LEAST_ROWS:
         return False
-    if any(_says_total(row, i) and not any(_says_total(a, i) for a in above) for i in _filled(row)):
+    if any(
+        _says_total(row, i) and not any(_says_total(a, i) for a in above)
+        for i in _filled_places(row)
+    ):
         return True
-    if len(row) == width and 2 * len(_emptied(row, above)) <= width:
+    if len(row) == width and 2 * len(_newly_empty_places(row, above)) <= width:
         return False
     if len(row) == width and not row[0].strip():
         return True
     n_prose = sum(_PROSE.match(cells[0].strip()) is not None for cells in above)
-    is_prose = _PROSE.match(row[0].strip()) and (len(_filled(row)) == 1 or ":" in row[0])
+    is_prose = _PROSE.match(row[0].strip()) and (len(_filled_places(row)) == 1 or ":" in row[0])
     return bool(is_prose) and 2 * n_prose < len(above)
 
 
 def _says_total(row: Cells, i: int) -> bool:
-    return i < len(row) and _TOTAL.fullmatch(row[i].strip()) is not None
+    """Whether the cell of index ``i`` of a row, if it has it, is a word for a total or a mean."""
+    return i < len(row) and _TOTAL_WORDS.fullmatch(row[i].strip()) is not None
 
 
-def _emptied(row: Cells, above: Sequence[Cells]) -> list[int]:
-    """Columns of a row that are empty, and above never are."""
-    return sorted(_always_filled(above) - {*_filled(row)})
+def _newly_empty_places(row: Cells, above: Sequence[Cells]) -> list[int]:
+    """Indices of the columns in which a row is blank, and no row above is."""
+    return sorted(_always_filled_places(above) - {*_filled_places(row)})
 
 
-def _always_filled(rows: Sequence[Cells]) -> set[int]:
-    return set.intersection(*(set(_filled(row)) for row in rows)) if rows else set()
+def _always_filled_places(rows: Sequence[Cells]) -> set[int]:
+    """Indices of the columns in which no row is blank; none without rows."""
+    return set.intersection(*(set(_filled_places(row)) for row in rows)) if rows else set()
 
 
-def _left_out(where: str, lines: Sequence[int], first: Cells) -> str:
+def _note_of_rows(where: str, lines: Sequence[int], first: Cells) -> str:
+    """Note on rows that are left out, with their lines and the text of the ``first`` of them."""
     ends = dict.fromkeys((lines[0], lines[-1]))
     range_text = f"line{'s' * (len(ends) > 1)} {' to '.join(f'{end:,}' for end in ends)}"
-    text = _text(first)
+    text = _row_text(first)
     content = shown(text) if text else "empty"
     return f"left out {where}: {range_text}, {content}"
 
 
-def _text(cells: Cells) -> str:
+def _row_text(cells: Cells) -> str:
+    """Text of the cells of a row that are not blank."""
     return " ".join(filter(None, map(str.strip, cells)))

@@ -9,7 +9,7 @@ from nflow_cli.config.options import escaped
 from nflow_cli.config.strict import MAX_LEVELS
 from nflow_cli.data.columns import Column
 from nflow_cli.data.date_parts import calendar_relations
-from nflow_cli.data.formulas import NATS, FormulaSearch
+from nflow_cli.data.formulas import NATS_A_NUMBER, FormulaSearch
 from nflow_cli.data.tables import listed
 
 SAMPLE = 1_000  # rows for the search of maps
@@ -132,7 +132,7 @@ def map_of(target: Column, source: Column) -> Relation | None:
     images = images[:-1]
     # Nats of the target's cells beyond the first of each source value.
     nats = -np.log(target.counts / target.counts.sum())
-    if (nats[images] * (source.counts - 1)).sum() < NATS * (keys + 1):
+    if (nats[images] * (source.counts - 1)).sum() < NATS_A_NUMBER * (keys + 1):
         return None
     return Relation(
         rule="map",
