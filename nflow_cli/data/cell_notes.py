@@ -24,33 +24,35 @@ from nflow_cli.data.tables import TableFile, is_mark, listed, shown
 from nflow_cli.data.written import as_written
 from nflow_cli.text import command_line
 
-STRAY = 0.1  # share of text cells among numbers, for a note
-LOST = 0.5  # if the column is left out, and each of these texts has several rows
-SHOWN_STRAYS = 3  # of them, that differ
-REPEATED = 3  # rows of a code or of words of missing cells, at least
-GAP_WORDS = 0.05  # share of the rows of a column of text, for a note
+STRAY_SHARE = 0.1  # of cells that are text among numbers, at most, for a note
+REPEATED_STRAY_SHARE = 0.5  # if the column is left out, and each of these texts has several rows
+SHOWN_STRAYS = 3  # different texts, in the option that makes them missing
+LEAST_REPEATS = 3  # rows of a code, or of words that mean a missing cell
+GAP_WORD_SHARE = 0.05  # of the rows of a column of text, at least, for a note
 LEAST_DATES = 10  # that differ, for a note
 FIRST_DAY = "19000101"
 LAST_DAY = "20991231"
-DIGITS = {8 + 2 * n: "%Y%m%d" + "%H%M%S"[: 2 * n] for n in range(4)}  # formats, by length
-HUGE = 1e20
-TICK = 1e-6  # seconds: what tables tell of times
-LOSS = 1e-8  # of a column's range, by rounding to 12 digits, for a note
-HOURS = ("%H:%M", "%-H:%M")
-MINUTES = ("%M:%S", "%M:%S.%f")  # forms of the same cells
-ROUNDED = 300  # seconds
+FORMS_BY_LENGTH = {8 + 2 * n: "%Y%m%d" + "%H%M%S"[: 2 * n] for n in range(4)}  # formats, by length
+HUGE_CODE = 1e20
+TICK = 1e-6  # seconds: tables have no finer times
+LOSS_SHARE = 1e-8  # of a column's range, that is lost by rounding to 12 digits, for a note
+HOUR_FORMS = ("%H:%M", "%-H:%M")
+MINUTE_FORMS = ("%M:%S", "%M:%S.%f")  # forms of the same cells
+ROUNDED_SECONDS = 300  # to which times of day, but no durations, may all be rounded
 YEAR = re.compile(r"\b(19|20)\d\d\b")
-PARTS = re.compile(r"\d+|[^\W\d_]{3,}")
+NUMBERS_AND_WORDS = re.compile(r"\d+|[^\W\d_]{3,}")
 DATE_PARTS = 3  # numbers and words of a date, at least
-SHAPES = 3  # of the cells of text that may be numbers or dates, at most
-EXAMPLES = 100  # of such cells, for one that is neither
-CODE = re.compile(r"-?99+|-9|-1|-?9+\.9+")  # of a missing cell
+MAX_SHAPES = 3  # of cells of text, which may then be numbers or dates
+MAX_EXAMPLES = 100  # of such cells, among which one that is neither is looked for
+CODE_OF_MISSING = re.compile(r"-?99+|-9|-1|-?9+\.9+")
 
 
 def notes_of_texts(table: TableFile, columns: AskedColumns, rows: np.ndarray) -> Iterator[str]:
-    """Notes on columns of text: read as numbers, in which notation and without which cells; or not,
-    by a few cells only, by units that differ, by separators that can be read in two ways, or in a
-    way that is not known.
+    """Notes on columns of text: levels that may be one; numbers, in which notation and without
+    which cells; or why they are read as text: too many distinct ones, a few cells, units that
+    differ, separators that can be read in two ways, dates of no certain format.
+
+    ``rows`` ``(n,)``: numbers of the rows in the table, for the places of examples.
     """
     for name, request in columns.items():
         column = request.column
@@ -76,26 +78,28 @@ def notes_of_texts(table: TableFile, columns: AskedColumns, rows: np.ndarray) ->
             yield table.doubts[name]
         if column.codes is None or request.is_categorical:
             continue
-        place = partial(_place, table, rows, column.texts, column.codes)
+        place = partial(_text_and_place, table, rows, column.texts, column.codes)  # of a mask
         if column.notation is not None:
             known = ~column.gaps
             number = column.cells[np.argmax(known)]
             yield f"{name}: read as numbers, such as {number:.15g} from {place(known)}"
         if _may_be_minutes(column) and request.form is None:
-            way = _way_of_minutes(column)
+            way = _hint_of_minutes(column)
             yield f"{name}: read as hours and minutes: {place(~column.gaps)}{way}"
         if column.numbers is not None:
             yield from notes_of_lost(table, column, rows)
-        elif sum(column.gap_words.values()) >= max(REPEATED, GAP_WORDS * len(column.codes)):
+        elif sum(column.gap_words.values()) >= max(
+            LEAST_REPEATS, GAP_WORD_SHARE * len(column.codes)
+        ):
             counts = listed([f"{n:,} {shown(word)}" for word, n in column.gap_words.items()])
             yield f"{name}: of {len(column.codes):,} cells of text {counts} are read as missing"
         if column.source == "text" and not any(map(is_beyond_floats, column.texts)):
-            why = _why_no_date(column)
-            if why:
+            way = _way_to_read_dates(column)
+            if way:
                 codes = [i for i, text in enumerate(column.texts) if not is_mark(text)]
                 example = place(np.isin(column.codes, codes))
-                yield f"{name} is read as text, and looks like dates or times: {example}; {why}"
-            elif why := _why_text(column, place):
+                yield f"{name} is read as text, and looks like dates or times: {example}; {way}"
+            elif why := _why_not_numbers(column, place):
                 yield f"{name} is read as text: {why}"
 
 
@@ -115,9 +119,9 @@ def notes_of_merged(columns: Iterable[Column]) -> Iterator[str]:
         if not len(numbers) or column.distinct.single is not None:
             continue
         written = as_written(numbers)
-        text = partial(_text_of, source=column.source)
+        text = partial(_with_all_digits, source=column.source)
         changes = np.abs(written - numbers)
-        largest_change = TICK if column.source == "time" else LOSS * np.ptp(numbers)
+        largest_change = TICK if column.source == "time" else LOSS_SHARE * np.ptp(numbers)
         if column.distinct.merged:
             i = int(np.argmax(np.diff(written) == 0))
             yield (
@@ -129,27 +133,30 @@ def notes_of_merged(columns: Iterable[Column]) -> Iterator[str]:
             yield f"{name}: read to 12 digits, such as {text(numbers[i])} as {text(written[i])}"
 
 
-def _text_of(number: float, source: str) -> str:
-    """Number, or time of seconds, with all its digits."""
+def _with_all_digits(number: float, source: str) -> str:
+    """Text of a number with all its digits; from a column of times, of the time to microseconds."""
     if source == "time":
         return str(np.datetime64(round(number / TICK), "us"))
     return repr(float(number))
 
 
 def notes_of_lost(table: TableFile, column: Column, rows: np.ndarray) -> Iterator[str]:
-    """Notes on the cells of text that were read as missing beside numbers or dates."""
+    """Notes on the cells of a column of text that were read as missing beside numbers or dates.
+
+    ``rows`` ``(n,)``: numbers of the column's rows in the table.
+    """
     lost = column.lost
     if column.codes is None or not lost.any():
         return
-    place = partial(_place, table, rows, column.texts, column.codes)
+    place = partial(_text_and_place, table, rows, column.texts, column.codes)
     codes, counts = np.unique(column.codes[lost], return_counts=True)
-    marks = {i: int(n) for i, n in zip(codes, counts) if is_mark(column.texts[i])}
-    for i, n in marks.items():
+    mark_rows = {i: int(n) for i, n in zip(codes, counts) if is_mark(column.texts[i])}
+    for i, n in mark_rows.items():
         yield (
             f"{column.name}: {n:,} gap mark{'s' * (n > 1)} read as missing: "
             f"{place(column.codes == i)}"
         )
-    others = lost & ~np.isin(column.codes, [*marks])
+    others = lost & ~np.isin(column.codes, [*mark_rows])
     count = int(others.sum())
     if count:
         known = int((column.codes >= 0).sum())
@@ -159,7 +166,7 @@ def notes_of_lost(table: TableFile, column: Column, rows: np.ndarray) -> Iterato
         )
 
 
-def _place(
+def _text_and_place(
     table: TableFile, rows: np.ndarray, texts: Sequence[str], codes: np.ndarray, cells: np.ndarray
 ) -> str:
     """Text and place of the first of the cells of a mask ``(n,)`` of a column of text."""
@@ -167,7 +174,10 @@ def _place(
     return f"{shown(texts[codes[row]])} in {table.place(int(rows[row]))}"
 
 
-def _why_no_date(column: Column) -> str:
+def _way_to_read_dates(column: Column) -> str:
+    """How text that looks like dates or times may be read, in words: by options of formats that fit
+    it, or with other names of months; "" of other text.
+    """
     texts, counts = column.unmarked
     if len(texts) < LEAST_DATES:
         return ""
@@ -181,14 +191,19 @@ def _why_no_date(column: Column) -> str:
     return ""
 
 
-def _why_text(column: Column, place: Callable[[np.ndarray], str]) -> str:
+def _why_not_numbers(column: Column, place: Callable[[np.ndarray], str]) -> str:
+    """Why text that is mostly numbers, or like numbers or dates, is not read as such, in words, and
+    the option that may help; "" of other text.
+
+    ``place``: text and place, in words, of the first cell of a mask ``(n,)``.
+    """
     counts = column.text_counts
     known = counts.sum()
     are_strays = np.isnan(numbers_of(column.texts, None, column.decimal)) & (counts > 0)
     strays = np.flatnonzero(are_strays)
     n = counts[strays].sum()
-    are_repeated = column.names_rows and n >= REPEATED * len(strays)
-    most = LOST if are_repeated else STRAY
+    are_repeated = column.names_rows and n >= LEAST_REPEATS * len(strays)
+    most = REPEATED_STRAY_SHARE if are_repeated else STRAY_SHARE
     if 0 < n <= most * known:
         values = [f"{escaped(column.name)}={escaped(column.texts[i])}" for i in strays]
         option = command_line(["--na", ",".join(values[:SHOWN_STRAYS])])
@@ -203,24 +218,26 @@ def _why_text(column: Column, place: Callable[[np.ndarray], str]) -> str:
     text = _example_of_unread(column) if column.names_rows else ""
     if text:
         example = place(column.codes == column.texts.index(text))
-        way = _way_of_minutes(column) or _way_of_dates(column, text)
+        way = _hint_of_minutes(column) or _hint_of_dates(column, text)
         return f"cells such as {example} are neither numbers nor dates in a known form{way}"
     return ""
 
 
-def _way_of_minutes(column: Column) -> str:
-    """How cells are read as minutes and seconds, or ""."""
+def _hint_of_minutes(column: Column) -> str:
+    """Hint of the option that reads cells as minutes and seconds; "" if they cannot be such."""
     texts, counts = column.unmarked
-    for form in MINUTES:
-        if dates.best_of(form, texts, counts)[1] >= dates.SHARE * counts.sum():
+    for form in MINUTE_FORMS:
+        if dates.spelling_and_rows_of(form, texts, counts)[1] >= dates.SHARE * counts.sum():
             option = command_line(["--date", f"{escaped(column.name)}={form}"])
             return f"; if they are minutes and seconds, {option}"
     return ""
 
 
-def _way_of_dates(column: Column, text: str) -> str:
-    """How cells such as a text with a year and more are read as dates, or ""."""
-    if not YEAR.search(text) or len(PARTS.findall(text)) < DATE_PARTS:
+def _hint_of_dates(column: Column, text: str) -> str:
+    """Hint of the option that reads cells as dates, if one with a ``text`` may be a date: it has a
+    year and two numbers or words more; else "".
+    """
+    if not YEAR.search(text) or len(NUMBERS_AND_WORDS.findall(text)) < DATE_PARTS:
         return ""
     option = command_line(["--date", f"{escaped(column.name)}=FORMAT"])
     return f"; if they are dates, {option} of strptime"
@@ -230,42 +247,45 @@ def _may_be_minutes(column: Column) -> bool:
     """Whether times in hours and minutes may be minutes and seconds: these are not all rounded, as
     times of day to five minutes are.
     """
-    if column.numbers is None or column.form not in HOURS:
+    if column.numbers is None or column.form not in HOUR_FORMS:
         return False
-    return bool((column.numbers[~column.gaps] % ROUNDED).any())
+    return bool((column.numbers[~column.gaps] % ROUNDED_SECONDS).any())
 
 
 def _twins_by_capitals(column: Column) -> list[str]:
-    """Rows and texts of the levels that are others in small letters."""
+    """Levels that differ by capitals alone, in words: the numbers of rows and texts of each set."""
     rows = dict(zip(*column.unmarked))
-    of_keys = grouped((text.casefold(), text) for text in rows)
+    texts_by_letters = grouped((text.casefold(), text) for text in rows)
     return [
         " and ".join(f"{rows[text]:,} {shown(text)}" for text in texts)
-        for texts in of_keys.values()
+        for texts in texts_by_letters.values()
         if len(texts) > 1
     ]
 
 
 def _example_of_unread(column: Column) -> str:
-    """Cell of text in which two numbers or more, and no more words, stand in one of a few ways, 7h
-    56m, and that is no number or date; "" of others: one number behind letters is a name, A-1023.
+    """Text of a cell that is no number or date in a known form but may be one, as 7h 56m; "" if
+    there is none.
+
+    Nearly all cells have one of a few shapes, of two numbers or more, and no more words: one number
+    behind letters is a name, A-1023.
     """
     texts, counts = column.unmarked
     shapes = [re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", text)) for text in texts]
     rows = Counter[str]()
     for shape, count in zip(shapes, counts.tolist()):
         rows[shape] += count
-    frequent = dict(rows.most_common(SHAPES))
+    frequent = dict(rows.most_common(MAX_SHAPES))
     are_numbers = all(shape.count("9") >= max(2, shape.count("a")) for shape in frequent)
     if sum(frequent.values()) < NUMBER_SHARE * counts.sum() or not are_numbers:
         return ""
-    examples = [text for text, shape in zip(texts[:EXAMPLES], shapes) if shape in frequent]
+    examples = [text for text, shape in zip(texts[:MAX_EXAMPLES], shapes) if shape in frequent]
     unread = (t for t in examples if not (is_number(t, column.decimal) or dates.forms_of([t])))
     return next(unread, "")
 
 
 def notes_of_days(columns: Iterable[AskedColumn]) -> Iterator[str]:
-    """Notes on whole numbers that may be dates."""
+    """Notes on columns of whole numbers that may be dates, as 20240307, and how to read them."""
     for request in columns:
         numbers = _plain_numbers(request.column)
         form = _form_of_digits(numbers)
@@ -301,7 +321,7 @@ def notes_of_codes(columns: Iterable[AskedColumn]) -> Iterator[str]:
                 f"{command_line(['--categorical', escaped(name)])}"
             )
         ends = {numbers.min(), numbers.max()}
-        codes = sorted(float(end) for end in ends if _is_code(end, column.is_float32))
+        codes = sorted(float(end) for end in ends if _may_mean_missing(end, column.is_float32))
         others = numbers[~np.isin(numbers, codes)]
         if not len(others):
             continue
@@ -310,7 +330,7 @@ def notes_of_codes(columns: Iterable[AskedColumn]) -> Iterator[str]:
         for code in codes:
             n = int((numbers == code).sum())
             distance = max(low - code, code - high)
-            if n >= REPEATED and distance > high - low > 0:
+            if n >= LEAST_REPEATS and distance > high - low > 0:
                 yield (
                     f"{name}: {n:,} cells are {code:.15g}, far from the others ({low:.6g} to "
                     f"{high:.6g}): if it means missing, --na {escaped(name)}={code:.15g}"
@@ -318,17 +338,24 @@ def notes_of_codes(columns: Iterable[AskedColumn]) -> Iterator[str]:
 
 
 def _form_of_digits(numbers: np.ndarray) -> str:
-    """Format of numbers that are dates as 20240307, or with hours, minutes and seconds; or ""."""
+    """Format of numbers ``(n,)`` that are dates as 20240307, or have hours, minutes and seconds
+    behind these; "" of others.
+    """
     values, counts = np.unique(numbers, return_counts=True)
     if len(values) < LEAST_DATES:
         return ""
     texts = [f"{value:.15g}" for value in values]
-    form = DIGITS.get(len(texts[0]), "")
+    form = FORMS_BY_LENGTH.get(len(texts[0]), "")
     if not form or texts[0][:8] < FIRST_DAY or texts[-1][:8] > LAST_DAY:
         return ""
-    return form if dates.best_of(form, texts, counts)[1] >= dates.SHARE * len(numbers) else ""
+    return (
+        form
+        if dates.spelling_and_rows_of(form, texts, counts)[1] >= dates.SHARE * len(numbers)
+        else ""
+    )
 
 
-def _is_code(number: float, is_float32: bool) -> bool:
+def _may_mean_missing(number: float, is_float32: bool) -> bool:
+    """Whether a number is such as codes of missing cells are: -999, 9999, 99.9, -1, or huge."""
     text = f"{number:.7g}" if is_float32 else f"{number:.15g}"
-    return CODE.fullmatch(text) is not None or abs(number) >= HUGE
+    return CODE_OF_MISSING.fullmatch(text) is not None or abs(number) >= HUGE_CODE

@@ -47,10 +47,10 @@ from nflow_cli.random_streams import stream
 Source = Literal["number", "text", "truth", "date", "time"]
 MAX_TEXTS = 100_000  # distinct texts of a column
 MAX_LETTERS = 2**24  # of all of them
-NAMES_ROWS = 50  # rows beyond which mostly unique text identifies rows
-UNIQUE = 0.5  # of the texts
-TRUTH = {"true", "false"}
-PLANE = ("z1", "z2")  # in the output of `nflow sample`, before a third column
+LEAST_NAMED_ROWS = 50  # more rows are named by text that mostly differs:
+UNIQUE_SHARE = 0.5  # of the rows have a text of their own, at least
+TRUTH_WORDS = {"true", "false"}
+PLANE_COLUMNS = ("z1", "z2")  # in the output of `nflow sample`, before a third column
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +122,9 @@ class Column:
 
     @cached_property
     def places(self) -> np.ndarray:
-        """Index of each value, ``(n,)``, -1 if not finite; of too many for a map the row."""
+        """Index ``(n,)`` of each cell's value among the distinct ones, -1 if missing or infinite;
+        of more than ``MAX_LEVELS`` numbers, which no map has, the row's index in its place.
+        """
         if self.numbers is None:
             return self.cells
         values = self.distinct.values
@@ -133,22 +135,24 @@ class Column:
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """Rows of each distinct value, ``(m,)``."""
+        """Number of rows of each distinct value, ``(m,)``."""
         return np.bincount(self.cells[~self.gaps]) if self.numbers is None else self.distinct.counts
 
     @cached_property
     def nats(self) -> float:
-        """Entropy of the values over all rows, in nats."""
+        """Entropy of a cell's value, times the number of rows with one, in nats."""
         counts = self.counts[self.counts > 0]
         return float(-(counts * np.log(counts / counts.sum())).sum())
 
     @property
     def names_rows(self) -> bool:
-        """Whether it is text that differs in most rows, or too often to be collected."""
+        """Whether it is text that differs in most rows, so that it names them, or too often to be
+        collected; also of a column that was no text.
+        """
         if self.codes is None:
             return True
         rows = int((self.codes >= 0).sum())
-        return rows > NAMES_ROWS and len(np.unique(self.codes)) > UNIQUE * rows
+        return rows > LEAST_NAMED_ROWS and len(np.unique(self.codes)) > UNIQUE_SHARE * rows
 
     @property
     def lost(self) -> np.ndarray:
@@ -161,14 +165,15 @@ class Column:
 
     @property
     def text_counts(self) -> np.ndarray:
-        """Rows of each text, ``(m,)``."""
+        """Number of rows of each text, ``(m,)``."""
         codes = np.zeros(0, int) if self.codes is None else self.codes
         return np.bincount(codes[codes >= 0], minlength=len(self.texts))
 
     def in_numbers(self, may_be_enclosed: bool = False) -> "Column":
-        """With the numbers of its text: dates or times (of day: seconds) of one format, or numbers
-        in one notation, with its decimal mark, and where they may all be enclosed in parentheses,
-        negative then; itself if it is other text.
+        """Column with the numbers of its text: dates or times (of day: seconds) of one format, or
+        numbers in one notation, with its decimal mark; itself if it is other text.
+
+        ``may_be_enclosed``: numbers that are all in parentheses are negative, too.
         """
         if self.source != "text" or self.codes is None:
             return self
@@ -177,31 +182,34 @@ class Column:
             return self
         form = dates.form_of(texts, counts)
         if form:
-            return self._in_form(form)
+            return self._in_spelling(form)
         read = notations.read_numbers(self.texts, self.text_counts, self.decimal, may_be_enclosed)
         if read is None:
             return self
         numbers, notation = read
-        return self._valued(numbers, "number", notation=notation)
+        return self._with_numbers(numbers, "number", notation=notation)
 
     def in_levels(self) -> "Column":
-        """With 3.0 and 3 in text as one level, the first of them; itself if it has numbers."""
+        """Column of text in which 3.0 and 3 are one level, the first of them; itself if it has
+        numbers.
+        """
         if self.numbers is not None or self.codes is None:
             return self
         keys = [*map(self.level_key, self.texts)]
-        texts = dict(zip(reversed(keys), reversed(self.texts)))
+        texts = dict(zip(reversed(keys), reversed(self.texts)))  # the first of each key stays
         places = {key: i for i, key in enumerate(dict.fromkeys(keys))}
         codes = np.array([*map(places.__getitem__, keys), -1], np.int32)[self.codes]
         return replace(self, codes=codes, texts=[*map(texts.__getitem__, places)])
 
     def level_key(self, text: str) -> str:
-        """The level of a text: 3 of 3.0."""
+        """Key of the level of a text, by which 3.0 and 3 are equal: without zero decimals."""
         zeros = re.fullmatch(rf"(-?(0|[1-9][0-9]*)){re.escape(self.decimal)}0+", text)
         return zeros[1] if zeros else text
 
     def in_kind(self, kind: ColumnKind) -> "Column":
-        """With the numbers of its text as a known kind has them, or levels; ValueError if fewer
-        than 95 % of the cells are such. Where the kind has gaps and no level `none`, that is a gap.
+        """Column whose text is read as a known kind has it: as numbers, dates or levels; ValueError
+        if fewer than 95 % of the cells are such. If the kind has gaps and no level `none`, that is
+        a gap.
         """
         if kind.type in ("text", "truth"):
             if not kind.missing:
@@ -214,27 +222,27 @@ class Column:
         if self.numbers is not None or self.codes is None:
             return self
         if kind.form is not None:
-            return self._in_form(kind.form)
+            return self._in_spelling(kind.form)
         if kind.type in ("date", "time"):  # in a table of typed columns
             return self.in_numbers().in_unit(kind.type)
         values = notations.numbers_of(self.texts, kind.notation, self.decimal)
         if not notations.are_numbers(values, self.texts, self.text_counts):
             raise ValueError("numbers")
-        return self._valued(values, "number", notation=kind.notation)
+        return self._with_numbers(values, "number", notation=kind.notation)
 
     def in_form(self, form: str) -> "Column":
-        """With the dates or times of a strptime format, in the spelling of the cells; ValueError if
-        fewer than 95 % of the cells have it.
+        """Column with the dates or times of its text, of a strptime format in the spelling that
+        fits most cells; ValueError if fewer than 95 % of the cells have it.
         """
         if self.source == "number":
             return self._in_texts().in_form(form)
         if self.numbers is not None or self.codes is None:
             return self
         texts, counts = self.unmarked
-        return self._in_form(dates.best_of(form, texts, counts)[0])
+        return self._in_spelling(dates.spelling_and_rows_of(form, texts, counts)[0])
 
     def _in_texts(self) -> "Column":
-        """Whole numbers as text: 20240307."""
+        """Column of text in place of numbers, with the digits of each: 20240307."""
         numbers = self.cells
         values, codes = np.unique(numbers[~self.gaps], return_inverse=True)
         places = np.full(len(numbers), -1, np.int32)
@@ -244,43 +252,46 @@ class Column:
 
     @property
     def unmarked(self) -> tuple[list[str], np.ndarray]:
-        """Distinct texts that are no gap marks, and their rows."""
+        """Distinct texts ``(m,)`` of cells that are no gap marks, and numbers of rows of each."""
         pairs = zip(self.texts, self.text_counts.tolist())
         known = {text: count for text, count in pairs if count and not is_mark(text)}
         return [*known], np.array([*known.values()], int)
 
-    def _in_form(self, form: str) -> "Column":
+    def _in_spelling(self, form: str) -> "Column":
+        """Column with the dates or times of its text, of a format as it is; ValueError if fewer
+        than 95 % of the cells have it.
+        """
         values = dates.numbers_of(self.texts, form)
         _, counts = self.unmarked
         if self.text_counts[~np.isnan(values)].sum() < dates.SHARE * counts.sum():
             raise ValueError("dates or times")
         kind = dates.kind_of_form(form)
-        return self._valued(values, "number" if kind == "clock" else kind, form=form)
+        return self._with_numbers(values, "number" if kind == "clock" else kind, form=form)
 
-    def _valued(
+    def _with_numbers(
         self,
         values: np.ndarray,
         source: Source,
         form: str | None = None,
         notation: Notation | None = None,
     ) -> "Column":
-        """With a number ``(m,)`` of each text."""
-        numbers = np.append(values, np.nan)[self.codes]
+        """Column with numbers in place of its text: ``values`` ``(m,)`` of its distinct texts."""
+        numbers = np.append(values, np.nan)[self.codes]  # code -1: missing
         return replace(self, source=source, numbers=numbers, form=form, notation=notation)
 
     def without(self, values: Sequence[str]) -> "Column":
-        """With cells that are equal to one of some values, as text, number or date, missing."""
+        """Column in which cells that equal one of ``values``, text, number or date, are missing."""
         if not values:
             return self
-        parsed = [_number(value, self.source) for value in values]
-        missing = [number for number in parsed if not np.isnan(number)]
+        parsed = [_parsed_value(value, self.source) for value in values]
+        numbers = [number for number in parsed if not np.isnan(number)]
         are_missing = np.zeros(len(self.cells), bool)
         if self.numbers is not None:
             dtype = np.float32 if self.is_float32 else np.float64
-            are_missing = np.isin(self.numbers.astype(dtype), np.array(missing, dtype))
+            are_missing = np.isin(self.numbers.astype(dtype), np.array(numbers, dtype))
         elif self.codes is not None:
-            of_texts = [t in values or _number(t, "number") in missing for t in self.texts]
-            are_missing = np.array([*of_texts, False])[self.codes]
+            mean_none = [t in values or _parsed_value(t, "number") in numbers for t in self.texts]
+            are_missing = np.array([*mean_none, False])[self.codes]
         column = self
         if self.numbers is not None:
             column = replace(column, numbers=np.where(are_missing, np.nan, self.numbers))
@@ -289,7 +300,7 @@ class Column:
         return column
 
     def at(self, rows: np.ndarray) -> "Column":
-        """Some rows, by their numbers in ascending order."""
+        """Column of some rows, by their indices in ascending order."""
         stray = self.stray
         if stray is not None:
             row, text = stray
@@ -303,7 +314,7 @@ class Column:
         )
 
     def in_unit(self, type: Literal["date", "time"]) -> "Column":
-        """Dates as times, in seconds, or times as dates, in days."""
+        """Column of dates as times, in seconds, or of times as dates, in days; itself of others."""
         if self.numbers is None or {self.source, type} != {"date", "time"}:
             return self
         factor = dates.DAY if type == "time" else 1 / dates.DAY
@@ -327,8 +338,10 @@ class Column:
         return snapped(values, kind.lattice)
 
 
-def _number(text: str, source: Source) -> float:
-    """Number, or date or time as a number; NaN of other text."""
+def _parsed_value(text: str, source: Source) -> float:
+    """Number of a text as a column of a source has it, of dates in days, of times in seconds; NaN
+    of other text.
+    """
     with suppress(ValueError):
         if source in ("date", "time"):
             unit, ticks = ("D", 1) if source == "date" else ("us", 10**6)
@@ -346,23 +359,31 @@ def read_columns(
     codes: Sequence[str] = (),
     apart: Sequence[str] = (),
 ) -> tuple[list[Column], np.ndarray]:
-    """Columns in 8 bytes a number, 4 bytes a text, and one block, with row numbers ``(n,)``.
+    """Columns of a table, in 8 bytes a number, 4 bytes a text, and one block; and the numbers
+    ``(n,)`` of their rows in the table.
 
     A column of a text file is numeric if all its cells are numbers or missing; else ISO dates or
-    times if all are; else text, as are those of ``texts``, and of ``codes`` those of digits of one
-    width with leading zeros, 007, those of more digits than float64 has, if they repeat, and of
-    ``apart`` those of numbers such as 1.10 beside 1.9.
-    Infinities are kept. Of more than ``max_rows`` rows, a random sample is read.
+    times if all are; else text. Infinities are kept.
+
+    Args:
+        table: A file, or a Python object.
+        max_rows: Of more rows, a random sample is read.
+        seed: Of the sample.
+        names: Of the columns to read; None: all.
+        texts: Of columns that are text, whatever they hold.
+        codes: Of columns that are text if they are digits of one width with leading zeros, 007, or
+            have more digits than float64 and repeat.
+        apart: Of columns that are text if they have numbers such as 1.10 beside 1.9.
     """
     columns = {column.name: column for column in table.columns}
     names = list(columns) if names is None else list(names)
     table.expect(names)
-    rows = None if max_rows is None else _drawn(table, names[:1], max_rows, seed)
+    rows = None if max_rows is None else _random_rows(table, names[:1], max_rows, seed)
     readers = {name: _Reader(table, name, ["text"] if name in texts else []) for name in names}
     if table.is_untyped:
         for name in codes:
             readers[name].codes = Codes()
-    n = _read(table, readers, rows)
+    n = _read_blocks(table, readers, rows)
     for reader in readers.values():
         are_codes = reader.codes and reader.codes.are_found
         are_apart = reader.zero_ended and reader.name in apart
@@ -371,16 +392,16 @@ def read_columns(
             reader.is_mixed = True
     while mixed := [reader for reader in readers.values() if reader.is_mixed]:
         rereaders = {r.name: _Reader(table, r.name, r.sources, r.stray) for r in mixed}
-        _read(table, rereaders, rows)  # text after numbers: reread these as text
+        _read_blocks(table, rereaders, rows)  # text after numbers: reread these as text
         readers |= rereaders
     read = {name: readers.pop(name).column(columns[name].is_index) for name in names}
     for name in codes:
         if read[name].rounded is not None:
             reader = _Reader(table, name, ["text"])
-            _read(table, {name: reader}, rows)
-            digits = reader.column(columns[name].is_index)
-            if not digits.names_rows:
-                read[name] = digits
+            _read_blocks(table, {name: reader}, rows)
+            as_text = reader.column(columns[name].is_index)
+            if not as_text.names_rows:
+                read[name] = as_text
     if rows is None:
         rows = np.arange(n)
     return [*read.values()], rows
@@ -394,15 +415,15 @@ def numbers_of(table: TableFile, names: Sequence[str]) -> np.ndarray:
 
 
 def stacked(table: TableFile, columns: Sequence[Column]) -> np.ndarray:
-    """Columns of a table as :func:`numbers_of` has them."""
-    rows = np.column_stack([_finite(table, column) for column in columns])
+    """Numbers ``(n, D)`` of columns of a table, all finite; else a DataError."""
+    rows = np.column_stack([_finite_numbers(table, column) for column in columns])
     if not len(rows):
         raise DataError(f"{table.name}: expected rows of numbers, received none")
     return rows
 
 
-def _finite(table: TableFile, column: Column) -> np.ndarray:
-    """Numbers ``(n,)`` of a column, all finite; else a DataError."""
+def _finite_numbers(table: TableFile, column: Column) -> np.ndarray:
+    """Numbers ``(n,)`` of a column, all finite; else a DataError that names the first other."""
     row, received = column.stray or (None, column.source)
     if column.source == "number" and column.numbers is not None:
         wrong = ~np.isfinite(column.numbers)
@@ -425,7 +446,7 @@ def text_of(table: TableFile, name: str) -> np.ndarray:
         try:
             cells = block.column(name).cast(pa.string()).fill_null("")
         except (pa.ArrowException, UnicodeDecodeError):
-            received = f"{shown(block.column(name).type)}"
+            received = shown(block.column(name).type)
             raise DataError(
                 f"{table.name}: column {shown(name)}: expected text, received {received}"
             ) from None
@@ -440,16 +461,20 @@ def read_points(name: str | Path) -> np.ndarray:
     """
     table = open_table(name)
     names = [column.name for column in table.columns if not column.is_index]
-    if len(names) != 2 and not {*PLANE} <= {*names}:
+    if len(names) != 2 and not {*PLANE_COLUMNS} <= {*names}:
         hint = looks_like(names[0]) if len(names) == 1 else ""
         raise DataError(
             f"{table.name}: expected two columns of numbers, or z1 and z2 among others; received "
             f"{len(names):,}: {listed([*map(shown, names)])}{hint}"
         )
-    return numbers_of(table, names if len(names) == 2 else PLANE)
+    return numbers_of(table, names if len(names) == 2 else PLANE_COLUMNS)
 
 
-def _drawn(table: TableFile, names: Sequence[str], size: int, seed: int) -> np.ndarray | None:
+def _random_rows(table: TableFile, names: Sequence[str], size: int, seed: int) -> np.ndarray | None:
+    """Numbers ``(size,)`` of random rows of a table, ascending; None if it has no more rows.
+
+    ``names``: of a column, to count rows by, if their number is unknown.
+    """
     n = table.n_rows
     if n is None:
         n = sum(block.num_rows for block in table.blocks(names))
@@ -459,7 +484,10 @@ def _drawn(table: TableFile, names: Sequence[str], size: int, seed: int) -> np.n
     return np.sort(np.argpartition(keys, size)[:size])
 
 
-def _read(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | None) -> int:
+def _read_blocks(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | None) -> int:
+    """Number of rows of a table, after each of its columns, by name, was read by its reader, in
+    blocks of rows; of all rows, or of those of the numbers ``rows``, which ascend.
+    """
     first = 0
     for block in table.blocks(list(readers)):
         end = first + block.num_rows
@@ -477,9 +505,9 @@ def _read(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarray | No
     return first
 
 
-def _zero_ended(cells: pa.Array, decimal: str) -> Sequence[str]:
-    """Text of a number with decimals that ends in zeros, where another has fewer decimals, 1.10
-    beside 1.9, and the number without them; numbers are written with all their zeros, or none.
+def _number_with_last_zeros(cells: pa.Array, decimal: str) -> Sequence[str]:
+    """First text of a number whose decimals end in zeros as others have not, 1.10 beside 1.9, and
+    the text without these zeros; empty if there is none: then all numbers have zeros, or none has.
     """
     texts = present_cells(cells).unique().drop_null().to_pylist()
     parts = {text: text.lstrip("+-").split(decimal) for text in texts if decimal in text}
@@ -497,7 +525,10 @@ class _Reader:
 
     Attributes:
         sources: Possible types of cells, the current one first; none: stored type.
+        stray, is_float32, zero_ended, nested: As of a :class:`Column`.
         is_mixed: Earlier blocks were read as another type than the last ones: they are reread.
+        is_clock: Whether stored cells are times of day.
+        codes: Search for codes, if the column may have any.
         beyond: Number of cells that are whole numbers without one in float64.
         first_beyond: The digits of the first.
     """
@@ -514,18 +545,19 @@ class _Reader:
     first_beyond: str = ""
     zero_ended: Sequence[str] = ()
     nested: str = ""
-    _parts: list[np.ndarray] = field(default_factory=list)
-    _codes: dict[str, int] = field(default_factory=dict)
-    _written: dict[str, str] = field(default_factory=dict)  # one way of each text
-    _twins: dict[str, None] = field(default_factory=dict)
+    _parts: list[np.ndarray] = field(default_factory=list)  # numbers or codes of each block
+    _codes: dict[str, int] = field(default_factory=dict)  # of each text
+    _written: dict[str, str] = field(default_factory=dict)  # how each text was written first
+    _twins: dict[str, None] = field(default_factory=dict)  # texts that were written in other ways
     _gap_words: Counter[str] = field(default_factory=Counter)
-    _letters: int = 0
-    _is_bounded: bool = True  # few enough texts
+    _n_letters: int = 0  # of all texts
+    _is_collected: bool = True  # few enough texts
 
     def add(self, cells: pa.Array) -> None:
+        """Read the cells of the next block, of the first type that suits all cells so far."""
         self.is_clock = pa.types.is_time(cells.type)
         if not self.sources:
-            self._start(cells.type)
+            self._choose_sources(cells.type)
         for source in list(self.sources):
             try:
                 if source == "text":
@@ -547,7 +579,8 @@ class _Reader:
             self.is_mixed = True
         self._parts.clear()
 
-    def _start(self, type: pa.DataType) -> None:
+    def _choose_sources(self, type: pa.DataType) -> None:
+        """Set the possible types of cells by their stored type; of a text file any may be."""
         self.is_float32 = pa.types.is_float32(type)
         if pa.types.is_date(type):
             self.sources = ["date"]
@@ -563,27 +596,29 @@ class _Reader:
             self.nested = "objects" if pa.types.is_struct(type) else "lists"
 
     def _add_numbers(self, cells: pa.Array, source: Source) -> None:
+        """Read cells as numbers, dates or times; NotANumberError at the first of another type."""
         read = {"number": floats, "date": days, "time": seconds}[source]
         part = read(cells, self.table.decimal).to_numpy(zero_copy_only=False)
         if self.codes is not None and not self.codes.add(cells):
             self.codes = None
         if self.table.is_untyped and source == "number" and not self._parts:
-            self.zero_ended = _zero_ended(cells, self.table.decimal)
+            self.zero_ended = _number_with_last_zeros(cells, self.table.decimal)
         self._parts.append(np.array(part, np.float64))
         if beyond := beyond_floats(cells, self._parts[-1]):
             self.first_beyond = self.first_beyond or beyond[0]
             self.beyond += len(beyond)
 
     def _add_texts(self, cells: pa.Array) -> None:
-        if not self._is_bounded:
+        """Read cells as text, in codes; nothing if there were too many texts, or nested data."""
+        if not self._is_collected:
             return
         try:
             spellings, which = distinct_texts(cells)
         except (pa.ArrowException, UnicodeDecodeError):  # nested data
-            self._drop_texts()
+            self._give_up_texts()
             return
         counts = np.bincount(which[which >= 0], minlength=len(spellings)).tolist()
-        codes = []
+        codes = []  # of each spelling
         for spelling, count in zip(spellings, counts):
             written = spelling or ""
             text = normalize("NFC", written.strip())
@@ -596,20 +631,22 @@ class _Reader:
                 self._twins[text] = None
             if text not in self._codes:
                 self._codes[text] = len(self._codes)
-                self._letters += len(text)
+                self._n_letters += len(text)
             codes.append(self._codes[text])
-        self._parts.append(np.array([*codes, -1], np.int32)[which])  # the last of missing cells
-        if len(self._codes) > MAX_TEXTS or self._letters > MAX_LETTERS:
-            self._drop_texts()
+        self._parts.append(np.array([*codes, -1], np.int32)[which])  # the last is of index -1
+        if len(self._codes) > MAX_TEXTS or self._n_letters > MAX_LETTERS:
+            self._give_up_texts()
 
-    def _drop_texts(self) -> None:
-        self._is_bounded = False
+    def _give_up_texts(self) -> None:
+        """Forget the texts read, and read no more: the column is not collected."""
+        self._is_collected = False
         self._parts = []
         self._codes = {}
         self._written = {}
         self._twins = {}
 
     def column(self, is_index: bool) -> Column:
+        """Column of the blocks read, of the last type; its memory is then the column's alone."""
         source = self.sources[0] if self.sources else "number"
         decimal = self.table.decimal
         parts = self._parts
@@ -630,7 +667,7 @@ class _Reader:
         texts = list(self._codes)
         if self.is_clock:
             texts = dates.without_fractions(texts)
-        if texts and {text.lower() for text in texts} <= TRUTH:
+        if texts and {text.lower() for text in texts} <= TRUTH_WORDS:
             source = "truth"
         codes = np.concatenate(parts) if parts else np.empty(0, np.int32)
         stray = self.stray
@@ -640,7 +677,7 @@ class _Reader:
             self.name,
             source,
             None,
-            codes if self._is_bounded else None,
+            codes if self._is_collected else None,
             texts,
             is_index,
             decimal=decimal,

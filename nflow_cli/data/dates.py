@@ -89,7 +89,7 @@ def forms_of(texts: Sequence[str], counts: Sequence[int] | np.ndarray | None = N
     skeleton, count = first.most_common(1)[0]
     if 2 * count < first.total():
         return []
-    fits = [best_of(form, texts, rows) for form in _shapes(skeleton)]
+    fits = [spelling_and_rows_of(form, texts, rows) for form in _shapes(skeleton)]
     complete = [form for form, fit in fits if fit == rows.sum()]
     return complete or [form for form, fit in fits if fit >= SHARE * rows.sum()]
 
@@ -155,7 +155,7 @@ def _shapes(skeleton: str) -> Iterator[str]:
             yield form.replace(".%f", "%f")
 
 
-def best_of(form: str, texts: Sequence[str], counts: np.ndarray) -> tuple[str, int]:
+def spelling_and_rows_of(form: str, texts: Sequence[str], counts: np.ndarray) -> tuple[str, int]:
     """The spelling of a strftime format that fits most rows of distinct texts, and these rows: with
     leading zeros or without, and its names in capitals or small letters.
     """
