@@ -119,7 +119,7 @@ class Output(click.Path):
         return super().convert(value, param, ctx)
 
 
-FileId = tuple[int, int]  # of a file, by any of its names
+FileNumber = tuple[int, int]  # device and inode
 FILE = click.Path(readable=False)  # unreadable files are reported where they are read
 FOLDER = click.Path(file_okay=False, readable=False)
 TABLE = Output(".csv", ".parquet", allow_dash=True)
@@ -137,8 +137,10 @@ dpi_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-def _items(_: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> Items:
-    """Items of a list, read from the texts of its option."""
+def _parsed_items(_: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> Items:
+    """Items of the texts of an option, a list or a mapping, by its form, which help shows as its
+    metavar; a callback of click.
+    """
     try:
         return config_options.items_of(str(option.metavar), texts)
     except ConfigError as error:
@@ -147,14 +149,15 @@ def _items(_: click.Context, option: click.Parameter, texts: tuple[str, ...]) ->
 
 def key_options(command: str) -> list[click.Parameter]:
     """Options that set preset keys."""
-    return [_option_of(option) for option in options_of(command).values()]
+    return [_click_option(option) for option in options_of(command).values()]
 
 
-def _option_of(option: KeyOption) -> click.Option:
+def _click_option(option: KeyOption) -> click.Option:
+    """Option of click for one that sets a key: a list, a choice, a flag, a number, or text."""
     flags = option.flags
     settings: dict[str, Any] = {}
     if option.form in config_options.LISTS or option.form in config_options.MAPPINGS:
-        settings = {"multiple": True, "callback": _items}
+        settings = {"multiple": True, "callback": _parsed_items}
         if option.form == config_options.PATTERN:
             settings["shell_complete"] = completion.flows
     elif "enum" in option.field:
@@ -163,7 +166,7 @@ def _option_of(option: KeyOption) -> click.Option:
         flags = [f"{flag}/--no-{flag.removeprefix('--')}" for flag in flags]
         settings = {"default": None}
     elif option.field["type"] in ("integer", "number"):
-        settings = {"type": _range_of(option.field)}
+        settings = {"type": _number_type(option.field)}
     elif config_options.FILE in option.form:
         settings = {"shell_complete": completion.names_or_files(option.field.get("examples", ()))}
     return click.Option(
@@ -171,8 +174,8 @@ def _option_of(option: KeyOption) -> click.Option:
     )
 
 
-def _range_of(field: Mapping[str, Any]) -> Whole | Number:
-    """Type of an option whose key has a number of a range."""
+def _number_type(field: Mapping[str, Any]) -> Whole | Number:
+    """Type of an option whose key is a number, by the range in the JSON schema of the key."""
     numbers = Whole if field["type"] == "integer" else Number
     is_open = "exclusiveMinimum" in field
     least = field["exclusiveMinimum"] if is_open else field.get("minimum")
@@ -185,7 +188,9 @@ def table_option(text: str, form: str = "FILE") -> Decorator:
 
 
 def refuse(*rules: tuple[object, str]) -> None:
-    """Usage error with the message of the first condition that holds."""
+    """Raise a usage error with the message of the first condition that holds; rules are pairs of a
+    condition and its message.
+    """
     for condition, message in rules:
         if condition:
             raise click.UsageError(message)
@@ -204,24 +209,26 @@ def expect_replaceable(
     """
     from nflow_cli.experiments.recorded_data import sources_of
 
-    kept: dict[FileId | None, str] = {}
+    kept: dict[FileNumber | None, str] = {}  # what each file is, in words
     if run is not None:
-        kept |= {_file_id(path): f"a file of the run {run.path}" for path in run.path.rglob("*")}
-        kept |= {_file_id(path): f"the data of the run {run.path}" for path in sources_of(run)}
-    kept |= {_file_id(path): f"the input {path}" for path in inputs if path is not None}
+        kept |= {
+            _file_number(path): f"a file of the run {run.path}" for path in run.path.rglob("*")
+        }
+        kept |= {_file_number(path): f"the data of the run {run.path}" for path in sources_of(run)}
+    kept |= {_file_number(path): f"the input {path}" for path in inputs if path is not None}
     for path in outputs:
-        file_id = _file_id(path)
-        if file_id is None or str(path) == "-":
+        file_number = _file_number(path)
+        if file_number is None or str(path) == "-":
             continue
-        owner = kept.get(file_id) or _run_around(Path(path))
+        owner = kept.get(file_number) or _run_of_path(Path(path))
         if owner:
             raise click.UsageError(
                 f"{option}: expected a path that may be replaced. Received: {path}, {owner}"
             )
 
 
-def _file_id(path: str | Path) -> FileId | None:
-    """Device and number of a file, by any of its names; ``None`` if there is none."""
+def _file_number(path: str | Path) -> FileNumber | None:
+    """Device and inode of a file, equal for all its names; None if there is no file."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -229,8 +236,10 @@ def _file_id(path: str | Path) -> FileId | None:
     return status.st_dev, status.st_ino
 
 
-def _run_around(path: Path) -> str | None:
-    """The run, if any, whose folder, or a file of it, a path is, or links to."""
+def _run_of_path(path: Path) -> str | None:
+    """Words for the run whose folder, or a file of it, a path is or links to; None if there is no
+    such run.
+    """
     from nflow_cli.runs.directory import CHECKPOINTS, PLOTS
 
     for place in (Path(os.path.abspath(path)), path.resolve()):
@@ -271,14 +280,14 @@ density_option = click.option(
 
 
 def device_name(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """Read ``cpu``, ``gpu`` or ``gpu:N``."""
+    """Check ``cpu``, ``gpu`` or ``gpu:N``; a callback of click."""
     if value is not None and value != GPU and not DEVICE.fullmatch(value):
         raise click.BadParameter(f"{value!r}: expected cpu, gpu or gpu:N, such as gpu:1")
     return value
 
 
-def _threads(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    """Read a number of threads, or ``auto``, which is none."""
+def _thread_count(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """Read a number of threads, None of ``auto``; a callback of click."""
     if value is None or value.lower() == "auto":
         return None
     if not (value.isdecimal() and 1 <= int(value) <= MOST_THREADS):
@@ -286,7 +295,7 @@ def _threads(_: click.Context, __: click.Parameter, value: str | None) -> int | 
     return int(value)
 
 
-FIRST = "gpu is the first GPU"
+FIRST_GPU = "gpu is the first GPU"  # in the help of --device
 
 
 def named_device(text: str, default: str | None = None) -> Decorator:
@@ -303,10 +312,10 @@ def named_device(text: str, default: str | None = None) -> Decorator:
 def threads_option(default: str) -> Decorator:
     """Decorator for ``--threads``; ``default`` says what their number is by."""
     text = f"CPU threads. Default: auto, {default}."
-    return click.option("--threads", metavar="N|auto", callback=_threads, help=text)
+    return click.option("--threads", metavar="N|auto", callback=_thread_count, help=text)
 
 
-BY_SIZE = "by the size of the model"  # how many threads
+THREADS_BY_SIZE = "by the size of the model"  # the default number, in words
 
 
 def device_option(command: Callable[..., None]) -> Callable[..., None]:
@@ -316,7 +325,7 @@ def device_option(command: Callable[..., None]) -> Callable[..., None]:
     def with_machine(*args: Any, device: str, threads: int | None = None, **options: Any) -> None:
         command(*args, machine=machine_of(device).of(threads), **options)
 
-    return named_device(f"{FIRST}. Default: {CPU}", CPU)(with_machine)
+    return named_device(f"{FIRST_GPU}. Default: {CPU}", CPU)(with_machine)
 
 
 def data_of_run(run: "Run", density: str | None, machine: Machine) -> Any:
@@ -349,7 +358,7 @@ def assignments_option(text: str) -> Decorator:
 
 def run_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of all training commands."""
-    command = threads_option(BY_SIZE)(command)
+    command = threads_option(THREADS_BY_SIZE)(command)
     command = device_option(command)
     command = output_option("A new or empty folder for the run.")(command)
     command = assignments_option("Set a key of the preset.")(command)
@@ -368,14 +377,14 @@ minutes_option = click.option(
 
 
 def expect_one_length(deadline: Deadline | None, changes: Iterable["Change"]) -> None:
-    """Refuse ``--minutes`` beside changes of the length of a training."""
+    """Refuse ``--minutes``, a ``deadline``, beside changes of the length of a training."""
     for change in changes:
         if deadline is not None and change.path in LENGTHS:
             raise click.UsageError(f"--minutes and {change.source}: expected one of the two")
 
 
 def changes_of(command: str, options: Mapping[str, object]) -> list["Change"]:
-    """Preset changes of a command's options."""
+    """Changes of a preset by the options of a command, as click has them, that are set."""
     from nflow_cli.config.presets import Change
 
     return [

@@ -7,8 +7,8 @@ import click
 
 from nflow_cli.backend.start import Machine, machine_of, recorded
 from nflow_cli.cli.options import (
-    BY_SIZE,
-    FIRST,
+    THREADS_BY_SIZE,
+    FIRST_GPU,
     Command,
     Whole,
     data_of_run,
@@ -44,8 +44,8 @@ if TYPE_CHECKING:  # which load schemas
     "--finish", is_flag=True, help="End the training at its last checkpoint: score and draw."
 )
 @density_option
-@named_device(f"{FIRST}. Default: that of the run")
-@threads_option(f"those of the run, or {BY_SIZE}")
+@named_device(f"{FIRST_GPU}. Default: that of the run")
+@threads_option(f"those of the run, or {THREADS_BY_SIZE}")
 @click.pass_obj
 def resume(
     argv: list[str],

@@ -224,7 +224,7 @@ def fit(typed: Typed, table: str | None, dry_run: bool, as_json: bool) -> None:
     --preset by `flows`, or `flows-planar` for planar, radial and sylvester flows. The last line
     printed is the run directory.
     """
-    from nflow_cli.config.table import in_place_of_other, natural_preset
+    from nflow_cli.config.table import changes_of_length_to_null, natural_preset
 
     options = typed.options
     refuse(
@@ -233,7 +233,7 @@ def fit(typed: Typed, table: str | None, dry_run: bool, as_json: bool) -> None:
         (as_json and not dry_run, "--json: expected --dry-run with it"),
     )
     preset = natural_preset(options["flow"], [*typed.assigned, *typed.optional])
-    changes = [*in_place_of_other(typed.optional), *_table(table, typed.assigned)]
+    changes = [*changes_of_length_to_null(typed.optional), *_table(table, typed.assigned)]
     config = typed.config(preset, changes)
     if dry_run:
         _dry_run(config, typed.argv, as_json)

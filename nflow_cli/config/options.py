@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from nflow_cli import registry
 from nflow_cli.errors import ConfigError
 
-PRESETS_ALONE = " Null: "  # the rest of a description explains null in presets
+HELP_FOR_PRESETS = " Null: "  # begins the rest of a description, which is for presets alone
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 # Forms of values, shown in help.
 NAMES = "NAME,…"
@@ -29,8 +29,8 @@ NAME = "NAME"
 FILE = "FILE"
 WHOLE = "N"
 NUMBER = "X"
-_BETWEEN_INTERVALS = re.compile("(=[^=:,]*(?::[^=:,]*)+),")
-_BETWEEN_FORMATS = re.compile("(=[^,]*%[^=]*),(?=[^=]*=)")
+_COMMA_BEHIND_INTERVAL = re.compile("(=[^=:,]*(?::[^=:,]*)+),")
+_COMMA_BEHIND_FORMAT = re.compile("(=[^,]*%[^=]*),(?=[^=]*=)")
 Items = list[str] | dict[str, object] | None
 
 
@@ -59,33 +59,38 @@ def options_of(command: str) -> dict[str, KeyOption]:
     options: dict[str, KeyOption] = {}
     for model in models.values():
         if model.get("properties", {}).get("command", {}).get("const") == command:
-            for option in _options_within(model, models, ""):
+            for option in _options_of_model(model, models, ""):
                 options.setdefault(option.flags[0].removeprefix("--").replace("-", "_"), option)
     return dict(sorted(options.items(), key=lambda item: item[0] == "seed"))
 
 
-def _options_within(
+def _options_of_model(
     model: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]], prefix: str
 ) -> Iterator[KeyOption]:
-    """Options of the keys of a JSON schema, those of models below it included."""
+    """Options of the keys of a model and of the models below it, all in JSON schema.
+
+    ``models``: the schema's, by name; ``prefix``: before the model's keys, such as ``flow.``.
+    """
     for name, field in model.get("properties", {}).items():
         key = f"{prefix}{name}"
-        parts = [field, *field.get("anyOf", ())]  # the last may be null
+        parts = [field, *field.get("anyOf", ())]  # of its types, the last of which may be null
         for part in parts:
             if "$ref" in part:
                 inner = models[part["$ref"].removeprefix("#/$defs/")]
-                yield from _options_within(inner, models, f"{key}.")
-        merged = {k: v for part in reversed(parts) for k, v in part.items()}
-        cli = merged.get("cli")
+                yield from _options_of_model(inner, models, f"{key}.")
+        schema = {keyword: value for part in reversed(parts) for keyword, value in part.items()}
+        cli = schema.get("cli")  # as `strict.option` writes it: keys without one set no option
         if cli:
             flags = cli["flags"] or [f"--{name.replace('_', '-')}"]
-            form = cli["form"] or {"integer": WHOLE, "number": NUMBER}.get(merged["type"], "")
-            about = merged["description"].partition(PRESETS_ALONE)[0]
-            yield KeyOption(key, flags, form, about, merged)
+            form = cli["form"] or {"integer": WHOLE, "number": NUMBER}.get(schema["type"], "")
+            about = schema["description"].partition(HELP_FOR_PRESETS)[0]
+            yield KeyOption(key, flags, form, about, schema)
 
 
 def with_keywords(function: _Function) -> _Function:
-    """Replace ``**options`` by a command's options, in signature and docstring."""
+    """Replace ``**options`` of a function by the options of the command of its name, in signature
+    and docstring.
+    """
     options = options_of(function.__name__)
     signature = inspect.signature(function)
     parameters = list(signature.parameters.values())[:-1]
@@ -93,6 +98,7 @@ def with_keywords(function: _Function) -> _Function:
         keyword = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
         parameters.append(keyword)
     function.__signature__ = signature.replace(parameters=parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    # The options follow the arguments, which are the last before what is returned.
     head, returns, tail = inspect.cleandoc(function.__doc__ or "").partition("\n\nReturns:")
     lines = (f"\n    {name}: {option.about}" for name, option in options.items())
     function.__doc__ = f"{head}{''.join(lines)}{returns}{tail}"
@@ -116,17 +122,17 @@ def escaped(name: str) -> str:
     return name.replace(",", "\\,")
 
 
-def _names(text: str) -> list[str]:
-    """Parse ``NAME,NAME``, where a comma in a name has a backslash before it."""
+def _name_list(text: str) -> list[str]:
+    """Parse names, ``NAME,NAME``, where a comma in a name has a backslash before it."""
     names = [name.replace("\0", ",").strip() for name in text.replace("\\,", "\0").split(",")]
     if not all(names):
         raise ConfigError(f"{text!r}: expected names with a comma between them")
     return names
 
 
-def _pattern(text: str) -> list[str]:
-    """Parse names of flows."""
-    flows = _names(text)
+def _flow_names(text: str) -> list[str]:
+    """Parse names of flows, ``FLOW,FLOW``."""
+    flows = _name_list(text)
     for name in flows:
         if name not in registry.FLOWS:
             known = ", ".join(registry.FLOWS)
@@ -134,25 +140,27 @@ def _pattern(text: str) -> list[str]:
     return flows
 
 
-def _steps(texts: str) -> Iterator[tuple[str, float]]:
-    """Parse ``NAME`` or ``NAME:STEP``, a step of 1 where none is written."""
-    for text in _names(texts):
+def _named_steps(texts: str) -> Iterator[tuple[str, float]]:
+    """Parse steps by name, ``NAME:STEP,…``, of 1 where none is written."""
+    for text in _name_list(texts):
         name = text
         step: float | None = 1.0
         if ":" in text:
             name, _, step_text = text.rpartition(":")
-            step = _bound(step_text)
+            step = _number_or_none(step_text)
         if not name or step is None or not 0 < step < math.inf:
             raise ConfigError(f"{text!r}: expected NAME or NAME:STEP, such as price:0.01")
         yield name, step
 
 
-def _intervals(texts: str) -> Iterator[tuple[str, list[float | None]]]:
-    """Parse ``NAME=LOW:HIGH``, or ``NAME=LOW::SCALE``; commas in names need no backslash here."""
+def _named_intervals(texts: str) -> Iterator[tuple[str, list[float | None]]]:
+    """Parse intervals by name, ``NAME=LOW:HIGH,…`` or ``NAME=LOW::SCALE``, as lists of ends, None
+    where one is empty; commas in names need no backslash here.
+    """
     # A NUL takes the place of each comma that ends an interval.
-    for text in _BETWEEN_INTERVALS.sub("\\1\0", texts).split("\0"):
+    for text in _COMMA_BEHIND_INTERVAL.sub("\\1\0", texts).split("\0"):
         name, equals, interval = text.replace("\\,", ",").strip().rpartition("=")
-        ends = [_bound(end) for end in interval.split(":")]
+        ends = [_number_or_none(end) for end in interval.split(":")]
         is_low_and_scale = len(ends) == 3 and ends[1] is None and ends[2] is not None
         is_interval = len(ends) == 2 or is_low_and_scale
         is_nan = any(end is not None and math.isnan(end) for end in ends)
@@ -161,17 +169,18 @@ def _intervals(texts: str) -> Iterator[tuple[str, list[float | None]]]:
         yield name, ends
 
 
-def _formats(texts: str) -> Iterator[tuple[str, str]]:
-    """Parse ``NAME=FORMAT``; commas in formats need no backslash here."""
-    for text in _BETWEEN_FORMATS.sub("\\1\0", texts).split("\0"):
+def _named_formats(texts: str) -> Iterator[tuple[str, str]]:
+    """Parse formats by name, ``NAME=FORMAT,…``; commas in formats need no backslash here."""
+    # A NUL takes the place of each comma that ends a format.
+    for text in _COMMA_BEHIND_FORMAT.sub("\\1\0", texts).split("\0"):
         name, equals, form = text.replace("\\,", ",").strip().rpartition("=")
         if not (name and equals and "%" in form):
             raise ConfigError(f"{text!r}: expected NAME=FORMAT, such as day=%d.%m.%y")
         yield name, form
 
 
-def _bound(text: str) -> float | None:
-    """Number of a text; ``None`` if it is empty, NaN if it is no number."""
+def _number_or_none(text: str) -> float | None:
+    """Number of a text; None if it is empty, NaN if it is no number."""
     try:
         return float(text) if text.strip() else None
     except ValueError:
@@ -179,11 +188,15 @@ def _bound(text: str) -> float | None:
 
 
 # Parsers by the form of a text, of lists and of mappings by name.
-LISTS: dict[str, Callable[[str], list[str]]] = {NAMES: _names, PATTERN: _pattern, VALUES: _names}
+LISTS: dict[str, Callable[[str], list[str]]] = {
+    NAMES: _name_list,
+    PATTERN: _flow_names,
+    VALUES: _name_list,
+}
 MAPPINGS: dict[str, Callable[[str], Iterator[tuple[str, object]]]] = {
-    STEPS: _steps,
-    INTERVALS: _intervals,
-    FORMATS: _formats,
+    STEPS: _named_steps,
+    INTERVALS: _named_intervals,
+    FORMATS: _named_formats,
 }
 
 

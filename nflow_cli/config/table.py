@@ -55,9 +55,9 @@ from nflow_cli.config.training import (
 from nflow_cli.registry import DEFAULT_BASE, POINT_SETS
 
 MAX_MEMBERS = 100
-PATIENCE = 0.15  # of the updates
-LEAST_PATIENCE = 100  # updates
-ENSEMBLE = "Train N networks or stacks side by side; the density is their mixture."
+PATIENCE_SHARE = 0.15  # of the updates, without a better validation loss, before a training ends,
+LEAST_PATIENCE = 100  # and number of them, at least
+ENSEMBLE_HELP = "Train N networks or stacks side by side; the density is their mixture."
 
 # Roles that exclude each other: each key's with those of earlier keys.
 EXCLUSIVE = {
@@ -70,19 +70,26 @@ EXCLUSIVE = {
     "categorical": ("exclude", "bounds", "split", "group"),
     "discrete": ("exclude", "split", "group", "given", "categorical"),
     "weights": (
-        *("columns", "exclude", "bounds", "split", "group"),
-        *("target", "given", "categorical", "discrete"),
+        "columns",
+        "exclude",
+        "bounds",
+        "split",
+        "group",
+        "target",
+        "given",
+        "categorical",
+        "discrete",
     ),
     "date": ("exclude", "split", "group", "categorical", "discrete", "weights"),
 }
 MAX_FORM = 40  # letters
-# A time whose year and hour a format must tell, one or both.
-_MOMENT = datetime(2024, 5, 17, 13, 45, 30, tzinfo=UTC)
+# A time whose year and hour a format of dates and times must tell, one or both.
+_EXAMPLE_TIME = datetime(2024, 5, 17, 13, 45, 30, tzinfo=UTC)
 MAX_WIDTH = 2_048
 MAX_BLOCKS = 16
 MAX_COMPONENTS = 64
 DECAYS = 0.1, 0.3, 1.0  # little for sharp tables, much for noisy ones
-WIDE = 8  # columns, beyond which flows overfit sooner
+WIDE_COLUMNS = 8  # with more, flows overfit sooner
 
 
 class Size(NamedTuple):
@@ -93,29 +100,33 @@ class Size(NamedTuple):
     train: Mapping[str, float]
 
 
-def _cells(width: int, *train: float) -> tuple[Mapping[str, int], Mapping[str, float]]:
+def _cells_sizes(width: int, *train: float) -> tuple[Mapping[str, int], Mapping[str, float]]:
+    """Sizes of the network of cells, and settings of its training, by key."""
     names = ("steps", "batch_size", "chunk", "ensemble")
     return {"width": width, "blocks": 2, "components": 10}, dict(zip(names, train))
 
 
-def _flows(k: int, hidden: int, *train: float) -> tuple[Mapping[str, int], Mapping[str, float]]:
+def _flows_sizes(
+    k: int, hidden: int, *train: float
+) -> tuple[Mapping[str, int], Mapping[str, float]]:
+    """Sizes of a stack of flows, and settings of its training, by key."""
     names = ("steps", "batch_size", "learning_rate", "weight_decay", "chunk")
     return {"k": k, "hidden": hidden}, dict(zip(names, train))
 
 
 CELLS_SIZES = (  # few rows are overfitted within a hundred updates, hence the short chunks
-    Size(2_000, *_cells(64, 600, 256, 20, 3)),
-    Size(10_000, *_cells(128, 2_000, 512, 50, 3)),
-    Size(50_000, *_cells(128, 4_000, 1_024, 100, 2)),
-    Size(math.inf, *_cells(256, 8_000, 1_024, 100, 1)),
+    Size(2_000, *_cells_sizes(64, 600, 256, 20, 3)),
+    Size(10_000, *_cells_sizes(128, 2_000, 512, 50, 3)),
+    Size(50_000, *_cells_sizes(128, 4_000, 1_024, 100, 2)),
+    Size(math.inf, *_cells_sizes(256, 8_000, 1_024, 100, 1)),
 )
 FLOWS_SIZES = (
-    Size(8_000, *_flows(4, 32, 2_000, 256, 0.001, 2.0, 50)),
-    Size(math.inf, *_flows(8, 64, 8_000, 1_024, 0.002, 0.3, 100)),
+    Size(8_000, *_flows_sizes(4, 32, 2_000, 256, 0.001, 2.0, 50)),
+    Size(math.inf, *_flows_sizes(8, 64, 8_000, 1_024, 0.002, 0.3, 100)),
 )
 # Other training settings for many columns, and for conditional densities; not for few rows.
-OF_MANY: Mapping[str, float] = {"steps": 4_000, "weight_decay": 1.0}
-OF_GIVEN: Mapping[str, float] = {"weight_decay": 0.5}
+TRAIN_OF_MANY_COLUMNS: Mapping[str, float] = {"steps": 4_000, "weight_decay": 1.0}
+TRAIN_OF_GIVEN: Mapping[str, float] = {"weight_decay": 0.5}
 
 
 def size_of(sizes: Sequence[Size], rows: int) -> Size:
@@ -124,29 +135,34 @@ def size_of(sizes: Sequence[Size], rows: int) -> Size:
 
 
 def _names(value: str | Sequence[str] | Mapping[str, Any] | None) -> list[str]:
+    """Names of columns of a key: of one column, of a list, or of a mapping by name."""
     return [value] if isinstance(value, str) else list(value or ())
 
 
-def _value(value: Any) -> Any:
+def _text_of_number(value: Any) -> Any:
+    """Text of a number of YAML; any other value as it is, to be validated."""
     return str(value) if type(value) in (int, float) else value
 
 
 MissingValue = Annotated[
     str,
     Field(min_length=1, max_length=MAX_NAME + MAX_LEVEL, pattern="[^=]$"),
-    BeforeValidator(_value, json_schema_input_type=str | float),
+    BeforeValidator(_text_of_number, json_schema_input_type=str | float),
 ]
 
 
-def _tells_time(form: str) -> str:
-    """Check a format of Python's strptime, or one of a run, which may have flags."""
+def _checked_time_format(form: str) -> str:
+    """Format of Python's strptime, or of a run, which may have flags; ValueError unless it tells a
+    year, an hour, or minutes and seconds.
+    """
     plain = re.sub("%[-^#]", "%", form).replace("S%f", "S.%f")
     try:
-        time = datetime.strptime(_MOMENT.strftime(plain), plain)
+        time = datetime.strptime(_EXAMPLE_TIME.strftime(plain), plain)
     except ValueError:
         time = None
-    is_late = time and (time.year > 1900 or time.hour or (time.minute and time.second))
-    if not time or not is_late or time.hour not in (0, _MOMENT.hour):
+    # Parts that a format lacks are read as of 1900-01-01, 0:00; without am or pm 13 is read as 1.
+    is_told = time and (time.year > 1900 or time.hour or (time.minute and time.second))
+    if not time or not is_told or time.hour not in (0, _EXAMPLE_TIME.hour):
         raise ValueError(
             "a format of strptime with a year, an hour, or minutes and seconds, such as %d.%m.%y "
             "or %H:%M"
@@ -154,7 +170,9 @@ def _tells_time(form: str) -> str:
     return form
 
 
-Form = Annotated[str, Field(min_length=2, max_length=MAX_FORM), AfterValidator(_tells_time)]
+Form = Annotated[
+    str, Field(min_length=2, max_length=MAX_FORM), AfterValidator(_checked_time_format)
+]
 
 
 class TableData(Strict):
@@ -243,17 +261,18 @@ class TableData(Strict):
 
     @field_validator("size", "max_rows", "split", "group")
     @classmethod
-    def _suits_the_source(cls, value: Any, info: ValidationInfo) -> Any:
-        is_set = info.data.get("name") in POINT_SETS
-        if value is None or is_set == (info.field_name == "size"):
+    def _expect_rows_of_source(cls, value: Any, info: ValidationInfo) -> Any:
+        """Check that a built-in set has its size alone, and a file any of the other keys."""
+        is_built_in = info.data.get("name") in POINT_SETS
+        if value is None or is_built_in == (info.field_name == "size"):
             return value
-        if is_set:
+        if is_built_in:
             raise ValueError("null for a built-in set")
         raise ValueError("null for a file: max_rows takes a part of its rows")
 
     @field_validator("columns", "exclude", "target", "given", "categorical")
     @classmethod
-    def _differ(cls, columns: list[str] | None) -> list[str] | None:
+    def _expect_each_once(cls, columns: list[str] | None) -> list[str] | None:
         if columns and len(set(columns)) < len(columns):
             raise ValueError("each column once")
         return columns
@@ -265,7 +284,10 @@ class TableData(Strict):
 
     @field_validator("kinds")
     @classmethod
-    def _follow(cls, kinds: dict[str, ColumnKind] | None) -> dict[str, ColumnKind] | None:
+    def _expect_modelled_sources(
+        cls, kinds: dict[str, ColumnKind] | None
+    ) -> dict[str, ColumnKind] | None:
+        """Check that computed columns follow from modelled or given ones alone."""
         modelled = {
             name
             for name, kind in (kinds or {}).items()
@@ -280,7 +302,8 @@ class TableData(Strict):
 
     @field_validator("split", "group")
     @classmethod
-    def _one_way_to_split(cls, column: str | None, info: ValidationInfo) -> str | None:
+    def _expect_one_way_to_split(cls, column: str | None, info: ValidationInfo) -> str | None:
+        """Check that beside ``split`` neither ``test`` nor ``group`` is set."""
         way = "test" if info.field_name == "split" else "split"
         if column is not None and info.data.get(way) is not None:
             raise ValueError(f"null if {way} is set: both choose the held-out rows")
@@ -288,7 +311,8 @@ class TableData(Strict):
 
     @field_validator(*EXCLUSIVE)
     @classmethod
-    def _have_one_role(cls, value: Any, info: ValidationInfo) -> Any:
+    def _expect_one_role(cls, value: Any, info: ValidationInfo) -> Any:
+        """Check that no column of a key has a role of another that excludes it."""
         names = _names(value)
         for role in EXCLUSIVE[str(info.field_name)]:
             for name in _names(info.data.get(role)):
@@ -298,7 +322,8 @@ class TableData(Strict):
 
     @field_validator("bounds", "categorical", "discrete", "date")
     @classmethod
-    def _are_used(cls, value: Any, info: ValidationInfo) -> Any:
+    def _expect_used_columns(cls, value: Any, info: ValidationInfo) -> Any:
+        """Check that, if the columns are chosen, those of a key are among them."""
         columns = info.data.get("columns")
         if columns is None:
             return value
@@ -310,7 +335,10 @@ class TableData(Strict):
 
     @field_validator("target", "discrete")
     @classmethod
-    def _condition_on_the_rest(cls, value: Any, info: ValidationInfo) -> Any:
+    def _expect_roles_of_target(cls, value: Any, info: ValidationInfo) -> Any:
+        """Check that beside targets no columns are chosen, and only targets, as all others are
+        given, have bounds or steps.
+        """
         values = {**info.data, str(info.field_name): value}
         target = values.get("target")
         if not target:
@@ -324,7 +352,7 @@ class TableData(Strict):
         return value
 
     @model_validator(mode="after")
-    def _gives_all_or_some(self) -> Self:
+    def _expect_target_or_given(self) -> Self:
         if self.target and self.given and self.kinds is None:
             raise ValueError("no given beside target: a target is given all other columns")
         return self
@@ -332,10 +360,10 @@ class TableData(Strict):
     def columns_named(self) -> dict[str, list[str]]:
         """Names of columns by the keys that name them."""
         keys = ("columns", *EXCLUSIVE)
-        in_marks = [text.rpartition("=")[0] for text in self.na]
+        na_names = [text.rpartition("=")[0] for text in self.na]  # "" of all columns
         return {
             **{key: _names(getattr(self, key)) for key in keys},
-            "na": [name for name in in_marks if name],
+            "na": [name for name in na_names if name],
             "kinds": [*itertools.chain(*self.row_names)],
         }
 
@@ -359,12 +387,14 @@ class TableData(Strict):
         return ",".join(escaped(f"{name}={value}") for name, value in values.items())
 
     def with_kinds(self, kinds: Mapping[str, ColumnKind]) -> "TableData":
-        """Settings with kinds, and the given columns in a row's order."""
+        """Settings with kinds, and with the given columns, in a row's order: those of the settings,
+        or beside targets all columns that are no target.
+        """
         given = self.given
         if self.target and not given:
-            apart = ("left out", "computed")
-            rest = (name for name, kind in kinds.items() if kind.kind not in apart)
-            given = [name for name in rest if name not in self.target]
+            never_given = ("left out", "computed")
+            names = (name for name, kind in kinds.items() if kind.kind not in never_given)
+            given = [name for name in names if name not in self.target]
         update = {"kinds": dict(kinds), "given": row_names(kinds, given).given}
         return self.model_copy(update=update)
 
@@ -404,7 +434,7 @@ class TableTrain(Strict):
     clip_norm: ClipNorm = 20.0
     weight_decay: WeightDecay = 0.0
     early_stopping: ValidatedStopping | None = ValidatedStopping()
-    ensemble: int = Field(default=1, ge=1, le=MAX_MEMBERS, **option(ENSEMBLE))
+    ensemble: int = Field(default=1, ge=1, le=MAX_MEMBERS, **option(ENSEMBLE_HELP))
     chunk: int | None = Field(
         default=None,
         ge=1,
@@ -415,12 +445,12 @@ class TableTrain(Strict):
 
     @property
     def stopping(self) -> ValidatedStopping | None:
-        """Early stopping of a settled training."""
+        """Early stopping of a settled training, with its patience in updates; None without any."""
         stopping = self.early_stopping
         if stopping is None or stopping.patience:
             return stopping
-        share = round(PATIENCE * (self.steps or 0))
-        patience = max(share, 4 * (self.chunk or 1), LEAST_PATIENCE)
+        patience_of_length = round(PATIENCE_SHARE * (self.steps or 0))
+        patience = max(patience_of_length, 4 * (self.chunk or 1), LEAST_PATIENCE)
         return stopping.model_copy(update={"patience": patience})
 
     @property
@@ -430,7 +460,7 @@ class TableTrain(Strict):
 
     @field_validator("epochs")
     @classmethod
-    def _one_length(cls, epochs: float | None, info: ValidationInfo) -> float | None:
+    def _expect_one_length(cls, epochs: float | None, info: ValidationInfo) -> float | None:
         if epochs is not None and info.data.get("steps") is not None:
             raise ValueError("null if steps is set")
         return epochs
@@ -471,20 +501,23 @@ class TableConfig(RunConfig):
     data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]
 
     def sized(self, kinds: Mapping[str, ColumnKind], rows: int) -> tuple[dict[str, Any], Any]:
-        """Default sizes of the model, by its key and with those given, and of training."""
+        """Default sizes for a number of training rows: an update of the config, with the model
+        under its key, in which sizes that are set stay; and settings of the training by key.
+        """
         raise NotImplementedError
 
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> Self:
-        """Complete with the kinds of columns and the number of training rows.
+        """Config with every key that the data decide: the kinds of columns, and sizes by the number
+        of training rows.
 
         Sizes in the config are kept. Not validated: the flows may have too many weights.
         """
-        model, sizes = self.sized(kinds, rows)
-        chosen = self.train.model_dump(include=set(sizes), exclude_none=True)
-        sizes = {**sizes, **chosen, "epochs": None}
+        model, defaults = self.sized(kinds, rows)
+        chosen = self.train.model_dump(include=set(defaults), exclude_none=True)
+        settings = {**defaults, **chosen, "epochs": None}
         if self.train.epochs is not None:
-            sizes["steps"] = max(1, round(self.train.epochs * rows / sizes["batch_size"]))
-        train = self.train.model_copy(update=sizes)
+            settings["steps"] = max(1, round(self.train.epochs * rows / settings["batch_size"]))
+        train = self.train.model_copy(update=settings)
         update = {"data": self.data.with_kinds(kinds), "train": train, **model}
         return self.model_copy(update=update)
 
@@ -502,7 +535,8 @@ class FitConfig(TableConfig):
 
     @field_validator("data")
     @classmethod
-    def _suits_flows(cls, data: TableData) -> TableData:
+    def _expect_plain_numbers(cls, data: TableData) -> TableData:
+        """Check that no setting asks of flows what only a density of cells models."""
         if data.missing == "model":
             raise ValueError("missing: refuse or drop beside flows; cells model a gap")
         for key in ("categorical", "discrete", "date"):
@@ -566,11 +600,11 @@ class FitConfig(TableConfig):
         names = row_names(kinds, self.data.given)
         size = size_of(FLOWS_SIZES, rows)
         train = dict(size.train)
-        if size.rows == math.inf:
-            if len(names.modelled) > WIDE:
-                train |= OF_MANY
+        if size.rows == math.inf:  # of few rows no other settings are better
+            if len(names.modelled) > WIDE_COLUMNS:
+                train |= TRAIN_OF_MANY_COLUMNS
             elif names.given:
-                train |= OF_GIVEN
+                train |= TRAIN_OF_GIVEN
         if not has_network(self.flow.pattern):
             train["weight_decay"] = 0.0
         k = size.model["k"] if self.flow.k is None else self.flow.k
@@ -626,7 +660,7 @@ class CellsTrain(TableTrain):
         "members of an ensemble in turn.",
     )
     ensemble: int | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
-        default=None, ge=1, le=MAX_MEMBERS, **option(f"{ENSEMBLE} Null: by the table's size.")
+        default=None, ge=1, le=MAX_MEMBERS, **option(f"{ENSEMBLE_HELP} Null: by the table's size.")
     )
 
     filled: float | None = Field(
@@ -688,7 +722,9 @@ class CellsConfig(TableConfig):
 
 
 def natural_preset(pattern: Sequence[Any] | None, changes: Sequence[Any]) -> str:
-    """Default preset: ``cells``, or one of flows if an option or a change sets flows."""
+    """Name of the default preset: ``cells``, or one of flows if a change sets keys of flows; of
+    planar, radial and Sylvester flows alone, by their ``pattern``, another one.
+    """
     keys = {change.path.partition(".")[0] for change in changes if change.value is not None}
     if keys.isdisjoint({"flow", "units"}):
         return "cells"
@@ -696,22 +732,25 @@ def natural_preset(pattern: Sequence[Any] | None, changes: Sequence[Any]) -> str
     return "flows-planar" if names and names <= {"planar", "radial", "sylvester"} else "flows"
 
 
-def in_place_of_other(changes: Sequence[Any]) -> list[Any]:
-    """Set a preset's epochs to null if steps are given, and the reverse."""
-    others = {"train.steps": "train.epochs", "train.epochs": "train.steps"}
+def changes_of_length_to_null(changes: Sequence[Any]) -> list[Any]:
+    """Changes that set a preset's epochs to null if others set its steps, and the reverse."""
+    counterparts = {"train.steps": "train.epochs", "train.epochs": "train.steps"}
     return [
-        change._replace(path=others[change.path], value=None)
+        change._replace(path=counterparts[change.path], value=None)
         for change in changes
-        if change.path in others
+        if change.path in counterparts
     ]
 
 
 def with_hidden(pattern: Sequence[Any], width: int) -> list[Any]:
     """Pattern with two hidden layers of a width in its networks, unless set."""
-    return [_with_hidden(item, width) for item in pattern]
+    return [_flow_with_hidden(item, width) for item in pattern]
 
 
-def _with_hidden(item: Any, width: int) -> Any:
+def _flow_with_hidden(item: Any, width: int) -> Any:
+    """Item of a pattern, a flow's name or its options by name, with two hidden layers of a width if
+    it has a network and these are not set.
+    """
     options = options_of(item)
     if not isinstance(options, NetworkOptions) or options.hidden is not None:
         return item

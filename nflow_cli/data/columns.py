@@ -446,9 +446,9 @@ def text_of(table: TableFile, name: str) -> np.ndarray:
         try:
             cells = block.column(name).cast(pa.string()).fill_null("")
         except (pa.ArrowException, UnicodeDecodeError):
-            received = shown(block.column(name).type)
             raise DataError(
-                f"{table.name}: column {shown(name)}: expected text, received {received}"
+                f"{table.name}: column {shown(name)}: expected text, received "
+                f"{shown(block.column(name).type)}"
             ) from None
         parts.append(cells.to_numpy(zero_copy_only=False))
     return np.concatenate(parts) if parts else np.empty(0, object)

@@ -152,9 +152,12 @@ class Dataset:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Rows of each part."""
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {f"n_{name}": len(rows) for name, rows in parts.items()}
+        """Number of rows of each part, by its key in a summary."""
+        return {
+            "n_train": len(self.train),
+            "n_validation": len(self.validation),
+            "n_test": len(self.test),
+        }
 
     @property
     def measure(self) -> str:

@@ -26,8 +26,8 @@ from nflow_cli.runs.directory import EVALUATION, METRICS, SUMMARY, RunDirectory
 from nflow_cli.runs.npz import DENSITIES, ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.text import printable
 
-# Keys of a group's identity, of `compared_of`, and those found from the rows.
-IDENTITY = (
+# Keys that a result's identity, or `compared_of`, tells, and those that follow from the rows.
+IDENTITY_KEYS = (
     "target",
     "data.name",
     "data.binarization",
@@ -82,13 +82,13 @@ class Result(Run):
     @property
     def has_densities(self) -> bool:
         """Whether it keeps the densities of target and fit over a grid of the plane."""
-        shapes = self.report.shapes_of(self.config)
+        shapes = self.report.shapes_of(self.config)  # axes of each recorded array, a letter each
         return all(len(shapes.get(key, "")) == len(axes) for key, axes in DENSITIES.items())
 
     def settings(self) -> dict[str, str]:
         """Settings that define the experiment, without :attr:`identity`, by dotted key, as text."""
-        left_out = SAME_EXPERIMENT + IDENTITY
-        if self.config.train.restarts == 1:  # there is no worse half
+        left_out = SAME_EXPERIMENT + IDENTITY_KEYS
+        if self.config.train.restarts == 1:  # halving leaves out the worse half of restarts
             left_out += ("train.halving",)
         settings = dict(flat(without(self.config.model_dump(mode="json"), left_out)))
         return settings | self.report.compared_of(self.config, self.summary)[1]
@@ -160,7 +160,9 @@ class Group:
 
 
 def gather(paths: Iterable[str]) -> tuple[list[Result], Counter[str]]:
-    """Read completed runs, also those of sweeps; count unfinished ones by status."""
+    """Completed runs of paths, of a run or of a sweep each, and the number of unfinished ones by
+    their status.
+    """
     results: dict[Path, Result] = {}
     unfinished: Counter[str] = Counter()
     for path in paths:
@@ -178,6 +180,7 @@ def gather(paths: Iterable[str]) -> tuple[list[Result], Counter[str]]:
 
 
 def _runs_of_sweep(path: Path) -> list[RunDirectory]:
+    """Run directories of a sweep's folder; none if it is no sweep's. An error if none has begun."""
     sweep = RunDirectory(path)
     if not sweep.has(SWEEP):
         return []
@@ -189,13 +192,15 @@ def _runs_of_sweep(path: Path) -> list[RunDirectory]:
 
 
 def tables_of(results: Sequence[Result]) -> list[list[Group]]:
-    """Groups of each kind of experiment: a table shares its scores."""
+    """Groups of results of each command, a list for each table: those of one share its scores."""
     tables = [group(r for r in results if r.config.command == command) for command in RUNS]
     return [groups for groups in tables if groups]
 
 
 def examples(results: Iterable[Result]) -> dict[str, tuple[str, str]]:
-    """Name of a run, and the reason, for each warning label."""
+    """Example of each warning, by its label: the name of the first run that has it, and the
+    reason.
+    """
     examples_by_word: dict[str, tuple[str, str]] = {}
     for result in results:
         for warning in result.warnings:
@@ -240,10 +245,13 @@ def _numbered_identities(results: Sequence[Result]) -> list[Identity]:
 
 def _sorting_key(group: Group) -> tuple[Identity, list[tuple[str, float, str]]]:
     """Sorting key of a group: numeric settings are sorted as numbers."""
-    return group.identity, [(key, _number(text), text) for key, text in group.settings.items()]
+    return group.identity, [
+        (key, _number_or_infinity(text), text) for key, text in group.settings.items()
+    ]
 
 
-def _number(text: str) -> float:
+def _number_or_infinity(text: str) -> float:
+    """Number of a text; infinite for other text, which is sorted behind numbers."""
     with suppress(ValueError):
         return float(text)
     return math.inf
@@ -265,17 +273,17 @@ def densities(result: Result) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def course(result: Result) -> tuple[np.ndarray, np.ndarray] | None:
-    """Training curve: updates or epochs ``(n,)`` and scores ``(n,)``, if recorded."""
+    """Training curve: updates or epochs ``(n,)`` and scores ``(n,)``; None if not recorded."""
     if not result.directory.has(METRICS):
         return None
     course = result.report.COURSE
-    step = result.report.CURVES[0]
-    curves = result.curves([step, course.column])
-    return curves[step], course.sign * curves[course.column]
+    step_column = result.report.CURVES[0]
+    curves = result.curves([step_column, course.column])
+    return curves[step_column], course.sign * curves[course.column]
 
 
 def course_name(results: Iterable[Result]) -> str:
-    """Axis label of training curves: KL or free energy."""
+    """Axis label of training curves: what their scores are, such as KL or free energy."""
     names: list[str] = []
     for result in results:
         course = result.report.COURSE
@@ -287,7 +295,7 @@ def course_name(results: Iterable[Result]) -> str:
 
 
 # Keys of the data that change neither test rows nor columns nor units.
-SAME_ROWS = ("name", "bounds", "exclude")
+KEYS_OF_SAME_ROWS = ("name", "bounds", "exclude")
 
 
 class Difference(NamedTuple):
@@ -311,15 +319,18 @@ def differences(groups: Sequence[Group]) -> list[Difference | None]:
 
 def _test_rows_key(result: Result) -> tuple[str, str] | None:
     """Checksum of the data and the settings that decide the test rows; ``None`` if not kept."""
-    if not _shapes(result):
+    if not _shapes_of_test_rows(result):
         return None
-    settings = result.config.model_dump(mode="json")["data"]
-    deciding = {key: value for key, value in settings.items() if key not in SAME_ROWS}
+    data = result.config.model_dump(mode="json")["data"]
+    deciding = {key: value for key, value in data.items() if key not in KEYS_OF_SAME_ROWS}
     return result.facts["data"].get("sha256"), json.dumps(deciding)
 
 
 def _difference(result: Result, best: Result) -> Difference | None:
-    if result is best or not _shapes(result):
+    """Difference of a result from the best on the same test rows, by pairs of these; None of the
+    best itself, or without log-densities of as many rows.
+    """
+    if result is best or not _shapes_of_test_rows(result):
         return None
     log_q, weights = _test_log_q(result)
     log_q_best, _ = _test_log_q(best)
@@ -332,12 +343,13 @@ def _difference(result: Result, best: Result) -> Difference | None:
 
 
 def _test_log_q(result: Result) -> tuple[np.ndarray, np.ndarray | None]:
-    """Log-density of each test row, and the rows' weights if they have some."""
-    arrays = result.directory.read_arrays(EVALUATION, _shapes(result))
+    """Log-densities ``(n,)`` of the test rows, in nats, and their weights ``(n,)``, if any."""
+    arrays = result.directory.read_arrays(EVALUATION, _shapes_of_test_rows(result))
     return arrays["test_log_q"], arrays.get("test_weights")
 
 
-def _shapes(result: Result) -> Shapes:
+def _shapes_of_test_rows(result: Result) -> Shapes:
+    """Shapes of the recorded arrays of test rows, by name; empty if none were kept."""
     shapes = result.report.shapes_of(result.config)
     return {key: shapes[key] for key in (*ROWS, *ROW_WEIGHTS) if key in shapes}
 
@@ -364,28 +376,28 @@ def bayes_factor(results: Sequence[Result]) -> BayesFactor | None:
     if len(results) != 2:
         return None
     first, second = results
-    log_z_1, error_1 = _log_z(first)
-    log_z_2, error_2 = _log_z(second)
+    log_z_1, error_1 = _log_z_and_error(first)
+    log_z_2, error_2 = _log_z_and_error(second)
     if log_z_1 is None or log_z_2 is None or error_1 is None or error_2 is None:
         return None
     error = math.hypot(error_1, error_2)
     return BayesFactor(str(first.path), str(second.path), log_z_1 - log_z_2, error)
 
 
-def _log_z(result: Result) -> tuple[float | None, float | None]:
+def _log_z_and_error(result: Result) -> tuple[float | None, float | None]:
     """Estimate of log Z in nats, and its standard error; ``None`` if unknown."""
     key = next((m.key for m in result.measures if m.name == LOG_Z), "")
     return result.value(key), result.value("log_z_standard_error")
 
 
-Columns = list[tuple[str, Sequence[str]]]  # a name, and a text for each group
-CHECKSUMS = ("data.sha256", "density.sha256", "measure")
+Columns = list[tuple[str, Sequence[str]]]  # of a table: a name, and a text for each group
+CHECKSUM_KEYS = ("data.sha256", "density.sha256", "measure")
 LETTERS = string.ascii_uppercase
-MOST_LETTERS = 24  # of a list
+MAX_LIST_LETTERS = 24  # of the items of a list that are shown
 
 
 def scores_table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
-    """Header and a row for each group of one experiment."""
+    """Table of the groups of one experiment: header, and a row of texts for each."""
     best = groups[0].best
     measures = [m for m in best.measures if any(group.shows(m.key) for group in groups)]
     columns: Columns = [
@@ -396,31 +408,34 @@ def scores_table(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
     ]
     for measure in measures:
         if measure.has_spread:
-            columns += _scores(groups, measure)
-    columns += _differences(groups)
+            columns += _score_columns(groups, measure)
+    columns += _difference_columns(groups)
     columns += setting_columns(groups)
     for measure in measures:
         if not measure.has_spread:
-            columns += _scores(groups, measure)
+            columns += _score_columns(groups, measure)
     columns.append(("best run", [group.best.path.resolve().name for group in groups]))
     header = [name for name, _ in columns]
     return header, [list(row) for row in zip(*(texts for _, texts in columns))]
 
 
 def setting_columns(groups: Sequence[Group]) -> Columns:
-    """Settings that differ among some groups, as a table shows them."""
+    """Columns of the settings that differ among groups of the same target or data."""
     differing = sorted({key for group in groups for key in group.settings})
     settings = [group.best.settings() for group in groups]
-    return [(key, _shown(key, [texts.get(key, "") for texts in settings])) for key in differing]
+    return [
+        (key, _texts_of_setting(key, [texts.get(key, "") for texts in settings]))
+        for key in differing
+    ]
 
 
-def _shown(key: str, texts: Sequence[str]) -> Sequence[str]:
-    """Values of a setting: of checksums a letter for each, of lists their first items and number,
-    if these tell them apart.
+def _texts_of_setting(key: str, texts: Sequence[str]) -> Sequence[str]:
+    """Texts that a table shows of a setting's values ``texts``: of checksums a letter for each
+    distinct one, of long lists the first items and the number, if these tell all apart.
     """
     distinct = list(dict.fromkeys(filter(None, texts)))
-    if key in CHECKSUMS and len(distinct) <= len(LETTERS):
-        return [text and LETTERS[distinct.index(text)] for text in texts]
+    if key in CHECKSUM_KEYS and len(distinct) <= len(LETTERS):
+        return [text and LETTERS[distinct.index(text)] for text in texts]  # "" stays
     shortened = [_shortened_list(text) for text in texts]
     return shortened if len(set(shortened)) == len(set(texts)) else texts
 
@@ -434,10 +449,11 @@ def _shortened_list(text: str) -> str:
     except ValueError:
         return text
     line = ", ".join(value_text(value) for value in values)
-    return line if len(line) <= MOST_LETTERS else f"{line[:MOST_LETTERS]}… ({len(values)})"
+    return line if len(line) <= MAX_LIST_LETTERS else f"{line[:MAX_LIST_LETTERS]}… ({len(values)})"
 
 
-def _differences(groups: Sequence[Group]) -> Columns:
+def _difference_columns(groups: Sequence[Group]) -> Columns:
+    """Column of the paired differences from the best run; none if no group has one."""
     to_best = differences(groups)
     if not any(to_best):
         return []
@@ -447,7 +463,8 @@ def _differences(groups: Sequence[Group]) -> Columns:
     return [("to the best, paired", texts)]
 
 
-def _scores(groups: Sequence[Group], measure: Measure) -> Columns:
+def _score_columns(groups: Sequence[Group], measure: Measure) -> Columns:
+    """Columns of a score: medians, and ranges over seeds if it has them and some group several."""
     medians = [_median_text(group, measure) for group in groups]
     if not measure.has_spread or all(len(group.seeds) == 1 for group in groups):
         return [(measure.name, medians)]
@@ -456,8 +473,10 @@ def _scores(groups: Sequence[Group], measure: Measure) -> Columns:
 
 
 def _median_text(group: Group, measure: Measure) -> str:
-    """Median of a score with its warnings; of a single run with its standard error."""
-    spread = _shown_spread(group, measure)
+    """Median of a score in words, with warning labels, and of a single run with its standard error;
+    "" if it is not shown.
+    """
+    spread = _spread_if_shown(group, measure)
     if spread is None:
         return ""
     text = f"{spread.median:,.{measure.decimals}f}"
@@ -469,12 +488,13 @@ def _median_text(group: Group, measure: Measure) -> str:
 
 
 def _range_text(group: Group, measure: Measure) -> str:
-    """Range of a score over several seeds."""
-    spread = _shown_spread(group, measure)
+    """Range of a score over several seeds in words; "" of one seed, or if it is not shown."""
+    spread = _spread_if_shown(group, measure)
     if spread is None or len(group.seeds) == 1:
         return ""
     return f"{spread.low:,.{measure.decimals}f} – {spread.high:,.{measure.decimals}f}"
 
 
-def _shown_spread(group: Group, measure: Measure) -> Spread | None:
+def _spread_if_shown(group: Group, measure: Measure) -> Spread | None:
+    """Spread of a score over a group's seeds, if tables show it."""
     return group.spread(measure.key) if group.shows(measure.key) else None

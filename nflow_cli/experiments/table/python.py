@@ -6,7 +6,7 @@ from typing import Any
 
 from nflow_cli.config import presets
 from nflow_cli.config.presets import Change
-from nflow_cli.config.table import in_place_of_other, natural_preset
+from nflow_cli.config.table import changes_of_length_to_null, natural_preset
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import IN_PYTHON, table_of
 from nflow_cli.deadline import Deadline
@@ -38,7 +38,7 @@ def fit(
     by_options = changes_of("fit", options)
     by_settings = settings_of(settings)
     of_data = Change("data.name", "data.name", name)
-    changes = [of_data, *in_place_of_other(by_options), *by_options, *by_settings]
+    changes = [of_data, *changes_of_length_to_null(by_options), *by_options, *by_settings]
     expect_one_length(deadline, changes)
     flow = {change.path: change.value for change in by_options}.get("flow.pattern")
     path = presets.find_preset(preset or natural_preset(flow, changes))
