@@ -32,7 +32,7 @@ GAP_WORD_SHARE = 0.05  # of the rows of a column of text, at least, for a note
 LEAST_DATES = 10  # that differ, for a note
 FIRST_DAY = "19000101"
 LAST_DAY = "20991231"
-FORMS_BY_LENGTH = {8 + 2 * n: "%Y%m%d" + "%H%M%S"[: 2 * n] for n in range(4)}  # formats, by length
+FORMS_BY_LENGTH = {8 + 2 * n: "%Y%m%d" + "%H%M%S"[: 2 * n] for n in range(4)}  # of digits
 HUGE_CODE = 1e20
 TICK = 1e-6  # seconds: tables have no finer times
 LOSS_SHARE = 1e-8  # of a column's range, that is lost by rounding to 12 digits, for a note
@@ -78,7 +78,8 @@ def notes_of_texts(table: TableFile, columns: AskedColumns, rows: np.ndarray) ->
             yield table.doubts[name]
         if column.codes is None or request.is_categorical:
             continue
-        place = partial(_text_and_place, table, rows, column.texts, column.codes)  # of a mask
+        # Of the first cell of a mask (n,).
+        place = partial(_text_and_place, table, rows, column.texts, column.codes)
         if column.notation is not None:
             known = ~column.gaps
             number = column.cells[np.argmax(known)]
@@ -167,10 +168,14 @@ def notes_of_lost(table: TableFile, column: Column, rows: np.ndarray) -> Iterato
 
 
 def _text_and_place(
-    table: TableFile, rows: np.ndarray, texts: Sequence[str], codes: np.ndarray, cells: np.ndarray
+    table: TableFile, rows: np.ndarray, texts: Sequence[str], codes: np.ndarray, mask: np.ndarray
 ) -> str:
-    """Text and place of the first of the cells of a mask ``(n,)`` of a column of text."""
-    row = int(np.argmax(cells))
+    """Text and place, in words, of the first cell of a mask ``(n,)`` of a column of text.
+
+    ``rows`` ``(n,)``: numbers of the column's rows in the table; ``codes`` ``(n,)``: indices of the
+    cells' ``texts``.
+    """
+    row = int(np.argmax(mask))
     return f"{shown(texts[codes[row]])} in {table.place(int(rows[row]))}"
 
 
@@ -198,18 +203,18 @@ def _why_not_numbers(column: Column, place: Callable[[np.ndarray], str]) -> str:
     ``place``: text and place, in words, of the first cell of a mask ``(n,)``.
     """
     counts = column.text_counts
-    known = counts.sum()
+    n_known = counts.sum()
     are_strays = np.isnan(numbers_of(column.texts, None, column.decimal)) & (counts > 0)
     strays = np.flatnonzero(are_strays)
-    n = counts[strays].sum()
-    are_repeated = column.names_rows and n >= LEAST_REPEATS * len(strays)
-    most = REPEATED_STRAY_SHARE if are_repeated else STRAY_SHARE
-    if 0 < n <= most * known:
+    n_strays = counts[strays].sum()
+    are_repeated = column.names_rows and n_strays >= LEAST_REPEATS * len(strays)
+    max_share = REPEATED_STRAY_SHARE if are_repeated else STRAY_SHARE
+    if 0 < n_strays <= max_share * n_known:
         values = [f"{escaped(column.name)}={escaped(column.texts[i])}" for i in strays]
         option = command_line(["--na", ",".join(values[:SHOWN_STRAYS])])
         return (
-            f"{n:,} of {known:,} cells are not numbers: {place(column.codes == strays[0])}; if "
-            f"they mean missing, {option}"
+            f"{n_strays:,} of {n_known:,} cells are not numbers: "
+            f"{place(column.codes == strays[0])}; if they mean missing, {option}"
         )
     unclear = why_no_notation(column.texts, counts, column.decimal)
     if unclear:

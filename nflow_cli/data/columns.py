@@ -488,12 +488,12 @@ def _read_blocks(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarr
     """Number of rows of a table, after each of its columns, by name, was read by its reader, in
     blocks of rows; of all rows, or of those of the numbers ``rows``, which ascend.
     """
-    first = 0
+    n_read = 0
     for block in table.blocks(list(readers)):
-        end = first + block.num_rows
+        end = n_read + block.num_rows
         if rows is not None:
-            low, high = np.searchsorted(rows, [first, end])
-            block = block.take(rows[low:high] - first)
+            low, high = np.searchsorted(rows, [n_read, end])
+            block = block.take(rows[low:high] - n_read)
         elif end > MAX_ROWS:
             raise DataError(
                 f"{table.name}: expected at most {MAX_ROWS:,} rows, received more (a fit draws "
@@ -501,8 +501,8 @@ def _read_blocks(table: TableFile, readers: dict[str, "_Reader"], rows: np.ndarr
             )
         for name, reader in readers.items():
             reader.add(block.column(name))
-        first = end
-    return first
+        n_read = end
+    return n_read
 
 
 def _number_with_last_zeros(cells: pa.Array, decimal: str) -> Sequence[str]:
@@ -613,11 +613,11 @@ class _Reader:
         if not self._is_collected:
             return
         try:
-            spellings, which = distinct_texts(cells)
+            spellings, indices = distinct_texts(cells)
         except (pa.ArrowException, UnicodeDecodeError):  # nested data
             self._give_up_texts()
             return
-        counts = np.bincount(which[which >= 0], minlength=len(spellings)).tolist()
+        counts = np.bincount(indices[indices >= 0], minlength=len(spellings)).tolist()
         codes = []  # of each spelling
         for spelling, count in zip(spellings, counts):
             written = spelling or ""
@@ -633,7 +633,7 @@ class _Reader:
                 self._codes[text] = len(self._codes)
                 self._n_letters += len(text)
             codes.append(self._codes[text])
-        self._parts.append(np.array([*codes, -1], np.int32)[which])  # the last is of index -1
+        self._parts.append(np.array([*codes, -1], np.int32)[indices])  # the last is of index -1
         if len(self._codes) > MAX_TEXTS or self._n_letters > MAX_LETTERS:
             self._give_up_texts()
 

@@ -280,10 +280,10 @@ def load_dataset(
     may_be_mixture = flows is None and data.may_be_linear
     with phase(f"fitting the units of {len(data.columns):,} columns"):
         if flows is None:
-            units = _units(data, may_end_at_0=True)
+            units = _units_of_cells(data, may_end_at_0=True)
         else:
             units = _units_of_flows(data, reading, flows)
-        straight_units = _units(data, may_end_at_0=False) if may_be_mixture else {}
+        straight_units = _units_of_cells(data, may_end_at_0=False) if may_be_mixture else {}
     continuous = [data.kinds[name].is_continuous for name in data.columns]
     notes = [
         *reading.notes,
@@ -345,7 +345,7 @@ def _without_gaps(reading: Reading) -> Reading:
     for name in kinds.keys() & names:
         kinds[name] = kinds[name].model_copy(update={"missing": False})
     # A row and its copies are complete or not together: of those left the first is renumbered.
-    _, first_places, which = np.unique(
+    _, first_places, copy_groups = np.unique(
         reading.first[present], return_index=True, return_inverse=True
     )
     note = [f"left out: {gaps_text(present, counts)}"] if counts else []
@@ -353,7 +353,7 @@ def _without_gaps(reading: Reading) -> Reading:
         columns={name: columns[name].at(np.flatnonzero(present)) for name in names},
         kinds=kinds,
         numbers=reading.numbers[present],
-        first=first_places[which],
+        first=first_places[copy_groups],
         notes=[*reading.notes, *note],
     )
 
@@ -475,7 +475,7 @@ def _read_test_rows(path: str, trained: Reading, sha256: str) -> TestRows:
         "columns": names,
         "exclude": [],
         "kinds": {name: trained.kinds[name] for name in names},
-        **dict.fromkeys(("test", "split", "group", "max_rows", "size")),  # null: no split
+        **dict.fromkeys(("test", "split", "group", "max_rows", "size")),  # all are test rows
     }
     settings = trained.reader.settings.model_copy(update=update)
     table = table_named(settings)
@@ -504,7 +504,7 @@ def _rows_in_kinds(reading: Reading, trained: Reading) -> np.ndarray:
     return _cells_in_kinds(reading.reader.table, columns, trained.kinds)
 
 
-def _units(data: Dataset, may_end_at_0: bool) -> dict[str, list[ColumnMap]]:
+def _units_of_cells(data: Dataset, may_end_at_0: bool) -> dict[str, list[ColumnMap]]:
     """Units of each grid and number for a density of cells, fitted to the training rows' values
     that are no atoms; ``may_end_at_0`` as of :func:`~nflow_cli.data.fit_units.units_of_numbers`.
     """

@@ -151,7 +151,8 @@ def _first_rows(text: str, delimiter: str) -> dict[int, list[str]]:
 def _best_marks(name: str, text: str) -> Marks:
     """Delimiter and decimal mark with which most rows have equally many cells, most of numbers.
 
-    Spaces delimit only where the first columns are numbers, and better than any other mark does.
+    Spaces delimit if all columns are numbers then, and score better than by any other mark; or if
+    some are, and no other mark divides nearly all rows into equally many cells.
     """
 
     def score(marks: Marks) -> tuple[float, float, bool, int]:
@@ -173,8 +174,8 @@ def _best_marks(name: str, text: str) -> Marks:
 
 
 def _share_of_number_columns(text: str, delimiter: str, decimal: str) -> float:
-    """Share of the columns of a text's first rows that are numbers or missing; 0 unless nearly all
-    rows have all columns, two at least, and so has the header, if there are lines above the rows.
+    """Share of the columns of a text's first rows that are numbers or missing; 0 of one column, if
+    fewer than nearly all rows have all columns, or if lines above the rows are no header.
     """
     rows = _first_rows(text, delimiter)
     if not rows:
@@ -271,7 +272,8 @@ class TextTable(TableFile):
         self.decimal = self.dialect.decimal
         self._delimiter = delimiter = self.dialect.delimiter.encode()
         # A mark quotes at the start of a cell alone, and a cell may go on where it is closed.
-        # `quoted` is a quoted cell, and `on_a_line` what stands between those of several lines.
+        # `quoted` is a quoted cell, and `on_a_line` what stands between those of several lines:
+        # of `_spanning`, group 1 is such text, and group 2 the cell behind it.
         letter = rb"[^%b\r\n]" % re.escape(delimiter)
         quoted = rb'"(?<!%b")(?:[^"]++|"")*+(?:"(?P<after>%b*+)|\Z)' % (letter, letter)
         on_a_line = rb'[^"]++|"(?<=%b")|"(?:[^"\r\n]++|"")*+"%b*+' % (letter, letter)
@@ -320,6 +322,7 @@ class TextTable(TableFile):
     def place(self, row: int) -> str:
         """Line, from 1, of the data row of index ``row``, from 0, in words."""
         n_delimiters = len(self._names) - 1
+        # Counted as Arrow has rows: blank lines are none, unless they have all delimiters.
         lines = (
             line
             for rows in self._table_rows()
@@ -365,13 +368,14 @@ class TextTable(TableFile):
 
     def _without_bottom(self, rows: _Rows) -> _Rows:
         """Last rows, without totals and sources below the table; notes on these are kept once."""
+        # The last letters alone are searched, from the beginning of a row.
         before = rows.masked[: max(0, len(rows.masked) - _SNIFFED_LETTERS)]
         start = before.rfind(b"\n" if b"\n" in before else b"\r") + 1
         line = rows.line + _n_line_breaks(rows.text[:start])
         tail = _Rows(rows.text[start:], rows.masked[start:], line)
-        last = {line: row for line, row in tail if row.strip()}
-        cells = {line: self._cells_of_line(row) for line, row in last.items()}
-        if not last:
+        last_rows = {line: row for line, row in tail if row.strip()}
+        cells = {line: self._cells_of_line(row) for line, row in last_rows.items()}
+        if not last_rows:
             return rows
         rows_above = self.dialect.top.rows
         n_below, notes = bottom_of(cells, rows_above, len(self._names), self.decimal)
@@ -382,7 +386,7 @@ class TextTable(TableFile):
                 self.notes.append(f"left out: the header again, in {lines}")
             self.notes += notes
         end = len(rows.text)
-        for row in reversed([*last.values()][len(last) - n_below :]):
+        for row in reversed([*last_rows.values()][len(last_rows) - n_below :]):
             end = rows.text.rindex(row, 0, end)
         return _Rows(rows.text[:end], rows.masked[:end], rows.line)
 
@@ -400,8 +404,8 @@ class TextTable(TableFile):
         is. Bytes of another encoding, a row of more than a block, and a quotation mark that is not
         closed are a DataError.
         """
-        skipped = len(self.dialect.header)
-        rest = b""
+        skipped = len(self.dialect.header)  # of the first text
+        rest = b""  # a row whose end is not read yet
         line = 1 + _n_line_breaks(self.dialect.header)
         texts = codecs.iterdecode(self._bytes_of_one_encoding(), self.dialect.encoding)
         try:
