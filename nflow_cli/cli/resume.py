@@ -7,8 +7,8 @@ import click
 
 from nflow_cli.backend.start import Machine, machine_of, recorded
 from nflow_cli.cli.options import (
-    THREADS_BY_SIZE,
     FIRST_GPU,
+    THREADS_BY_SIZE,
     Command,
     Whole,
     data_of_run,

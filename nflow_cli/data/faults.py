@@ -19,7 +19,7 @@ from nflow_cli.data.dates import unit_of_form
 from nflow_cli.data.dependence import dependent
 from nflow_cli.data.fit_units import Bounds
 from nflow_cli.data.mends import Mend, arguments_of, grouped, options_of
-from nflow_cli.data.points import LEAST, Parts, Weights, no_spread
+from nflow_cli.data.points import LEAST_ROWS, Parts, Weights, no_spread
 from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.data.written import EXACT
@@ -86,6 +86,7 @@ class FaultsError(DataError):
         super().__init__(self._line(options_of(self._mends)))
 
     def _line(self, remedies: str) -> str:
+        """Message of all problems and their remedies, in words, if there are any."""
         return f"{self._problems}; {remedies}" if remedies else self._problems
 
     @property
@@ -171,15 +172,16 @@ def faults_of(
         faults += _faults_of_weights(request.column, missing == "drop")
     with_weights = [*names, *(request.name for request in weights)]
     present, counts = complete_rows(columns, with_weights, n)
-    text = gaps_text(present, counts)
-    left = int(present.sum())
+    gaps = gaps_text(present, counts)
+    n_complete = int(present.sum())
     if missing == "refuse" and counts:
-        faults.append(Fault("", text, remedy))
-    if n < LEAST:
-        faults.append(Fault("", f"expected at least {LEAST} rows, received {n:,}"))
-    elif missing == "drop" and left < LEAST:
+        faults.append(Fault("", gaps, remedy))
+    if n < LEAST_ROWS:
+        faults.append(Fault("", f"expected at least {LEAST_ROWS} rows, received {n:,}"))
+    elif missing == "drop" and n_complete < LEAST_ROWS:
         problem = (
-            f"expected at least {LEAST} rows without missing values, received {left:,}: {text}"
+            f"expected at least {LEAST_ROWS} rows without missing values, received "
+            f"{n_complete:,}: {gaps}"
         )
         faults.append(Fault("", problem, None if is_of_flows else remedy))
     given = given_names(columns)

@@ -140,7 +140,7 @@ def _fit_scale_and_tails(u: np.ndarray, robust: Scale, tails: Tails) -> _Chain:
     """Robust scale of values ``u`` ``(n,)`` in its units, alone, or a scale and Tukey's h if the
     tails may be heavy and add more than 2 nats in all.
     """
-    # Log-likelihoods a row: of a normal in robust units, and of these in the values' own.
+    # Nats a row: of a normal with the rows' mean and variance, and by the change of units.
     normal = -0.5 * (LOG_2PI + 1 + math.log(max(u.var(), np.finfo(np.float64).tiny)))
     log_slope = -math.log(robust.scale)
     if tails == "tukey-h":
@@ -161,14 +161,14 @@ def _fit_asinh(u: np.ndarray, robust: Scale) -> _Chain:
     rows = u[:MAX_TAIL_ROWS]
     ranks = np.linspace(0, len(rows) - 1, min(len(rows), MAX_QUANTILES)).round().astype(int)
     quantiles = np.sort(rows)[ranks]
-    best = -math.inf
+    best_log_likelihood = -math.inf
     point = np.zeros(2)  # arsinh of the centre, log of the scale
     grid = 2 * np.array(list(np.ndindex(PLACES_A_SIDE, PLACES_A_SIDE))) / (PLACES_A_SIDE - 1) - 1
     for zoom in range(ZOOMS):
         points = point + SEARCH_RANGE / 2**zoom * grid
         log_likelihoods = _asinh_fits(quantiles, *_centres_and_scales(points)).log_likelihood
-        if log_likelihoods.max() > best:
-            best = log_likelihoods.max()
+        if log_likelihoods.max() > best_log_likelihood:
+            best_log_likelihood = log_likelihoods.max()
             point = points[log_likelihoods.argmax()]
     centres, scales = _centres_and_scales(point[None])
     fit = _asinh_fits(rows, centres, scales)
@@ -208,6 +208,7 @@ def _asinh_fits(u: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> _AsinhF
     z = np.arcsinh(y)
     log_det = -np.log1p(y * y) / 2 - np.log(scale)
     deviation = np.maximum(z.std(axis=1), np.finfo(float).tiny)
+    # Of a normal with the mean and deviation of z the rows have the mean -(log 2π + 1)/2 - log s.
     log_likelihood = log_det.mean(axis=1) - 0.5 * (LOG_2PI + 1) - np.log(deviation)
     return _AsinhFits(log_likelihood, z.mean(axis=1), deviation)
 
@@ -240,10 +241,10 @@ def _fit_tail(u: np.ndarray) -> tuple[list[float], float]:
         step[free] = np.linalg.solve(information, slope[free])
         previous = log_likelihood
         for halving in range(HALVINGS):
-            new = np.clip(parameters + step / 2**halving, LEAST_TAIL, MOST_TAIL)
-            new_log_likelihood, new_z = _tail_likelihood(u, new)
+            new_parameters = np.clip(parameters + step / 2**halving, LEAST_TAIL, MOST_TAIL)
+            new_log_likelihood, new_z = _tail_likelihood(u, new_parameters)
             if new_log_likelihood > previous:
-                parameters = new
+                parameters = new_parameters
                 log_likelihood = new_log_likelihood
                 z = new_z
                 break

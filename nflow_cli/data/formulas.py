@@ -335,54 +335,57 @@ def _constant_that_holds(
     """
     y = target.cells[rows]
     x = np.stack([source.cells[rows] for source in chosen], axis=1)
-    plain, size = combined(formula, x)  # without the constant, and the size of its terms
+    without_constant, term_sizes = combined(formula, x)
     step = target.distinct.steps_at(y)
     if formula.digits:
         step = np.maximum(step, steps_of_digits(y, formula.digits))
-    half = step * EXACT_STEPS  # distance (n,) from the formula at which it still holds
+    tolerance = step * EXACT_STEPS  # distance (n,) to which the formula must hold
     if y.std() >= FINE_STEPS * step.max():
-        half = step * (0.5 + EXACT_STEPS)
+        tolerance = step * (0.5 + EXACT_STEPS)
     if formula.is_rounded:
         decimals = [source.distinct.decimals for source in chosen]
-        half = half + errors_of(formula, x, decimals, y).sum(axis=1)
-        if y.std() < MIN_ERRORS * np.median(half):
+        tolerance = tolerance + errors_of(formula, x, decimals, y).sum(axis=1)
+        if y.std() < MIN_ERRORS * np.median(tolerance):
             return None
-    terms = np.maximum(size, target.distinct.typical) if formula.is_sum else 0.0
+    terms = np.maximum(term_sizes, target.distinct.typical) if formula.is_sum else 0.0
     size = np.maximum(terms, np.abs(y))
     has_steps = target.distinct.decimals is not None
     relative_noise = ARITHMETIC_NOISE if has_steps else NOISE
     noise = relative_noise * size
     if has_steps and (noise > step / 2).any():
         return None
-    half = half + noise
-    if _nats_of_evidence(y, half) < nats:
+    tolerance = tolerance + noise
+    if _nats_of_evidence(y, tolerance) < nats:
         return None
+    # Ends (2, n) of the interval of constants with which the formula holds in each row.
     if formula.is_sum:
-        ends = y - half - plain, y + half - plain
-    elif y[plain == 0].any():
+        ends = y - tolerance - without_constant, y + tolerance - without_constant
+    elif y[without_constant == 0].any():
         return None
     else:
         with np.errstate(all="ignore"):
-            ends = np.sort([(y - half) / plain, (y + half) / plain], axis=0)
-        ends = np.where(plain == 0, [[-np.inf], [np.inf]], ends)
+            ends = np.sort(
+                [(y - tolerance) / without_constant, (y + tolerance) / without_constant], axis=0
+            )
+        ends = np.where(without_constant == 0, [[-np.inf], [np.inf]], ends)
     low = float(ends[0].max())
     high = float(ends[1].min())
     if not (np.isfinite([low, high]).all() and low <= high):
         return None
-    # Half a step away from nearly all values, a rounded formula is none.
     constant = 0.0 if formula.is_sum and low <= 0 <= high else _roundest(low, high)
-    value = plain + constant if formula.is_sum else plain * constant
-    are_ties = np.abs(y - value) > 0.99 * half
+    value = without_constant + constant if formula.is_sum else without_constant * constant
+    # A formula that is nearly the whole tolerance away from most values is none.
+    are_ties = np.abs(y - value) > 0.99 * tolerance
     return constant if are_ties.mean() <= MAX_TIES else None
 
 
-def _nats_of_evidence(y: np.ndarray, half: np.ndarray) -> float:
+def _nats_of_evidence(y: np.ndarray, tolerance: np.ndarray) -> float:
     """Evidence for a formula that holds, in nats: minus the log-probability that values drawn from
-    all of ``y`` ``(n,)`` are within distances ``half`` ``(n,)`` of each of them.
+    all of ``y`` ``(n,)`` are within the distances ``tolerance`` ``(n,)`` of each of them.
     """
     ordered = np.sort(y)
-    upper = np.searchsorted(ordered, y + half, "right")
-    within = (upper - np.searchsorted(ordered, y - half, "left")) / len(y)
+    upper = np.searchsorted(ordered, y + tolerance, "right")
+    within = (upper - np.searchsorted(ordered, y - tolerance, "left")) / len(y)
     return float(-np.log(within).sum())
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 SET_SIZE = 50_000  # rows of a built-in set
-LEAST = 10  # rows that can be split
+LEAST_ROWS = 10  # rows that can be split
 # A column with less spread relative to its values is constant but for rounding.
 LEAST_SPREAD = 1e-14
 SPREADS = (1e-100, 1e100)  # with densities in the range of a double

@@ -25,7 +25,7 @@ from sklearn.utils.validation import (
 
 from nflow_cli.backend.start import start_tensorflow
 from nflow_cli.data.array_tables import frame_table
-from nflow_cli.data.points import LEAST
+from nflow_cli.data.points import LEAST_ROWS
 from nflow_cli.data.table_files import is_table
 from nflow_cli.data.writing import frame_in, library_of
 from nflow_cli.densities.cells.distribution import LEAST_MASS
@@ -168,7 +168,7 @@ class TableEstimator(BaseEstimator):
                 self,
                 X,
                 reset=reset,
-                ensure_min_samples=LEAST if reset else 1,
+                ensure_min_samples=LEAST_ROWS if reset else 1,
                 dtype="numeric",
                 ensure_all_finite="allow-nan",
             )

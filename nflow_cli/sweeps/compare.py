@@ -226,16 +226,18 @@ def group(results: Iterable[Result]) -> list[Group]:
 
 
 def _numbered_identities(results: Sequence[Result]) -> list[Identity]:
-    """Identities of results, with a number after a name that several targets have."""
-    targets: dict[str, list[str]] = defaultdict(list)  # by their name
+    """Identities of results, in order; a subject that is the name of several targets has a number
+    behind it.
+    """
+    targets_by_subject: dict[str, list[str]] = defaultdict(list)
     for result in results:
-        namesakes = targets[result.identity.subject]
+        namesakes = targets_by_subject[result.identity.subject]
         if result.target not in namesakes:
             namesakes.append(result.target)
     identities = []
     for result in results:
         identity = result.identity
-        namesakes = targets[identity.subject]
+        namesakes = targets_by_subject[identity.subject]
         if len(namesakes) > 1:
             number = namesakes.index(result.target) + 1
             identity = identity._replace(subject=f"{identity.subject} {number}")
