@@ -209,21 +209,23 @@ def expect_replaceable(
     """
     from nflow_cli.experiments.recorded_data import sources_of
 
-    kept: dict[FileNumber | None, str] = {}  # what each file is, in words
+    protected: dict[FileNumber | None, str] = {}  # what each file is, in words
     if run is not None:
-        kept |= {
+        protected |= {
             _file_number(path): f"a file of the run {run.path}" for path in run.path.rglob("*")
         }
-        kept |= {_file_number(path): f"the data of the run {run.path}" for path in sources_of(run)}
-    kept |= {_file_number(path): f"the input {path}" for path in inputs if path is not None}
+        protected |= {
+            _file_number(path): f"the data of the run {run.path}" for path in sources_of(run)
+        }
+    protected |= {_file_number(path): f"the input {path}" for path in inputs if path is not None}
     for path in outputs:
         file_number = _file_number(path)
         if file_number is None or str(path) == "-":
             continue
-        owner = kept.get(file_number) or _run_of_path(Path(path))
-        if owner:
+        role = protected.get(file_number) or _run_of_path(Path(path))
+        if role:
             raise click.UsageError(
-                f"{option}: expected a path that may be replaced. Received: {path}, {owner}"
+                f"{option}: expected a path that may be replaced. Received: {path}, {role}"
             )
 
 

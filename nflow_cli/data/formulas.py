@@ -42,6 +42,7 @@ EXACT_STEPS = 1e-6  # of the column: distance from a formula that is not rounded
 FINE_STEPS = 30  # in a standard deviation, at least, for a formula of rounded numbers
 MIN_ERRORS = 1_000  # of rounding in a standard deviation, if those of other columns count
 MAX_LOG_ERROR = 0.02  # rounding error of a logarithm, in standard deviations, for the search
+TIE = 0.99  # of the tolerance: the distance from a formula from which on a value is a tie
 MAX_TIES = 0.6  # of the rows, at most: a constant that is half a step makes all of them ties
 MIN_WIDER = 10  # distinct values that end before the last decimal, if digits are significant
 BASES = (1 / math.log(10), 1 / math.log(2), math.log(10), math.log(2))  # of logarithms
@@ -374,8 +375,7 @@ def _constant_that_holds(
         return None
     constant = 0.0 if formula.is_sum and low <= 0 <= high else _roundest(low, high)
     value = without_constant + constant if formula.is_sum else without_constant * constant
-    # A formula that is nearly the whole tolerance away from most values is none.
-    are_ties = np.abs(y - value) > 0.99 * tolerance
+    are_ties = np.abs(y - value) > TIE * tolerance
     return constant if are_ties.mean() <= MAX_TIES else None
 
 

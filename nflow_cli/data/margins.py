@@ -212,7 +212,7 @@ def _n_below_header(rows: Sequence[Cells], decimal: str) -> int:
     for i, row in enumerate(rows[:_LEAST_ROWS]):
         if any(cell.startswith(_QUALTRICS) for cell in row):
             return i + 1
-    for n in range(_LEAST_ROWS - 1, 0, -1):
+    for n in (2, 1):
         if len(rows) > n and all(_is_row_of_units([row, *rows[n:]], decimal) for row in rows[:n]):
             return n
     return int(_is_row_of_questions(rows, decimal))
