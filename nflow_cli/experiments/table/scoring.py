@@ -24,10 +24,10 @@ from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import Answer, Judged, Judgement, Rows, without_mass
 from nflow_cli.experiments.table import model_of, report
 from nflow_cli.experiments.table.tables import (
-    OWN,
+    OWN_TABLES,
     SPREAD,
     TableRun,
-    are_own,
+    are_rows_of_run,
     expect_room,
     spread_of,
     weights_in,
@@ -164,7 +164,7 @@ def judgement(
 ) -> Judgement:
     """Judgement of a table by the scores of its rows."""
     weights = weights_in(trained, table)
-    facts = {OWN: are_own(trained, rows), WEIGHTED: weights is not None}
+    facts = {OWN_TABLES: are_rows_of_run(trained, rows), WEIGHTED: weights is not None}
     tally = tallied(row_scores, weights)
     tally = tally._replace(counts={**tally.counts, **facts})
     dominant = dominant_row(row_scores, weights)
@@ -182,7 +182,7 @@ def judge_scores(
     scores = likelihood(tally, computed_in(config))
     facts = vars(scores)
     warnings = raised_warnings(
-        TRAINED_ON if tally.counts[OWN] else None,
+        TRAINED_ON if tally.counts[OWN_TABLES] else None,
         few_rows(facts),
         report.dominated(dominant),
         grouped_rows(facts, config.data.group),

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 BATCH = 20_000  # draws at a time
 SPREAD = "log_q_spread"
-OWN = "own"  # in a tally: tables that are the run's
+OWN_TABLES = "own"  # count in a tally: tables whose rows are the run's own
 TEXTS = ("text", "truth", "date", "time")  # types of cells that are written as text
 TIME = r"(\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(?:Z|[+-]\d\d:?\d\d)?)?"
 TIMES = re.compile(f"{TIME}:{TIME}")  # a range, either end open
@@ -358,7 +358,7 @@ def weights_in(trained: TableRun, table: TableFile) -> np.ndarray | None:
     return np.atleast_1d(weights)
 
 
-def are_own(trained: TableRun, rows: np.ndarray) -> bool:
+def are_rows_of_run(trained: TableRun, rows: np.ndarray) -> bool:
     """Whether rows ``(n, C)`` of a user table are those of the run."""
     run = trained.run
     complete = rows[~np.isnan(rows).any(axis=1)]
