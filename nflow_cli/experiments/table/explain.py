@@ -26,7 +26,7 @@ from nflow_cli.experiments.summary import Answer, Judgement, Rows
 from nflow_cli.experiments.table.predict import written_number
 from nflow_cli.experiments.table.rows import TableRows
 from nflow_cli.experiments.table.scoring import judgement, scored_table
-from nflow_cli.experiments.table.tables import CellsRun, expect_room
+from nflow_cli.experiments.table.tables import CellsRun, expect_new_names
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.weights_file import sha256_of
@@ -310,7 +310,7 @@ def names_of(density: CellDensity) -> list[str]:
 
 def answer(trained: CellsRun, table: TableFile) -> Answer:
     """Explanations of a table's rows, the oddest in words, and their scores."""
-    expect_room(trained, names_of(trained.density))
+    expect_new_names(trained, names_of(trained.density))
     rows = trained.rows_of(table)
     row_scores = scored_table(trained, rows)
     held_out_largest = largest_of_held_out(trained)

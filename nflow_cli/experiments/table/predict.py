@@ -33,11 +33,16 @@ from nflow_cli.experiments.summary import (
     figure,
     mean_text,
 )
-from nflow_cli.experiments.table.given import Completions, completions, quantiles_of
+from nflow_cli.experiments.table.given import Completions, completions, weighted_quantiles
 from nflow_cli.experiments.table.losses import QUANTILES, scores_of, shares_of, tally_of
 from nflow_cli.experiments.table.report import loss_rows
 from nflow_cli.experiments.table.rows import COUNTED_CELLS, TableRows
-from nflow_cli.experiments.table.tables import OWN_TABLES, CellsRun, are_rows_of_run, expect_room
+from nflow_cli.experiments.table.tables import (
+    OWN_TABLES,
+    CellsRun,
+    are_rows_of_run,
+    expect_new_names,
+)
 from nflow_cli.experiments.table.unknown import DRAWS, conditional_of_known
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
@@ -586,7 +591,7 @@ def _statistics(
     mean = (weights * values).sum(axis=1)
     sd = np.sqrt((weights * np.square(values - mean[:, None])).sum(axis=1))
     p_of_rows = np.broadcast_to(p, (len(values), len(p)))
-    return np.column_stack([mean, sd, quantiles_of(values, weights, p_of_rows)])
+    return np.column_stack([mean, sd, weighted_quantiles(values, weights, p_of_rows)])
 
 
 def answer(
@@ -596,7 +601,7 @@ def answer(
     question.expect_one_target(plot=plot)
     prediction = predicted(trained, table, question)
     columns = prediction.columns
-    expect_room(trained, columns)
+    expect_new_names(trained, columns)
     if plot is not None and isinstance(prediction, Predicted):
         _write_picture(prediction, table.name, plot)
     return Answer(columns, judged(question, _tally(trained, prediction), table.name))
