@@ -69,7 +69,7 @@ class Saved:
 
 
 def checked_state(form: type[Form], state: Mapping[str, Any]) -> Form:
-    """Saved state validated by the schema ``form``; else a ``StateError`` names the first wrong key."""
+    """Saved state by the schema ``form``; a ``StateError`` names the first wrong key."""
     try:
         return form.model_validate(state)
     except ValidationError as error:

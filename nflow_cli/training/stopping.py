@@ -160,8 +160,8 @@ class ValidationLog(MetricsLog, Cooling):
         return columns
 
     def compare(self) -> None:
-        """Keep the network weights of members whose loss is their lowest; stop when the patience with
-        all members has ended.
+        """Keep the network weights of members whose loss is their lowest; stop when the patience
+        with all members has ended.
         """
         count = len(self.losses)
         if not self.bests:
@@ -202,9 +202,8 @@ class ValidationLog(MetricsLog, Cooling):
 
     def _standard_error(self, values: np.ndarray) -> float:
         """Standard error of the mean of values ``(n,)``, one a row, by the row weights."""
-        weights = np.ones(len(values)) if self.weights is None else self.weights
-        deviations = values - np.average(values, weights=weights)
-        return float(np.linalg.norm(weights * deviations) / weights.sum())
+        w = np.ones(len(values)) if self.weights is None else self.weights
+        return float(np.linalg.norm(w * (values - np.average(values, weights=w))) / w.sum())
 
     def _cool_or_end(self) -> None:
         """Cool down from the best network weights, or end the training if its rate cannot fall."""
@@ -253,8 +252,8 @@ class ValidationLog(MetricsLog, Cooling):
         return max(self.kept_of_each, default=self.reached)
 
     def best_text(self, write: Callable[[float], str]) -> str:
-        """Text of the mean of the members' lowest losses and the last update of these; "" if the last
-        losses are the lowest. ``write``: text of a loss.
+        """Text of the mean of the members' lowest losses and the last update of these; "" if the
+        last losses are the lowest. ``write``: text of a loss.
         """
         best = float(np.mean(self.bests)) if self.bests else math.inf
         if not math.isfinite(best) or write(best) == write(self.validation):

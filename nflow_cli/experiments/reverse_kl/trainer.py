@@ -89,8 +89,8 @@ class ReverseKL(ChunkTrainer):
         return self.by_path_if_late(lambda: super(ReverseKL, self).differentiate(batch))
 
     def by_path_if_late(self, differentiate: Callable[[], Differentiated]) -> Differentiated:
-        """Call ``differentiate``, from the update ``path_from`` on with the path gradient, which has
-        less variance near ``p`` and is unstable far from it.
+        """Call ``differentiate``, from the update ``path_from`` on with the path gradient: unstable
+        far from ``p``, of less variance near it.
         """
         if self.path_from is None:
             return differentiate()
@@ -107,7 +107,7 @@ class ReverseKL(ChunkTrainer):
         return ops.cond(is_late, lambda: with_gradient(True), lambda: with_gradient(False))
 
     def beta(self, update: tf.Tensor) -> tf.Tensor:
-        """Inverse temperature ``beta`` of the target at an update; in a first stage that of its start."""
+        """Inverse temperature of the target at an update; in a first stage the initial one."""
         if self.is_first:
             update = 0 * update
         return inverse_temperature(update, self.annealing.updates, self.annealing.start)
@@ -118,8 +118,8 @@ class ReverseKL(ChunkTrainer):
         self.flow.restart(*seeds)
 
     def starts(self, modes: np.ndarray) -> np.ndarray:
-        """Means of the Gaussians ``(R, D)`` that start the first stage: modes ``(R, D)``, or 0 where
-        base samples shifted to one have no larger mean ``log p`` than unshifted.
+        """Means ``(R, D)`` of the Gaussians that start the first stage: modes ``(R, D)``, or 0
+        where base samples shifted to one have no larger mean ``log p`` than unshifted.
 
         A hierarchical model can have a peak without mass: a funnel's neck.
         """
@@ -152,7 +152,7 @@ class ReverseKL(ChunkTrainer):
     def _same_fit(
         self, flow: FlowStack, restarts: tuple[int, ...], is_first: bool = False
     ) -> "ReverseKL":
-        """Fit with another flow of ``restarts`` stacks, to the same target with the same settings."""
+        """Fit of another flow of ``restarts`` stacks, with the same target and settings."""
         flow.build((None, self.density.dim))
         density = PushforwardDensity(self.density.base, flow)
         fit = type(self)(density, self.target, self.annealing, restarts, is_first)
@@ -203,8 +203,8 @@ class ReverseKLOnArrays(ReverseKL):
         return self.run_chunk
 
     def run_chunk(self, data: Chunk) -> Terms:
-        """Run ``count`` updates on ``data = (chunk, (count,))``; return means of the terms over them,
-        and gradient norm and learning rate of the last.
+        """Run ``count`` updates on ``data = (chunk, (count,))``; return means of the terms over
+        them, and gradient norm and learning rate of the last.
         """
         batches = data[0]
         count = int(data[1][0])
@@ -271,7 +271,7 @@ class ReverseKLOnArrays(ReverseKL):
     def _terms_and_gradients(
         self, batch: tf.Tensor, log_p_of_x: tf.Tensor, gradients: tf.Tensor
     ) -> tuple[Terms, list[Any]]:
-        """Terms, and the gradient of a surrogate that replaces ``log p(x)`` by ``x · ∇log p(x)``."""
+        """Terms, and the gradient of a surrogate: ``x · ∇log p(x)`` in place of ``log p(x)``."""
         beta = self.beta(self.optimizer.iterations)
         with tf.GradientTape() as tape:
             z, log_q = self.density.push(ops.swapaxes(batch, -1, -2))
