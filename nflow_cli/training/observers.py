@@ -111,6 +111,7 @@ class Clock(Saved, Observer):
 
         @model_validator(mode="after")
         def _check_counts(self) -> "Clock.State":
+            """Check that the lists are of the same chunks."""
             chunks = len(self.seconds)
             if len(self.updates) != chunks + 1 or max(self.cold, default=0) > chunks:
                 raise ValueError("expected the updates before and after each of its chunks")
@@ -197,6 +198,7 @@ class MetricsLog(Saved, Observer):
         self.chunks: list[tuple[int, float, Mapping[str, float]]] = []
 
     def after(self, logs: Mapping[str, float]) -> None:
+        """Take the means of a chunk; write a row if it is complete, or not finite."""
         self.chunks.append((self.clock.chunk_updates, self.clock.seconds[-1], logs))
         if not is_finite(logs):  # training stops here
             self.write_row({})
@@ -249,11 +251,13 @@ class DivergenceStop(Observer):
         self._has_learnt = bool(self.model.optimizer.iterations > 0)
 
     def before(self) -> None:
+        """Keep the network weights, at most once a second."""
         if time.monotonic() - self._kept_at >= KEEP_SECONDS:
             self._weights = self.model.get_weights()
             self._kept_at = time.monotonic()
 
     def after(self, logs: Mapping[str, float]) -> None:
+        """Raise the error, with figures, cause and remedies, if a chunk is not finite."""
         if is_finite(logs):
             self._has_learnt = True
             self._norm = logs["gradient_norm"]
@@ -315,6 +319,7 @@ class ProgressReport(Observer):
         self._pace_start: tuple[int, float] | None = None  # update and time after the first chunk
 
     def begin(self) -> None:
+        """Start the bar, or without one the phase of compiling; once only."""
         if hasattr(self, "bar"):
             return
         counts = "{task.completed:,.0f}/{task.total:,.0f}"
@@ -348,6 +353,7 @@ class ProgressReport(Observer):
             tell(f"training: {update:,}/{self.steps:,} updates, {note}{end}")
 
     def end(self) -> None:
+        """Print a line if the training stopped early."""
         if self.model.stop_training and not is_silent():
             updates = f"{self.clock.updates[-1]:,}/{self.steps:,} updates"
             self.bar.console.print(
@@ -358,6 +364,7 @@ class ProgressReport(Observer):
             )
 
     def close(self) -> None:
+        """Stop the bar, after an error too."""
         self.compiling.close()
         if hasattr(self, "bar"):
             self.bar.stop()

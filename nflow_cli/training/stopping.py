@@ -1,4 +1,4 @@
-"""Early stopping: by a validation loss with best weights, or by the training loss; cooling down."""
+"""Early stopping: by a validation loss with the best network weights, or by the training loss."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -48,14 +48,14 @@ class Cooling(Observer):
 
 
 class ValidationLog(MetricsLog, Cooling):
-    """Metrics with a validation loss in each row, early stopping, and best weights.
+    """Metrics with a validation loss in each row, early stopping, and the best network weights.
 
     Members side by side each keep their network weights of the lowest validation loss, for
     :meth:`take_best`; a row has the loss of each and their mean. Nothing counts before ``beta`` is
     1.
 
-    Where the learning rate can fall, a training that stops goes back to the best weights and cools
-    down, all members together.
+    Where the learning rate can fall, a training that stops goes back to the best network weights
+    and cools down, all members together.
 
     Args:
         clock: Must come before this observer.
@@ -65,7 +65,7 @@ class ValidationLog(MetricsLog, Cooling):
         stopping: Training stops if no loss has fallen by ``min_delta`` nats in ``patience``
             updates; ``None``: at its last. A fall that is within a standard error by the rows
             restarts half of the patience.
-        from_start: The initial weights may be the best, and have a row.
+        from_start: The initial network weights may be the best, and have a row.
         weights: Row weights ``(n,)`` of the validation rows; ``None``: equal.
     """
 
@@ -82,6 +82,7 @@ class ValidationLog(MetricsLog, Cooling):
 
         @model_validator(mode="after")
         def _check_members(self) -> "ValidationLog.State":
+            """Check that lists with an entry for each member are of one length."""
             lists = [self.bests, self.bests_at, self.marks, self.marks_at]
             if self.mark_rows:
                 lists.append(self.mark_rows)
@@ -128,7 +129,7 @@ class ValidationLog(MetricsLog, Cooling):
         return self.clock.updates[-1]
 
     def begin(self) -> None:
-        """Validate the initial weights, unless training was resumed."""
+        """Validate the initial network weights, unless training was resumed."""
         super().begin()
         if self.validate and self.from_start and not self.rows:
             names = sorted((*self.model.terms, "gradient_norm", "learning_rate"))
@@ -136,6 +137,7 @@ class ValidationLog(MetricsLog, Cooling):
             self.compare()
 
     def end_row(self) -> None:
+        """Write a row with the validation losses; compare these once ``beta`` is 1."""
         if not self.validate:
             self.write_row({})
             return
@@ -221,12 +223,12 @@ class ValidationLog(MetricsLog, Cooling):
     def _keep_weights(self, members: list[int]) -> None:
         """Keep the present network weights of some members, and their moments of the optimizer."""
         weights = self.model.get_weights()
-        self.best_weights = self._with_weights_of_members(self.best_weights, weights, members)
+        self.best_weights = self._merged_by_member(self.best_weights, weights, members)
         if self.model.cooled:
             moments = [keras.ops.convert_to_numpy(moment) for moment in self.model.moments]
-            self.best_moments = self._with_weights_of_members(self.best_moments, moments, members)
+            self.best_moments = self._merged_by_member(self.best_moments, moments, members)
 
-    def _with_weights_of_members(
+    def _merged_by_member(
         self, kept: list[np.ndarray], present: list[np.ndarray], members: list[int]
     ) -> list[np.ndarray]:
         """Kept arrays, each ``(R, …)``, in which ``members`` have their present values."""
@@ -312,6 +314,7 @@ class Plateau(Saved, Cooling):
         return self.cool_down
 
     def after(self, logs: Mapping[str, float]) -> None:
+        """Take the loss of a chunk; cool down if the windows differ too little."""
         update = self.clock.updates[-1]
         if self.stopped_at is None and update > self.start:
             chunks = max(2, round(self.patience / self.clock.chunk_updates))

@@ -250,6 +250,7 @@ def _numpyro_function(
     compiled = jax.jit(lambda x: jax.lax.map(with_gradient, x, batch_size=POINTS_AT_ONCE))
 
     def log_p_and_gradient(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The compiled function in float64, as NumPy arrays."""
         with _float64():
             values, gradients = compiled(x)
             return np.asarray(values), np.asarray(gradients)

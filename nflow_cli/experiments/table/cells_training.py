@@ -264,10 +264,10 @@ def _expect_few_weights(layout: Layout, blocks: int, name: str) -> None:
 
 
 def _shift_to_log_density(
-    density: CellDensity, rows: np.ndarray, weights: np.ndarray | None
+    density: CellDensity, rows: np.ndarray, row_weights: np.ndarray | None
 ) -> float:
     """Mean ``log q(row)`` less the mean log-probability of a row given that its cells are levels
-    or numbers of training rows, in nats. ``weights`` ``(n,)``: of the rows.
+    or numbers of training rows, in nats.
     """
     number_codes = density.layout.of_modelled("number")
 
@@ -275,7 +275,7 @@ def _shift_to_log_density(
         return ((block.codes == number_codes).T,)
 
     (are_of_numbers,) = density.by_blocks(are_numbers, rows)
-    shares = np.average(are_of_numbers, axis=0, weights=weights)
+    shares = np.average(are_of_numbers, axis=0, weights=row_weights)
     total = float(density.log_learnt.sum())
     for column, share in zip(density.modelled, shares.tolist()):
         total -= column.log_measure * share
@@ -322,10 +322,10 @@ def filling_of(built: BuiltCells, data: Dataset, chunks: CellChunks) -> list[Fil
 
 
 def validator(
-    built: BuiltCells, rows: np.ndarray, weights: np.ndarray | None
+    built: BuiltCells, rows: np.ndarray, row_weights: np.ndarray | None
 ) -> Callable[[], np.ndarray]:
     """Function that returns the losses ``(R, n)`` in nats of validation rows by the networks, each
-    mixed with the marginals. ``weights`` ``(n,)``: of the rows.
+    mixed with the marginals.
     """
     log_cells = built.model.compiled_log_cells
     inputs = packed_rows(built.density, rows).T
@@ -334,9 +334,9 @@ def validator(
         ops.convert_to_tensor(inputs[:, start : start + BATCH_ROWS])
         for start in range(0, len(rows), BATCH_ROWS)
     ]
-    shift = _shift_to_log_density(built.density, rows, weights)
+    shift = _shift_to_log_density(built.density, rows, row_weights)
     first = slice(BATCH_ROWS)  # rows by which the networks' mixture weights are fitted
-    first_weights = None if weights is None else weights[first]
+    first_weights = None if row_weights is None else row_weights[first]
     first_marginal = _cells_of_rows(marginal, first)
 
     def losses(cells: LogCells) -> np.ndarray:
@@ -348,6 +348,7 @@ def validator(
         return -np.logaddexp(of_network, of_marginal).sum(axis=1) - shift
 
     def validate() -> np.ndarray:
+        """Losses ``(R, n)`` by the networks as they are now."""
         by_batch = [log_cells(batch) for batch in batches]
         masses = _joined_batches([cells.masses for cells in by_batch])
         presence = _joined_batches([cells.presence for cells in by_batch])
@@ -373,14 +374,14 @@ def _cells_by_row(cells: LogCells) -> LogCells:
 
 
 def _network_shares(
-    density: CellDensity, cells: LogCells, marginal: LogCells, weights: np.ndarray | None
+    density: CellDensity, cells: LogCells, marginal: LogCells, row_weights: np.ndarray | None
 ) -> np.ndarray:
     """Mixture weights ``(D,)`` of a network beside the marginals, by the log-probabilities
-    ``(n, D)`` of held-out cells by both. ``weights`` ``(n,)``: of the rows.
+    ``(n, D)`` of held-out cells by both.
 
     Nothing is before the first column of a row: its mixture weight is 0.
     """
-    return mixing_weights(cells, marginal, weights) * (np.array(density.layout.modelled) > 0)
+    return mixing_weights(cells, marginal, row_weights) * (np.array(density.layout.modelled) > 0)
 
 
 def fitted(built: BuiltCells, data: Dataset) -> CellDensity:

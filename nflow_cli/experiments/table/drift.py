@@ -120,6 +120,7 @@ def drifted(density: CellDensity, held_out: np.ndarray, rows: np.ndarray, seed: 
 
 
 def _change_of_column(column: CellColumn, before: np.ndarray, after: np.ndarray) -> Change:
+    """Change of the marginal of a column from held-out cells ``(m,)`` to new ones ``(n,)``."""
     if column.has_numbers:
         return change_of_numbers(before, after)
     return change_of_levels(before, after, [str(level) for level in column.first])

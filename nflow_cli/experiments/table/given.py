@@ -50,8 +50,8 @@ class WeightedDraws:
     @property
     def effective(self) -> np.ndarray:
         """Effective sample sizes ``1/Σw²`` ``(b,)``; 0 without draws."""
-        total = np.square(self.weights).sum(axis=1)
-        return np.where(total > 0, 1 / np.maximum(total, 1e-300), 0.0)
+        squares = np.square(self.weights).sum(axis=1)
+        return np.where(squares > 0, 1 / np.maximum(squares, 1e-300), 0.0)
 
     def resampled(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Resample ``n`` draws of equal weight for each row, ``(b, n, C)``: systematic resampling,

@@ -435,7 +435,7 @@ def _is_date(kind: ColumnKind) -> bool:
 
 
 def written_number(kind: ColumnKind, values: np.ndarray) -> Any:
-    """Numbers ``(n,)`` as in the table: with the column's decimals, dates and times in text."""
+    """Numbers ``(n,)`` of a column as its table has them: with its decimals, or as dates."""
     if _is_date(kind):
         values = np.where(np.isfinite(values), values, np.nan)
     if kind.decimals is not None:

@@ -1,5 +1,5 @@
 """Loaded densities of table rows, without the questions that are asked of them, and what is read of
-user tables and written: rows, weights, conditions, rows beside others, draws.
+user tables and written: rows, row weights, conditions, rows beside others, draws.
 """
 
 import os

@@ -402,19 +402,18 @@ def gaps_of(density: CellDensity, rows: np.ndarray) -> np.ndarray:
 
 
 def filled_start(
-    density: CellDensity, rows: np.ndarray, weights: np.ndarray | None, seed: int
+    density: CellDensity, rows: np.ndarray, row_weights: np.ndarray | None, seed: int
 ) -> tuple[StartingWeights, np.ndarray]:
     """Starting network weights of rows ``(n, C)`` with gaps, and the rows filled by these.
 
     Regressions of numbers are of filled rows, by stochastic EM with one normal a column on at most
-    ``START_ROWS`` of the rows; shares of outcomes of the rows as they are. ``weights`` ``(n,)``: of
-    the rows.
+    ``START_ROWS`` of the rows; shares of outcomes of the rows as they are.
     """
     rng = stream(seed, "start")
     filled = rows.copy()
     tallies = np.zeros((2, rows.shape[1]))  # of proposals, not used
     sample = slice(None, None, -(-len(rows) // START_ROWS))  # rows at equal distances
-    sample_weights = None if weights is None else weights[sample]
+    sample_weights = None if row_weights is None else row_weights[sample]
     layout = replace(density.layout, width=1, components=1)
     shapes = network.shapes(layout, 0)
     regressions = CellDensity(density.cells, layout, density.marginals, [], density.computed)
