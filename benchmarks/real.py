@@ -274,14 +274,14 @@ def coverage(case: Row, options: Options) -> list[Row]:
 def of_column(q: Any, rows: np.ndarray, target: str) -> Row:
     """Return the coverage of a column's sets, in all and by groups."""
     from nflow_cli.densities.cells.conditional import conditional
-    from nflow_cli.experiments.table.predict import own_scores
+    from nflow_cli.experiments.table.predict import nonconformity_scores
     from nflow_cli.experiments.table.rows import TableRows
 
     place = q.columns.index(target)
     column = q.density.row[place]
     others = np.where(TableRows(q.density, rows).unknown(place), np.nan, rows)
     found = conditional(q.density, others, place, np.array([0.5]))
-    scores = own_scores(column, found, rows[:, place])
+    scores = nonconformity_scores(column, found, rows[:, place])
     known = ~np.isnan(scores)
     facts: Row = {"n": int(known.sum()), "mean": covered(scores[known], CALIBRATION)}
     if column.has_numbers:

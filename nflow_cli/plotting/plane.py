@@ -44,19 +44,19 @@ from nflow_cli.runs.npz import FIT, STRIP
 
 AXES = ("z₁", "z₂")
 COLUMN_AXES = ("x₁", "x₂")
-LEAST_MASS = 0.01  # smallest share of the mass that is drawn
-MASS_UNWRITTEN = 0.03  # mass beyond the frame that is not written
+LEAST_MASS_DRAWN = 0.01  # smallest share of the mass that is drawn
+LARGEST_MASS_UNWRITTEN = 0.03  # mass beyond the frame that is not written
 DIVERGING = matplotlib.colormaps["RdBu_r"].with_extremes(bad="0.75")
 MOST_POINTS = 1_000  # points in a panel without a density
-COLOUR_QUANTILE = 0.995  # of the window lies below what the colours are made for
-ARROWS = 70  # draws with arrows, in the map of one flow
+COLOURED_SHARE = 0.995  # of the grid has a density within the colour scale
+ARROWS = 70  # draws whose movement by one flow is drawn
 FRAME_WIDTH = 5.2  # inches, of an animation
 FRAME_DPI = 96
-# How long a moment, the base and the fit are shown.
+# How long a frame of an animation is shown: between flows, of the base, and of the fit.
 MOMENT_MS = 60
 BASE_MS = 1_000
 FIT_MS = 2_500
-MOVING_DRAWS = 200
+MOVING_DRAWS = 200  # in each frame
 
 
 def deformation_figure(
@@ -67,22 +67,23 @@ def deformation_figure(
     Each panel has its own colour scale; above it are its peak and the share of draws within the
     frame.
     """
-    steps = evaluation["deformation_k"]
+    flow_counts = evaluation["deformation_k"]
     densities = density_of(evaluation["log_deformation"])
     extent = extent_of(evaluation["deformation_axis_1"], evaluation["deformation_axis_2"])
-    shares = [share_of(draws, extent) for draws in evaluation["deformation_samples"]]
-    is_cut = any(1 - share > MASS_UNWRITTEN for share in shares)
-    columns = len(steps) if len(steps) <= 5 else math.ceil(len(steps) / 2)
+    shares = [share_in_frame(draws, extent) for draws in evaluation["deformation_samples"]]
+    is_cut = any(1 - share > LARGEST_MASS_UNWRITTEN for share in shares)
+    n_panels = len(flow_counts)
+    columns = n_panels if n_panels <= 5 else math.ceil(n_panels / 2)
     width = min(10.0, 2 + 1.8 * columns)
     head = 0.8 if is_cut else 0.65
-    figure, axes = panel_grid(len(steps), columns, extent, width, names, head=head)
-    for ax, k, density, share in zip(axes, steps, densities, shares, strict=True):
+    figure, axes = panel_grid(n_panels, columns, extent, width, names, head=head)
+    for ax, k, density, share in zip(axes, flow_counts, densities, shares, strict=True):
         peak = peak_of(density)
         draw_density(ax, density, extent, Normalize(0.0, 1.0), share, peak or 1.0)
-        title = f"k = {int(k)}" if k <= summary["k"] else "affine"
-        if not share < LEAST_MASS:  # unknown, NaN, is written too
+        title = f"k = {int(k)}" if k <= summary["k"] else "affine"  # the affine map comes last
+        if not share < LEAST_MASS_DRAWN:  # unknown, NaN, is written too
             title += f"\npeak {peak:.3g}"
-        if 1 - share > MASS_UNWRITTEN:
+        if 1 - share > LARGEST_MASS_UNWRITTEN:
             title += f"\nmass {share:.2f}"
         ax.set_title(title, fontsize=9)
     add_colour_bar(axes[0].images[0], axes, "density / its peak", "neither")
@@ -94,11 +95,11 @@ def deformation_figure(
 def draw_density(
     ax: Axes, density: np.ndarray, extent: Extent, norm: Normalize, share: float, scale: float = 1.0
 ) -> AxesImage:
-    """Draw a density (m, n) over the extent, divided by a scale; as 0 if its mass is elsewhere.
+    """Draw a density (m, n) over the extent, divided by a scale, in the colours of `norm`.
 
-    `share`: of its mass within the extent, NaN if unknown.
+    `share`: of its mass within the extent, NaN if unknown; below 1 % it is drawn as 0, with a note.
     """
-    if share < LEAST_MASS:
+    if share < LEAST_MASS_DRAWN:
         note(ax, "mass < 1% here", 0.6)
         density = np.where(np.isnan(density), np.nan, 0.0)
     return draw_grid(ax, density / scale, extent, SEQUENTIAL, norm)
@@ -109,19 +110,20 @@ def draw_panels(
     panels: Sequence[tuple[str, np.ndarray, np.ndarray, Normalize]],
     extent: Extent,
 ) -> AxesImage:
-    """Draw densities over the extent, and draws of each, which are counted in its title.
+    """Draw densities over the extent, a panel each, with draws that its title counts; return the
+    last image.
 
     `panels`: title, density (m, n), draws (S, 2) and colour scale.
     """
     image: Any = None
     for ax, (title, density, points, norm) in zip(axes, panels, strict=True):
-        image = draw_density(ax, density, extent, norm, share_of(points, extent))
-        draws = draw_dots(ax, points)
-        ax.set_title(f"{title}, {draws}" if draws else title)
+        image = draw_density(ax, density, extent, norm, share_in_frame(points, extent))
+        count = draw_dots(ax, points)
+        ax.set_title(f"{title}, {count}" if count else title)
     return image
 
 
-def share_of(points: np.ndarray, extent: Extent) -> float:
+def share_in_frame(points: np.ndarray, extent: Extent) -> float:
     """Share of draws (S, 2) within the extent; NaN if some are not finite."""
     if not len(points) or not np.isfinite(points).all():
         return math.nan
@@ -129,15 +131,15 @@ def share_of(points: np.ndarray, extent: Extent) -> float:
 
 
 def draw_dots(ax: Axes, points: np.ndarray, most: int = 500) -> str:
-    """Draw the first `most` points of (S, 2); return their number."""
+    """Draw the first `most` points of (S, 2); return the text of their number."""
     points = points[:most]
     ax.set_autoscale_on(False)
     ax.plot(*points.T, "o", color="white", alpha=0.5, markersize=1.7, markeredgewidth=0)
-    return count_shown(ax, points, "draws")
+    return count_text(ax, points, "draws")
 
 
-def count_shown(ax: Axes, points: np.ndarray, noun: str) -> str:
-    """Number of points (n, 2) in a panel, which has a note if none."""
+def count_text(ax: Axes, points: np.ndarray, noun: str) -> str:
+    """Text of the number of points (n, 2) within a panel, with a note if none is; "" if n is 0."""
     if not len(points):
         return ""
     shown = count_in((ax.get_xlim(), ax.get_ylim()), points)
@@ -181,7 +183,7 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
 def fit_figures(
     evaluation: Arrays, summary: Summary, names: tuple[str, str] = AXES
 ) -> dict[str, Figure]:
-    """Pictures `density`, `difference` and `deformation`, of which the arrays there are."""
+    """Those of the pictures `density`, `difference` and `deformation` whose arrays there are."""
     figures = {}
     if evaluation.keys() >= FIT.keys():
         figures["density"] = density_figure(evaluation, summary, names)
@@ -197,7 +199,7 @@ def density_figure(evaluation: Arrays, summary: Summary, names: tuple[str, str] 
     Fit and target share a colour scale; a higher peak of the fit is written. A base of higher peak
     has its own.
     """
-    target, target_title = _target(evaluation, summary)
+    target, target_title = _target_and_title(evaluation, summary)
     base = density_of(evaluation["log_base"])
     q = density_of(evaluation["log_q"])
     base_peak = peak_of(base)
@@ -234,7 +236,7 @@ def difference_figure(
 
     The scale ends at ± the target's peak; the colour bar has an arrow if q exceeds it.
     """
-    target, _ = _target(evaluation, summary)
+    target, _ = _target_and_title(evaluation, summary)
     difference = density_of(evaluation["log_q"]) - target
     peak = peak_of(target)
     largest = peak_of(np.abs(difference))
@@ -261,8 +263,11 @@ def difference_figure(
     return figure
 
 
-def _target(evaluation: Arrays, summary: Summary) -> tuple[np.ndarray, str]:
-    """Density of the target over the grid, and its title."""
+def _target_and_title(evaluation: Arrays, summary: Summary) -> tuple[np.ndarray, str]:
+    """Density of the target over the grid (m, n), and the title of its panel.
+
+    Without a known or estimated log Z it is scaled to mass 1 over the grid.
+    """
     log_p = evaluation["log_target"]
     if summary.get("log_z") is not None:
         return density_of(log_p), "target p"
@@ -270,7 +275,7 @@ def _target(evaluation: Arrays, summary: Summary) -> tuple[np.ndarray, str]:
         return density_of(log_p), "target p by estimated log Z"
     density = density_of(log_p - np.max(log_p))
     left, right, bottom, top = extent_of(evaluation["axis_1"], evaluation["axis_2"])
-    mass = np.mean(np.nan_to_num(density)) * (right - left) * (top - bottom)
+    mass = np.mean(np.nan_to_num(density)) * (right - left) * (top - bottom)  # by midpoints
     return density / mass, "target p, mass 1 on the grid"
 
 
@@ -289,30 +294,30 @@ def points_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dic
 
 
 def points_figure(evaluation: Arrays, summary: Summary) -> Figure:
-    """Draw test points, the fitted density, and draws."""
+    """Draw test points, the fitted density, and as many draws as points, a panel each."""
     q = density_of(evaluation["log_q"])
     extent = extent_of(evaluation["axis_1"], evaluation["axis_2"])
     figure, axes = panel_grid(3, 3, extent, 10.0, COLUMN_AXES)
     points = evaluation["test_points"]
     draws = evaluation["samples"]
-    shown = min(len(points), len(draws), MOST_POINTS)
-    axes[0].set_title(draw_points(axes[0], points[:shown], extent, "test points"))
+    n_shown = min(len(points), len(draws), MOST_POINTS)
+    axes[0].set_title(draw_points(axes[0], points[:n_shown], extent, "test points"))
     finite = np.append(q[np.isfinite(q)], 0.0)
-    norm, extend = colour_scale([float(finite.max())], float(np.quantile(finite, COLOUR_QUANTILE)))
-    image = draw_density(axes[1], q, extent, norm, share_of(draws, extent))
+    norm, extend = colour_scale([float(finite.max())], float(np.quantile(finite, COLOURED_SHARE)))
+    image = draw_density(axes[1], q, extent, norm, share_in_frame(draws, extent))
     draw_dots(axes[1], points, 300)
     axes[1].set_title("fitted density q(x)")
-    axes[2].set_title(draw_points(axes[2], draws[:shown], extent, "draws of q"))
+    axes[2].set_title(draw_points(axes[2], draws[:n_shown], extent, "draws of q"))
     add_colour_bar(image, axes, "density", extend)
     title_figure(figure, summary, score_text(summary, "log_likelihood", "log-likelihood"))
     return figure
 
 
 def draw_points(ax: Axes, points: np.ndarray, extent: Extent, noun: str) -> str:
-    """Draw points (n, 2) over the extent; return the number shown as text."""
+    """Draw points (n, 2) over the extent; return the text of their number, such as "90 draws"."""
     ax.plot(*points.T, "o", color=BLUE, markersize=2.2, alpha=0.5, markeredgewidth=0)
     ax.set(xlim=extent[:2], ylim=extent[2:], aspect=aspect_of(extent))
-    return count_shown(ax, points, noun)
+    return count_text(ax, points, noun)
 
 
 def animation_files(arrays: Arrays, summary: Summary, names: tuple[str, str]) -> dict[str, bytes]:
@@ -325,17 +330,17 @@ def animation_files(arrays: Arrays, summary: Summary, names: tuple[str, str]) ->
     times = [MOMENT_MS] * len(frames)
     times[0] = BASE_MS
     times[-1] = FIT_MS
-    palette = frames[-1].quantize()  # of all: with colours of its own, each frame would flicker
+    palette = frames[-1].quantize()  # one for all frames, which would flicker with their own
     quantized = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     return {
-        "gif": _saved(quantized, "GIF", times, optimize=False),
-        "webp": _saved(frames, "WEBP", times, quality=75, method=4),
+        "gif": _encoded(quantized, "GIF", times, optimize=False),
+        "webp": _encoded(frames, "WEBP", times, quality=75, method=4),
     }
 
 
 @without_warnings()
 def _frames(arrays: Arrays, summary: Summary, names: tuple[str, str]) -> Iterator[Image.Image]:
-    """Frames of an animation: all but the density, its draws and the title is drawn once."""
+    """Frames of an animation, a moment each. What does not move is drawn once, as a background."""
     extent = extent_of(arrays["axis_1"], arrays["axis_2"])
     with drawing():
         figure, (ax,) = panel_grid(1, 1, extent, FRAME_WIDTH, names)
@@ -365,7 +370,7 @@ def _frames(arrays: Arrays, summary: Summary, names: tuple[str, str]) -> Iterato
 
 
 def _moment_text(moment: float, moments: np.ndarray) -> str:
-    """Title of a moment: the base, the flow at work, or the fit."""
+    """Title of a moment, a number of flows that may end between two: base, flow at work, or fit."""
     last = int(moments[-1])
     if moment == 0:
         return "base q₀"
@@ -374,9 +379,10 @@ def _moment_text(moment: float, moments: np.ndarray) -> str:
     return f"flow {math.ceil(moment)} of {last}"
 
 
-def _saved(
+def _encoded(
     frames: Sequence[Image.Image], format: str, times: Sequence[int], **options: Any
 ) -> bytes:
+    """Animation of frames as a file's content, in an endless loop; `times`: of each, in ms."""
     file = io.BytesIO()
     options |= {"save_all": True, "append_images": frames[1:], "duration": list(times), "loop": 0}
     frames[0].save(file, format, **options)
@@ -389,7 +395,8 @@ def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[s
 
     `arrays`: `axis_1` (n,), `axis_2` (m,), `log_before` and `log_after` (m, n) in nats, samples
     `draws_before` and `draws_after` (S, 2), the `lines` of a grid and their images `lines_after`
-    (L, P, 2). Both densities share a colour scale; `names` are of the flow, and its weights.
+    (L, P, 2). Both densities share a colour scale. `number`: of the flow, from 1; `names`: its
+    name, network weights and notes, for the title.
     """
     extent = extent_of(arrays["axis_1"], arrays["axis_2"])
     figure, axes = panel_grid(3, 3, extent, 11.0, AXES, head=0.9)
@@ -410,7 +417,7 @@ def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[s
 
 
 def draw_map(ax: Axes, arrays: Arrays, extent: Extent) -> None:
-    """Draw a grid and its image, and the movement of draws."""
+    """Draw a grid of lines and its image by a flow, and arrows from draws to their images."""
     for line in arrays["lines"]:
         ax.plot(*line.T, color="0.85", linewidth=0.6)
     for line in arrays["lines_after"]:

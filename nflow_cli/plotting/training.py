@@ -26,17 +26,18 @@ from nflow_cli.plotting.style import (
 )
 
 INTERVAL_MEAN = "interval mean"
-PALE = "0.78"
+MEAN_COLOUR = "0.78"  # grey
 LEGEND_LETTERS = 40  # of a line of a legend beside its panel
-LETTERS = 100  # of a line of a legend below it
-KEY_LETTERS = 6  # as wide as the key of a label
-Spans = dict[str, tuple[float, float, str]]  # of steps, and their colour
+WIDE_LEGEND_LETTERS = 100  # of a line of a legend below its panel
+KEY_LETTERS = 6  # as wide as the sample of a line beside its label
+Spans = dict[str, tuple[float, float, str]]  # first and last step, and colour, by label
 
 
 class Panel(NamedTuple):
-    """Score of a training in nats: curves (n,) and levels by label.
+    """Panel of a score in nats: curves (n,) and horizontal lines at levels, by label.
 
-    ``by_powers``: on a logarithmic axis where values span decades, else without a steep beginning.
+    ``name``: of its axis. ``by_powers``: on a logarithmic axis where values span decades; else a
+    steep beginning is cut off.
     """
 
     name: str
@@ -52,7 +53,8 @@ def training_figure(
     spans: Spans,
     title: Sequence[str],
 ) -> Figure:
-    """Draw scores against a column of steps, a panel each, with shaded spans of steps.
+    """Draw scores against the column ``step`` of the metrics, a panel each, with shaded spans of
+    steps; ``title``: its parts.
 
     Rows without a finite score get a cross.
     """
@@ -61,10 +63,10 @@ def training_figure(
     heights[0] = 2
     axes = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for ax, panel in zip(axes, panels, strict=True):
-        hidden = "" if ax is axes[0] else "_"  # begins a label that the legend leaves out
+        prefix = "" if ax is axes[0] else "_"  # begins a label that the legend leaves out
         for label, (low, high, colour) in spans.items():
-            ax.axvspan(low, high, color=colour, alpha=0.12, lw=0, zorder=0, label=hidden + label)
-        draw_scores(ax, metrics[step], panel, hidden)
+            ax.axvspan(low, high, color=colour, alpha=0.12, lw=0, zorder=0, label=prefix + label)
+        draw_scores(ax, metrics[step], panel, prefix)
         draw_legend(ax, is_alone=len(panels) == 1)
         ax.grid(color="0.9", linewidth=0.6)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
@@ -76,27 +78,29 @@ def training_figure(
     return figure
 
 
-def draw_scores(ax: Axes, steps: np.ndarray, panel: Panel, hidden: str) -> None:
-    """Draw curves and levels of a panel over steps (n,); ``hidden`` begins the curves' labels."""
+def draw_scores(ax: Axes, steps: np.ndarray, panel: Panel, prefix: str) -> None:
+    """Draw curves and levels of a panel over steps (n,); ``prefix`` begins the curves' labels."""
     colours = iter(COLOURS)
     marker = "o" if len(steps) < 40 else ""
     for label, values in panel.curves.items():
         if label == INTERVAL_MEAN:
-            colour = PALE
+            colour = MEAN_COLOUR
             width = 2.8  # so that a median that follows it does not hide it
         else:
             colour = next(colours)
             width = 1.3
-        ax.plot(steps, values, label=hidden + label, color=colour, lw=width, marker=marker, ms=3)
+        ax.plot(steps, values, label=prefix + label, color=colour, lw=width, marker=marker, ms=3)
     for (label, level), line in zip(panel.levels.items(), ("--", ":", "-.")):
         ax.axhline(level, color="k", ls=line, lw=1.4, label=label)
     curves = np.array(list(panel.curves.values()), float)
     levels = list(panel.levels.values())
-    lost = steps[~np.isfinite(curves).any(axis=0)]
-    if len(lost):
-        label = f"not finite ({len(lost)} of {len(steps)} rows)"
-        foot = ax.get_xaxis_transform()
-        ax.plot(lost, 0 * lost + 0.03, "x", color=ORANGE, label=label, transform=foot)
+    lost_steps = steps[~np.isfinite(curves).any(axis=0)]
+    if len(lost_steps):
+        label = f"not finite ({len(lost_steps)} of {len(steps)} rows)"
+        transform = ax.get_xaxis_transform()  # heights are parts of the panel
+        ax.plot(
+            lost_steps, 0 * lost_steps + 0.03, "x", color=ORANGE, label=label, transform=transform
+        )
     if panel.by_powers:
         scale_values(ax, np.append(curves, levels))
     else:
@@ -104,11 +108,15 @@ def draw_scores(ax: Axes, steps: np.ndarray, panel: Panel, hidden: str) -> None:
 
 
 def draw_legend(ax: Axes, is_alone: bool) -> None:
-    """Draw the legend of a panel below the only one, and beside each of several."""
+    """Draw the legend of a panel: below the figure if it is its only one, else beside the panel."""
     handles, labels = ax.get_legend_handles_labels()
     if is_alone:
         widths = [len(label) + KEY_LETTERS for label in labels]
-        columns = len(labels) if sum(widths) <= LETTERS else max(1, LETTERS // max(widths))
+        columns = (
+            len(labels)
+            if sum(widths) <= WIDE_LEGEND_LETTERS
+            else max(1, WIDE_LEGEND_LETTERS // max(widths))
+        )
         ax.figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
         return
     texts = [textwrap.fill(label, LEGEND_LETTERS) for label in labels]
@@ -116,13 +124,13 @@ def draw_legend(ax: Axes, is_alone: bool) -> None:
 
 
 def smoothed(values: np.ndarray) -> dict[str, np.ndarray]:
-    """Interval means (n,), and their running median if there are some."""
+    """Interval means (n,) by label, and their running median if five or more are finite."""
     finite = np.isfinite(values)
     means = values[finite]
     if len(means) < 5:
         return {INTERVAL_MEAN: values}
-    widest = max(1, len(means) // 20)
-    # The window grows from the start, where a loss falls too fast for a lopsided one.
+    widest = max(1, len(means) // 20)  # half of a tenth of the rows
+    # Half widths grow from the start, where a loss falls too fast for a lopsided window.
     halves = np.minimum(np.arange(len(means)), widest)
     median = np.full(len(values), np.nan)
     median[finite] = [np.median(means[i - half : i + half + 1]) for i, half in enumerate(halves)]
@@ -130,11 +138,13 @@ def smoothed(values: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def zoom_on_later(ax: Axes, curves: np.ndarray, levels: Sequence[float]) -> None:
-    """Cut off the first tenth of curves (C, n) if it would flatten the rest."""
+    """Cut the first tenth of curves (C, n) off the scale, of eight rows or more, if the rest spans
+    less than a third of all values; a label says which are off.
+    """
     count = curves.shape[1]
     early = math.ceil(count / 10) if count >= 8 else 0
-    values = _finite(np.append(curves, levels))
-    later = _finite(np.append(curves[:, early:], levels))
+    values = _finite_values(np.append(curves, levels))
+    later = _finite_values(np.append(curves[:, early:], levels))
     if not len(later) or np.ptp(values) <= 3 * np.ptp(later):
         return
     room = 0.2 * np.ptp(later) or 1.0  # for where a curve comes from
@@ -143,7 +153,7 @@ def zoom_on_later(ax: Axes, curves: np.ndarray, levels: Sequence[float]) -> None
     ax.plot([], [], " ", label=f"off the scale: the start, {ends} nats")
 
 
-def _finite(values: np.ndarray) -> np.ndarray:
+def _finite_values(values: np.ndarray) -> np.ndarray:
     return values[np.isfinite(values)]
 
 
@@ -155,9 +165,9 @@ def reverse_kl_figure(metrics: Arrays, summary: Summary) -> Figure:
     """
     updates = metrics["update"]
     spans = annealing(metrics, "update")
-    restarts = sorted(summary.get("restarts", {}).get("updates", []))
-    if len(restarts) > 1:
-        spans["the best restart of each interval"] = (0.0, restarts[-2], ORANGE)
+    restart_updates = sorted(summary.get("restarts", {}).get("updates", []))
+    if len(restart_updates) > 1:  # to the last update of the second longest
+        spans["the best restart of each interval"] = (0.0, restart_updates[-2], ORANGE)
     if updates[0] < 0:
         spans["first stage: affine alone"] = (updates[0], 0.0, BLUE)
     if summary.get("kl") is not None and summary.get("log_z") is not None:
@@ -201,7 +211,7 @@ def folds_figure(metrics: Arrays, summary: Summary) -> Figure:
 
 
 def annealing(metrics: Arrays, step: str, around: float = 0.0) -> Spans:
-    """Span of the steps with beta < 1, if any."""
+    """Span of the steps with beta < 1, if there are some, ``around`` more at both ends."""
     steps = metrics[step][metrics["beta"] < 1]
     if not len(steps):
         return {}

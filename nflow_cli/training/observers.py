@@ -18,15 +18,18 @@ from nflow_cli.terminal.progress import WAIT_SECONDS, left_text, phase, progress
 Count = Annotated[int, Field(ge=0, strict=True)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Form = TypeVar("Form", bound=BaseModel)
-KEEP_SECONDS = 1.0  # time between copies of the weights, which cost about a millisecond
+KEEP_SECONDS = 1.0  # between copies of the network weights, each about a millisecond
 CHECK_TARGET = "check the target or the data"
 SMALLER_STEPS = "try a smaller train.learning_rate or train.clip_norm"
 LEAST_DECIMALS = 3  # of a score in nats
-DECIMALS = 5  # at most; tables have 5
+MOST_DECIMALS = 5  # as in printed tables
 
 
 class Observer:
-    """Observer of a training: of its begin, of each chunk, and of an end that is no error."""
+    """Observer of a training, called at its begin, at each chunk, and at an end without an error.
+
+    ``model``: the trainer, set before the first call.
+    """
 
     model: Any
 
@@ -37,7 +40,7 @@ class Observer:
         """Called before each chunk, of the last observer first."""
 
     def after(self, logs: Mapping[str, float]) -> None:
-        """Called after each chunk, with its means."""
+        """Called after each chunk, with the means of its terms by name."""
 
     def end(self) -> None:
         """Called last."""
@@ -57,32 +60,32 @@ class Saved:
         return {name: getattr(self, name) for name in self.State.model_fields}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Set the fields to those of a :meth:`state`; of another form: a ``StateError``."""
-        for name, value in checked(self.State, state):
+        """Set the fields to the values of a :meth:`state` (``StateError`` if these are invalid)."""
+        for name, value in checked_state(self.State, state):
             setattr(self, name, value)
 
-    def be_patient_again(self) -> None:
-        """Called where a training that stopped early is extended."""
+    def restart_patience(self) -> None:
+        """Let a training that stopped early, and is extended, go on."""
 
 
-def checked(form: type[Form], state: Mapping[str, Any]) -> Form:
-    """Saved state in its form; else a ``StateError`` names the key."""
+def checked_state(form: type[Form], state: Mapping[str, Any]) -> Form:
+    """Saved state by the schema ``form``; a ``StateError`` names the first wrong key."""
     try:
         return form.model_validate(state)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
+        fault = error.errors()[0]
+        key = ".".join(map(str, fault["loc"]))
+        message = fault["msg"].removeprefix("Value error, ")
         raise StateError(f"{key}: {message}" if key else message) from None
 
 
 def is_finite(logs: Mapping[str, float]) -> bool:
-    """Whether the loss of a chunk and its last gradient are finite."""
+    """Whether the mean loss of a chunk and the norm of its last gradient are finite."""
     return math.isfinite(logs["loss"]) and math.isfinite(logs["gradient_norm"])
 
 
 class Speed(NamedTuple):
-    """Seconds of compiling and of the whole training; updates per second."""
+    """Seconds of compiling and of all training; updates per second without compiling, if known."""
 
     compile_seconds: float
     train_seconds: float
@@ -90,10 +93,15 @@ class Speed(NamedTuple):
 
 
 class Clock(Saved, Observer):
-    """Times the chunks: the first of every program holds its compilation.
+    """Times the chunks; the first chunk of each start of training includes the compilation.
 
     Args:
         first: Number of the first update.
+
+    Attributes:
+        updates: Number of updates before the first chunk and after each.
+        seconds: Duration of each chunk.
+        cold: Number of chunks before each start of training.
     """
 
     class State(BaseModel):
@@ -103,6 +111,7 @@ class Clock(Saved, Observer):
 
         @model_validator(mode="after")
         def _check_counts(self) -> "Clock.State":
+            """Check that the lists are of the same chunks."""
             chunks = len(self.seconds)
             if len(self.updates) != chunks + 1 or max(self.cold, default=0) > chunks:
                 raise ValueError("expected the updates before and after each of its chunks")
@@ -127,6 +136,7 @@ class Clock(Saved, Observer):
         self.seconds.append(time.perf_counter() - self._start)
 
     def _number(self) -> int:
+        """Number of updates so far, by the optimizer."""
         return self.first + int(self.model.optimizer.iterations)
 
     @property
@@ -140,7 +150,10 @@ class Clock(Saved, Observer):
         return self.updates[-1]
 
     def speed(self) -> Speed:
-        """Times of the training; a single chunk, which compiles, has no updates per second."""
+        """Times of the training; updates per second ``None`` if each chunk so far was a first one.
+
+        Compilation takes what a first chunk took longer than its updates do at the median pace.
+        """
         compile_seconds = 0.0
         warm_seconds = 0.0
         warm_updates = 0
@@ -167,6 +180,10 @@ class MetricsLog(Saved, Observer):
 
     A row holds means over the updates of ``chunks_per_row`` chunks, and learning rate and gradient
     norm of the last update. ``clock`` must come before this observer; ``add_row`` takes each row.
+
+    Attributes:
+        rows: Number of rows written.
+        chunks: Updates, seconds and means of the chunks of the next row.
     """
 
     class State(BaseModel):
@@ -181,6 +198,7 @@ class MetricsLog(Saved, Observer):
         self.chunks: list[tuple[int, float, Mapping[str, float]]] = []
 
     def after(self, logs: Mapping[str, float]) -> None:
+        """Take the means of a chunk; write a row if it is complete, or not finite."""
         self.chunks.append((self.clock.chunk_updates, self.clock.seconds[-1], logs))
         if not is_finite(logs):  # training stops here
             self.write_row({})
@@ -216,7 +234,7 @@ class MetricsLog(Saved, Observer):
 class DivergenceStop(Observer):
     """Raises a :class:`~nflow_cli.errors.DivergenceError` when loss or gradient are not finite.
 
-    The cause is looked for with weights kept at most ``KEEP_SECONDS`` before.
+    The cause is looked for with network weights kept at most ``KEEP_SECONDS`` before.
 
     Args:
         is_first: Whether it is the first stage, whose learning rate is its own.
@@ -233,11 +251,13 @@ class DivergenceStop(Observer):
         self._has_learnt = bool(self.model.optimizer.iterations > 0)
 
     def before(self) -> None:
+        """Keep the network weights, at most once a second."""
         if time.monotonic() - self._kept_at >= KEEP_SECONDS:
             self._weights = self.model.get_weights()
             self._kept_at = time.monotonic()
 
     def after(self, logs: Mapping[str, float]) -> None:
+        """Raise the error, with figures, cause and remedies, if a chunk is not finite."""
         if is_finite(logs):
             self._has_learnt = True
             self._norm = logs["gradient_norm"]
@@ -254,7 +274,7 @@ class DivergenceStop(Observer):
         )
 
     def _remedies(self, cause: str) -> list[str]:
-        """What the user may do, if nothing names the cause also about the target."""
+        """Remedies to try, in words; if no ``cause`` is found, the target or the data may be it."""
         if self.is_first:
             return [] if cause else [CHECK_TARGET]
         # Divergence in the first chunk: the target or the data, as nothing was learnt yet.
@@ -265,10 +285,10 @@ def nats_text(value: float) -> str:
     """Nats with four significant digits, in three to five decimals."""
     if not abs(value) < 1e9:
         return f"{value:.3e}"
-    if abs(value) < 0.5 * 10.0**-DECIMALS:
-        return f"< {10.0**-DECIMALS:.{DECIMALS}f}"
+    if abs(value) < 0.5 * 10.0**-MOST_DECIMALS:
+        return f"< {10.0**-MOST_DECIMALS:.{MOST_DECIMALS}f}"
     decimals = 3 - math.floor(math.log10(abs(value)))
-    return f"{value:,.{min(max(decimals, LEAST_DECIMALS), DECIMALS)}f}"
+    return f"{value:,.{min(max(decimals, LEAST_DECIMALS), MOST_DECIMALS)}f}"
 
 
 class ProgressReport(Observer):
@@ -296,9 +316,10 @@ class ProgressReport(Observer):
         self.note = note
         self.line_end = line_end
         self.compiling = ExitStack()  # of a phase, until the first chunk
-        self._warm: tuple[int, float] | None = None  # the first update of the pace, and when it was
+        self._pace_start: tuple[int, float] | None = None  # update and time after the first chunk
 
     def begin(self) -> None:
+        """Start the bar, or without one the phase of compiling; once only."""
         if hasattr(self, "bar"):
             return
         counts = "{task.completed:,.0f}/{task.total:,.0f}"
@@ -310,13 +331,15 @@ class ProgressReport(Observer):
             self.compiling.enter_context(phase("compiling"))
 
     def after(self, logs: Mapping[str, float]) -> None:
-        """Move the bar, or print a line at every tenth, with the validation of this chunk."""
+        """Move the bar; without one print a line at each tenth of the updates, and one within ten
+        seconds after the first chunk.
+        """
         self.compiling.close()
         update = self.clock.updates[-1]
         now = time.monotonic()
-        if self._warm is None:
-            self._warm = (update, now)
-        first, start = self._warm
+        if self._pace_start is None:
+            self._pace_start = (update, now)
+        first, start = self._pace_start
         note = self.note(logs)
         self.bar.update(self.task, completed=update, note=note)
         tenth = 10 * update // self.steps
@@ -330,6 +353,7 @@ class ProgressReport(Observer):
             tell(f"training: {update:,}/{self.steps:,} updates, {note}{end}")
 
     def end(self) -> None:
+        """Print a line if the training stopped early."""
         if self.model.stop_training and not is_silent():
             updates = f"{self.clock.updates[-1]:,}/{self.steps:,} updates"
             self.bar.console.print(
@@ -340,6 +364,7 @@ class ProgressReport(Observer):
             )
 
     def close(self) -> None:
+        """Stop the bar, after an error too."""
         self.compiling.close()
         if hasattr(self, "bar"):
             self.bar.stop()

@@ -34,7 +34,7 @@ from nflow_cli.training.observers import (
     Saved,
     Speed,
     StateError,
-    checked,
+    checked_state,
     nats_text,
 )
 from nflow_cli.training.stopping import ValidationLog
@@ -226,7 +226,7 @@ class Checkpointer(Observer):
         self._restore_parts(checkpoint)
         if self._is_extended_after_early_stop(checkpoint.state):
             for part in self.parts.values():
-                part.be_patient_again()
+                part.restart_patience()
         return checkpoint
 
     def _expect_settings(self, state: Mapping[str, Any]) -> None:
@@ -244,7 +244,7 @@ class Checkpointer(Observer):
     def _restore_parts(self, checkpoint: Checkpoint) -> None:
         name = "training"
         try:
-            checked(TrainingState, checkpoint.state)
+            checked_state(TrainingState, checkpoint.state)
             for name, part in self.parts.items():
                 values = checkpoint.state.get(name)
                 arrays = grouped(checkpoint.arrays, f"{name}/")

@@ -1,4 +1,4 @@
-"""Early stopping: by a validation loss with best weights, or by the training loss; cooling down."""
+"""Early stopping: by a validation loss with the best network weights, or by the training loss."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -12,30 +12,30 @@ from nflow_cli.config.training import EarlyStopping
 from nflow_cli.config.vae import ValidationStopping
 from nflow_cli.training.observers import Clock, Count, MetricsLog, Observer, Saved
 
-COOL_DOWN_SHARE = 0.15  # of the updates before
+COOL_DOWN_SHARE = 0.15  # updates of cooling down, relative to those before
 LEAST_COOL_DOWN = 50  # updates
-SIGMAS = 2.0  # standard errors by which a fall may be greater than it looks
+FALL_SIGMAS = 2.0  # standard errors by which a fall may be greater than it looks
 
 
 class Cooling(Observer):
-    """Observer that may stop a training, which then cools down.
+    """Observer that may stop a training, whose learning rate then falls to 0: it cools down.
 
     Attributes:
-        stopped_at: Update from which it cools down; ``None``: it trains.
+        stopped_at: Update from which it cools down; ``None``: it does not.
     """
 
     clock: Clock
     stopped_at: int | None = None
 
     def cool_down_after(self, updates: int) -> int:
-        """Updates in which the rate falls, after ``updates`` of training."""
+        """Number of updates in which the rate falls to 0, after ``updates`` of training."""
         raise NotImplementedError
 
     def begin(self) -> None:
         self.cool_from(self.stopped_at)
 
     def cool_from(self, update: int | None) -> None:
-        """Cool down from ``update`` on; ``None``: train."""
+        """Cool down from ``update`` on; ``None``: train at the full rate."""
         self.stopped_at = update
         if self.model.cooled:
             self.model.cooled.cool(update, self.cool_down_after(update or 0))
@@ -48,14 +48,14 @@ class Cooling(Observer):
 
 
 class ValidationLog(MetricsLog, Cooling):
-    """Metrics with a validation loss in each row, early stopping, and best weights.
+    """Metrics with a validation loss in each row, early stopping, and the best network weights.
 
-    Members side by side each keep their weights of the lowest validation loss, for
+    Members side by side each keep their network weights of the lowest validation loss, for
     :meth:`take_best`; a row has the loss of each and their mean. Nothing counts before ``beta`` is
     1.
 
-    Where the learning rate can fall, a training that stops goes back to the best weights and cools
-    down, all members together.
+    Where the learning rate can fall, a training that stops goes back to the best network weights
+    and cools down, all members together.
 
     Args:
         clock: Must come before this observer.
@@ -65,8 +65,8 @@ class ValidationLog(MetricsLog, Cooling):
         stopping: Training stops if no loss has fallen by ``min_delta`` nats in ``patience``
             updates; ``None``: at its last. A fall that is within a standard error by the rows
             restarts half of the patience.
-        from_start: The initial weights may be the best, and have a row.
-        weights: Of the rows ``(n,)``, or ``None``.
+        from_start: The initial network weights may be the best, and have a row.
+        weights: Row weights ``(n,)`` of the validation rows; ``None``: equal.
     """
 
     class State(MetricsLog.State):
@@ -82,6 +82,7 @@ class ValidationLog(MetricsLog, Cooling):
 
         @model_validator(mode="after")
         def _check_members(self) -> "ValidationLog.State":
+            """Check that lists with an entry for each member are of one length."""
             lists = [self.bests, self.bests_at, self.marks, self.marks_at]
             if self.mark_rows:
                 lists.append(self.mark_rows)
@@ -105,8 +106,8 @@ class ValidationLog(MetricsLog, Cooling):
         self.stopping = stopping
         self.from_start = from_start
         self.weights = weights
-        # One a member: the last loss, the lowest and its update; the loss that must be fallen
-        # below, since which update, and the losses of its rows.
+        # Of each member the last validation loss, the lowest one and its update; its mark, the loss
+        # below which it must fall, from which update the patience counts, and the mark by row.
         self.losses: list[float] = []
         self.bests: list[float] = []
         self.bests_at: list[int] = []
@@ -128,7 +129,7 @@ class ValidationLog(MetricsLog, Cooling):
         return self.clock.updates[-1]
 
     def begin(self) -> None:
-        """Validate the initial weights, unless training was resumed."""
+        """Validate the initial network weights, unless training was resumed."""
         super().begin()
         if self.validate and self.from_start and not self.rows:
             names = sorted((*self.model.terms, "gradient_norm", "learning_rate"))
@@ -136,6 +137,7 @@ class ValidationLog(MetricsLog, Cooling):
             self.compare()
 
     def end_row(self) -> None:
+        """Write a row with the validation losses; compare these once ``beta`` is 1."""
         if not self.validate:
             self.write_row({})
             return
@@ -143,15 +145,16 @@ class ValidationLog(MetricsLog, Cooling):
             self.compare()
 
     def validated(self) -> dict[str, float]:
-        """Compute the validation losses; return their columns of a row."""
+        """Compute the validation losses of all members; return their columns of a row."""
         losses = np.atleast_1d(self.validate() if self.validate else math.nan).astype(float)
         if losses.ndim > 1:
             self._row_losses = losses
             losses = np.average(losses, axis=1, weights=self.weights)
         self.losses = losses.tolist()
-        return self._columns(self.validation, self.losses)
+        return self._loss_columns(self.validation, self.losses)
 
-    def _columns(self, mean: float, losses: list[float]) -> dict[str, float]:
+    def _loss_columns(self, mean: float, losses: list[float]) -> dict[str, float]:
+        """Columns of a row: the mean validation loss, and that of each of several members."""
         columns = {self.column: mean}
         if len(losses) > 1:
             for r, loss in enumerate(losses, start=1):
@@ -159,7 +162,9 @@ class ValidationLog(MetricsLog, Cooling):
         return columns
 
     def compare(self) -> None:
-        """Keep the best weights of members; cool down when the patience with all has ended."""
+        """Keep the network weights of members whose loss is their lowest; stop when the patience
+        with all members has ended.
+        """
         count = len(self.losses)
         if not self.bests:
             self.bests = [math.inf] * count
@@ -177,13 +182,17 @@ class ValidationLog(MetricsLog, Cooling):
         elif self.stopping:
             for r, loss in enumerate(self.losses):
                 if self.marks[r] - loss > self.stopping.min_delta:
-                    self._mark(r, loss)
-            if all(self.reached - at >= self.stopping.patience for at in self.marks_at):
-                self._stop()
+                    self._move_mark(r, loss)
+            if all(self.reached - update >= self.stopping.patience for update in self.marks_at):
+                self._cool_or_end()
 
-    def _mark(self, r: int, loss: float) -> None:
-        """Restart the patience with a member, or half of it if the fall may be noise."""
-        error = self._error(self._row_losses[r] - self.mark_rows[r]) if self.mark_rows else 0.0
+    def _move_mark(self, r: int, loss: float) -> None:
+        """Set the mark of member ``r`` to its loss, and restart the patience with it; half of the
+        updates waited still count if the fall is within a standard error.
+        """
+        error = (
+            self._standard_error(self._row_losses[r] - self.mark_rows[r]) if self.mark_rows else 0.0
+        )
         is_clear = self.marks[r] - loss > error
         waited = 0 if is_clear else self.reached - self.marks_at[r]
         self.marks[r] = loss
@@ -193,13 +202,13 @@ class ValidationLog(MetricsLog, Cooling):
         if self.mark_rows:
             self.mark_rows[r] = self._row_losses[r]
 
-    def _error(self, values: np.ndarray) -> float:
-        """Standard error of the mean of values, one a row."""
-        v = np.ones(len(values)) if self.weights is None else self.weights
-        return float(np.linalg.norm(v * (values - np.average(values, weights=v))) / v.sum())
+    def _standard_error(self, values: np.ndarray) -> float:
+        """Standard error of the mean of values ``(n,)``, one a row, by the row weights."""
+        w = np.ones(len(values)) if self.weights is None else self.weights
+        return float(np.linalg.norm(w * (values - np.average(values, weights=w))) / w.sum())
 
-    def _stop(self) -> None:
-        """Cool down from the best weights, or end the training where its rate cannot fall."""
+    def _cool_or_end(self) -> None:
+        """Cool down from the best network weights, or end the training if its rate cannot fall."""
         model = self.model
         if not (model.cooled and self.best_weights):
             model.stop_training = True
@@ -212,16 +221,17 @@ class ValidationLog(MetricsLog, Cooling):
         return max(round(COOL_DOWN_SHARE * updates), LEAST_COOL_DOWN)
 
     def _keep_weights(self, members: list[int]) -> None:
+        """Keep the present network weights of some members, and their moments of the optimizer."""
         weights = self.model.get_weights()
-        self.best_weights = self._merged(self.best_weights, weights, members)
+        self.best_weights = self._merged_by_member(self.best_weights, weights, members)
         if self.model.cooled:
             moments = [keras.ops.convert_to_numpy(moment) for moment in self.model.moments]
-            self.best_moments = self._merged(self.best_moments, moments, members)
+            self.best_moments = self._merged_by_member(self.best_moments, moments, members)
 
-    def _merged(
+    def _merged_by_member(
         self, kept: list[np.ndarray], present: list[np.ndarray], members: list[int]
     ) -> list[np.ndarray]:
-        """The kept arrays with the present values of some members."""
+        """Kept arrays, each ``(R, …)``, in which ``members`` have their present values."""
         if len(self.losses) == 1:
             return present
         # Copies: arrays of a checkpoint cannot be written to.
@@ -232,7 +242,7 @@ class ValidationLog(MetricsLog, Cooling):
 
     @property
     def kept_of_each(self) -> list[int]:
-        """Update of each member's best weights; the last if no loss was finite."""
+        """Update of each member's best network weights; the last if no loss was finite."""
         updates = []
         for loss, update in zip(self.bests, self.bests_at):
             updates.append(update if math.isfinite(loss) else self.reached)
@@ -244,8 +254,8 @@ class ValidationLog(MetricsLog, Cooling):
         return max(self.kept_of_each, default=self.reached)
 
     def best_text(self, write: Callable[[float], str]) -> str:
-        """Mean of the members' lowest losses and their last update, or "" where the last losses
-        are these.
+        """Text of the mean of the members' lowest losses and the last update of these; "" if the
+        last losses are the lowest. ``write``: text of a loss.
         """
         best = float(np.mean(self.bests)) if self.bests else math.inf
         if not math.isfinite(best) or write(best) == write(self.validation):
@@ -255,19 +265,19 @@ class ValidationLog(MetricsLog, Cooling):
         return f", best {write(best)} at {self.kept_at:,}"
 
     def write_row(self, columns: Mapping[str, float]) -> dict[str, float]:
-        """Write one row; one that ends in a divergence has no validation loss."""
+        """Write one row with ``columns``; its validation losses are NaN if they have none."""
         if self.validate and self.column not in columns:
             nans = [math.nan] * len(self.losses)
-            columns = {**columns, **self._columns(math.nan, nans)}
+            columns = {**columns, **self._loss_columns(math.nan, nans)}
         return super().write_row(columns)
 
-    def be_patient_again(self) -> None:
+    def restart_patience(self) -> None:
         """Restart the patience, for a training that is extended."""
         self.marks_at = [self.reached] * len(self.marks_at)
         self.stopped_at = None
 
     def take_best(self, model: keras.Model) -> None:
-        """Give ``model`` each member's weights of the lowest validation loss."""
+        """Give ``model`` each member's network weights of the lowest validation loss."""
         if self.best_weights:
             model.set_weights(self.best_weights)
 
@@ -281,8 +291,11 @@ class Plateau(Saved, Cooling):
     ``cool_down`` updates.
 
     Args:
+        patience: Updates of a window.
+        min_delta: Nats that the loss must fall by in them.
+        cool_down: Updates in which the rate falls to 0.
         clock: Must come before this observer.
-        start: Earlier losses do not count: objective or gradient change there.
+        start: Update before which losses do not count: objective or gradient change there.
     """
 
     class State(BaseModel):
@@ -301,22 +314,23 @@ class Plateau(Saved, Cooling):
         return self.cool_down
 
     def after(self, logs: Mapping[str, float]) -> None:
+        """Take the loss of a chunk; cool down if the windows differ too little."""
         update = self.clock.updates[-1]
         if self.stopped_at is None and update > self.start:
             chunks = max(2, round(self.patience / self.clock.chunk_updates))
             self.losses = [*self.losses, logs["loss"]][-2 * chunks :]
-            if len(self.losses) == 2 * chunks and self._is_over(chunks):
+            if len(self.losses) == 2 * chunks and self._is_flat(chunks):
                 self.cool_from(update)
         self.end_when_cool()
 
-    def _is_over(self, chunks: int) -> bool:
-        """Whether the loss falls no more, by both windows of ``chunks`` chunks."""
+    def _is_flat(self, chunks: int) -> bool:
+        """Whether the loss fell too little between two windows of ``chunks`` chunks each."""
         before, after = np.split(np.array(self.losses), 2)
         error = math.sqrt((before.var(ddof=1) + after.var(ddof=1)) / chunks)
         fall = max(before.mean() - after.mean(), 0.0)
-        return bool(fall + SIGMAS * error < self.min_delta)
+        return bool(fall + FALL_SIGMAS * error < self.min_delta)
 
-    def be_patient_again(self) -> None:
+    def restart_patience(self) -> None:
         """Restart the windows, for a training that is extended."""
         self.losses = []
         self.stopped_at = None

@@ -81,7 +81,7 @@ def test_a_training_that_goes_on_from_a_checkpoint_ends_as_one_that_was_not_stop
 def test_an_extended_training_is_warm_again():
     follower = Follower()
     follower.stopped_at([1.0] * 50)
-    follower.plateau.be_patient_again()
+    follower.plateau.restart_patience()
     follower.plateau.begin()
     follower.model.stop_training = False
     assert follower.cooled_from is None

@@ -51,7 +51,7 @@ def with_density(run: Run, place: str) -> tuple[UserFunction, Draws]:
     user = load_function(place)
     draws = run.data
     bounds = run.config.data.bounds
-    if user.coordinates and not user.coordinates.are_of(draws.columns, bounds):
+    if user.coordinates and not user.coordinates.agree_with(draws.columns, bounds):
         raise ConfigError(
             f"{user.name}: expected the parameters and bounds of the run, "
             f"{', '.join(draws.columns)}. Received: {', '.join(user.coordinates.names)}"

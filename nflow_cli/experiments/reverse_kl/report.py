@@ -94,39 +94,41 @@ class ReverseKLSummary(UpdatesSummary):
 
 
 NETCDF = ".nc"  # suffix
-MOST_ROWS = 12  # of moments
-MOST_WEIGHTS = 8  # of a mixture
-WORDS = {
+# Printed at most: coordinates with moments, and mixture weights.
+MOST_MOMENTS = 12
+MOST_WEIGHTS = 8
+# What the verdict on k-hat says of the importance weights p/q.
+K_HAT_TEXTS = {
     "good": "good: the weights have finite variance",
     "rough": "rough: the weights may have infinite variance; errors include the unseen tail",
     "poor": "poor: no reliable log Z or moments; try more flows "
     "(of infer also --base student-t, --bounds)",
     "unknown": "unknown: the weights are not finite",
 }
-FAILS = "log p fails or is not finite away from q"
-BOUNDED = "q is 0 outside a bounded region"
-Truth = Mapping[str, tuple[float, float]]
+LOG_P_FAILS = "log p fails or is not finite away from q"
+Q_IS_BOUNDED = "q is 0 outside a bounded region"
+Truth = Mapping[str, tuple[float, float]]  # mean and sd by coordinate
 
 
 def rows_of(config: Config, summary: ReverseKLSummary, warnings: Warnings) -> Rows:
-    """Rows printed after training."""
+    """Labels and texts of all scores, printed after training."""
     facts = summary.facts
     rows = [(config.subject_key, printable(summary.target)), flow_row(facts)]
     rows += judged_rows(summary, warnings, truth_of(config))
     if "mass" in facts:
         rows.append(mass_row(facts, warnings))
-    rows += _restarts(summary) + _mixture(summary)
+    rows += _printed_restarts(summary) + _printed_mixture(summary)
     return [*rows, ("training", training_text(facts, config.length))]
 
 
 def judged_rows(summary: ReverseKLSummary, warnings: Warnings, truth: Truth) -> Rows:
-    """Rows of scores by fresh samples."""
-    return _estimates(summary, warnings) + _moments(summary, truth)
+    """Labels and texts of the scores by fresh draws."""
+    return _printed_estimates(summary, warnings) + _printed_moments(summary, truth)
 
 
 def verdict_of(summary: ReverseKLSummary, warnings: Warnings) -> Rows:
-    """Rows of KL, free energy, k-hat, ESS and log Z, and of the KL of the base without a flow."""
-    rows = _estimates(summary, warnings)
+    """Labels and texts of the scores that judge a fit, and of the KL of the base without a flow."""
+    rows = _printed_estimates(summary, warnings)
     if summary.base_free_energy is None:
         return rows
     kl = summary.base_free_energy + (summary.log_z or 0.0)
@@ -134,50 +136,50 @@ def verdict_of(summary: ReverseKLSummary, warnings: Warnings) -> Rows:
     return [*rows, ("base without a flow", f"{text} nats")]
 
 
-def _estimates(summary: ReverseKLSummary, warnings: Warnings) -> Rows:
-    """Rows of KL, free energy, k-hat, ESS and log Z."""
+def _printed_estimates(summary: ReverseKLSummary, warnings: Warnings) -> Rows:
+    """Labels and texts of KL, free energy, k-hat, ESS and log Z, with standard errors."""
     rows = []
-    k = summary.pareto_k
-    digits = summary.free_energy_standard_error or 1.0
+    k_hat = summary.pareto_k
+    scale = summary.free_energy_standard_error or 1.0  # gives the digits where errors are withheld
     if summary.kl is not None:
-        kl = or_withheld(summary.kl, summary.kl_standard_error, k, digits)
+        kl = or_withheld(summary.kl, summary.kl_standard_error, k_hat, scale)
         rows.append(("KL(q || p)", marked(f"{kl} nats", warnings, "kl")))
     if summary.uncovered_share is not None:
-        rows.append(("", _uncovered(summary.uncovered_share)))
+        rows.append(("", _uncovered_text(summary.uncovered_share)))
     free_energy = with_error(summary.free_energy, summary.free_energy_standard_error)
-    log_z = or_withheld(summary.estimated_log_z, summary.log_z_standard_error, k, digits)
+    log_z = or_withheld(summary.estimated_log_z, summary.log_z_standard_error, k_hat, scale)
     log_z += " nats of the mass that q covers"
     if summary.log_z is not None:
         log_z += f" (true: {summary.log_z:.5f})"
     rows += [
         ("free energy", marked(f"{free_energy} nats", warnings, "free_energy")),
-        ("k-hat", f"{in_decimals(k, 2)}, {_reliability(summary, warnings)}"),
+        ("k-hat", f"{in_decimals(k_hat, 2)}, {_reliability_text(summary, warnings)}"),
         ("ESS", f"{in_decimals(summary.ess, 4)} of the draws"),
         ("log Z", marked(log_z, warnings, "estimated_log_z")),
-        ("", _by_q(summary)),
+        ("", _log_z_by_q(summary)),
     ]
     if summary.missed_share is None:
-        rows.append(("", f"missed mass unknown: {FAILS}"))
+        rows.append(("", f"missed mass unknown: {LOG_P_FAILS}"))
     return rows
 
 
-def _uncovered(share: float) -> str:
-    """How the KL was estimated, by the share of exact draws of p that q hardly covers."""
+def _uncovered_text(share: float) -> str:
+    """Text on how the KL was estimated, by the share of exact draws of p with ``q < p/100``."""
     count = f"{round(share * EXACT_DRAWS):,} of {EXACT_DRAWS:,} draws of p have q < p/100"
     if share:
         return f"by the plain mean: {count}"
     return f"if q misses less than {3 / EXACT_DRAWS:.0e} of p: {count}"
 
 
-def _by_q(summary: ReverseKLSummary) -> str:
-    """Log Z by the draws of q alone, a check."""
+def _log_z_by_q(summary: ReverseKLSummary) -> str:
+    """Text on log Z by the draws of q alone, and its distance from log Z by all draws: a check."""
     if summary.q_log_z is None:
-        reason = BOUNDED if summary.base == "uniform-box" else FAILS
+        reason = Q_IS_BOUNDED if summary.base == "uniform-box" else LOG_P_FAILS
         return f"by draws of q alone: {reason}"
-    k = summary.q_pareto_k
-    digits = summary.free_energy_standard_error or 1.0
-    text = or_withheld(summary.q_log_z, summary.q_log_z_standard_error, k, digits)
-    text += f" nats by draws of q alone (k-hat {in_decimals(k, 2)}, {verdict(k)})"
+    k_hat = summary.q_pareto_k
+    scale = summary.free_energy_standard_error or 1.0
+    text = or_withheld(summary.q_log_z, summary.q_log_z_standard_error, k_hat, scale)
+    text += f" nats by draws of q alone (k-hat {in_decimals(k_hat, 2)}, {verdict(k_hat)})"
     difference = summary.log_z_difference
     error = summary.log_z_difference_standard_error
     if difference is None or not error or not abs(difference) > JUMP_SIGMAS * error:
@@ -185,38 +187,39 @@ def _by_q(summary: ReverseKLSummary) -> str:
     return f"{text}, {abs(difference) / error:.1f} errors of the difference away"
 
 
-def _reliability(summary: ReverseKLSummary, warnings: Warnings) -> str:
-    """Verdict of k-hat, or the other warnings about log Z."""
+def _reliability_text(summary: ReverseKLSummary, warnings: Warnings) -> str:
+    """Verdict of k-hat in words, or the labels of other warnings about log Z."""
     word = verdict(summary.pareto_k)
-    others = [warning for warning in warnings if warning.word != f"{word} weights"]
-    doubts = words(others, "estimated_log_z")
-    return f"{word}, but see [{doubts}]" if doubts else WORDS[word]
+    further = [warning for warning in warnings if warning.word != f"{word} weights"]
+    doubts = words(further, "estimated_log_z")
+    return f"{word}, but see [{doubts}]" if doubts else K_HAT_TEXTS[word]
 
 
-def _moments(summary: ReverseKLSummary, truth: Truth) -> Rows:
-    """Rows of means and standard deviations, of the first coordinates."""
+def _printed_moments(summary: ReverseKLSummary, truth: Truth) -> Rows:
+    """Labels and texts of the means and standard deviations of the first coordinates."""
     rows = []
     all_errors = summary.moments_standard_error
-    for name, (mean, deviation) in list(summary.moments.items())[:MOST_ROWS]:
-        # Without good weights no moment has an error, else those of poor terms have none.
+    for name, (mean, deviation) in list(summary.moments.items())[:MOST_MOMENTS]:
+        # None: all errors are withheld, by the k-hat of the weights; else by that of each moment.
         errors = (all_errors or {}).get(name, (None, None))
-        ks = summary.moments_pareto_k[name]
+        k_hats = summary.moments_pareto_k[name]
         if all_errors is None:
-            ks = [summary.pareto_k, summary.pareto_k]
+            k_hats = [summary.pareto_k, summary.pareto_k]
         scale = deviation or 1.0
-        text = or_withheld(mean, errors[0], ks[0], scale)
-        text += f", sd {or_withheld(deviation, errors[1], ks[1], scale)}"
+        text = or_withheld(mean, errors[0], k_hats[0], scale)
+        text += f", sd {or_withheld(deviation, errors[1], k_hats[1], scale)}"
         if name in truth:
             true_mean, true_deviation = truth[name]
             text += f" (true: {true_mean:.5g}, sd {true_deviation:.5g})"
         rows.append((printable(name)[:20], text))
-    rest = len(summary.moments) - MOST_ROWS
-    if rest > 0:
-        rows.append(("", f"{rest:,} more coordinates are in summary.json"))
+    n_further = len(summary.moments) - MOST_MOMENTS
+    if n_further > 0:
+        rows.append(("", f"{n_further:,} more coordinates are in summary.json"))
     return rows
 
 
-def _restarts(summary: ReverseKLSummary) -> Rows:
+def _printed_restarts(summary: ReverseKLSummary) -> Rows:
+    """Label and text of the scores of several restarts."""
     restarts = summary.restarts
     if restarts.count == 1:
         return []
@@ -225,7 +228,8 @@ def _restarts(summary: ReverseKLSummary) -> Rows:
     return [("restarts", f"{name} {scores}; seed {restarts.seed} is kept")]
 
 
-def _mixture(summary: ReverseKLSummary) -> Rows:
+def _printed_mixture(summary: ReverseKLSummary) -> Rows:
+    """Label and text of the mixture weights of several flows, the largest first."""
     weights = sorted(summary.member_weights, reverse=True)
     if len(weights) == 1:
         return []
@@ -236,65 +240,74 @@ def _mixture(summary: ReverseKLSummary) -> Rows:
     return [("mixture", f"{len(weights)} flows, weights {shown}; {seconds}")]
 
 
-APART = 0.1  # nats between restarts that disagree
-MISSED = 0.01  # of the mass of p
-STANDARD_ERRORS = 2.0
-LARGE_KL = 5.0  # nats; log-normal weights of that have an ESS of e^-10
-ROUNDED = 0.01  # nats of rounding error of log p, which changes log Z by 5e-5
-UNROUNDED = (
+# Limits of the warnings.
+LARGEST_DISAGREEMENT = 0.1  # nats between the best and the worst restart
+LARGEST_MISSED_SHARE = 0.01  # of the mass of p
+MISSED_ERRORS = 2.0  # standard errors by which a share must exceed it
+LARGE_KL = 5.0  # nats, at which log-normal importance weights have an ESS of e^-10
+LARGEST_ROUNDING = 0.01  # nats of rounding error of log p, which changes log Z by 5e-5
+ROUNDING_REMEDY = (
     "subtract a constant from each term before summing, or return a pair of arrays of float64"
 )
-ENERGIES = ("free_energy", "kl")
-FIGURES = ("estimated_log_z", *ENERGIES, "moments")
+# Scores that a warning is about.
+ENERGY_SCORES = ("free_energy", "kl")
+ALL_SCORES = ("estimated_log_z", *ENERGY_SCORES, "moments")
 
 
-def _ruined(summary: ReverseKLSummary) -> ScoreWarning | None:
+def _ruined_warning(summary: ReverseKLSummary) -> ScoreWarning | None:
     """Warning if the free energy is not finite, or worse than that of the base."""
     if summary.free_energy is None:
         return ruined_text("the fit is not finite")
     return ruined_fit(summary.facts, "free_energy", 1)
 
 
-def _heavy_tail(summary: ReverseKLSummary) -> ScoreWarning | None:
+def _heavy_tail_warning(summary: ReverseKLSummary) -> ScoreWarning | None:
+    """Warning if k-hat says that the importance weights p/q have a heavy tail."""
     k = summary.pareto_k
-    figures = ("estimated_log_z", "moments")
+    scores = ("estimated_log_z", "moments")
     if k is None or k < GOOD:
         return None
     if k < ROUGH:
         reason = f"k-hat {k:.2f}: from {GOOD} to {ROUGH} the variance may be infinite"
         reason += "; standard errors of log Z and moments include the unseen tail"
-        return ScoreWarning("rough weights", figures, reason)
+        return ScoreWarning("rough weights", scores, reason)
     reason = f"k-hat {k:.2f} is above {ROUGH}: a few weights dominate"
-    return ScoreWarning("poor weights", figures, f"{reason}, standard errors are unreliable")
+    return ScoreWarning("poor weights", scores, f"{reason}, standard errors are unreliable")
 
 
-def _missed_mass(summary: ReverseKLSummary) -> ScoreWarning | None:
+def _missed_mass_warning(summary: ReverseKLSummary) -> ScoreWarning | None:
+    """Warning if q misses mass of p, by a search, or by log Z from draws of q alone."""
     share = summary.missed_share
     error = summary.missed_share_standard_error
     remedy = "try --anneal, --restarts or more updates"
-    if share is not None and error is not None and share - STANDARD_ERRORS * error > MISSED:
+    if (
+        share is not None
+        and error is not None
+        and share - MISSED_ERRORS * error > LARGEST_MISSED_SHARE
+    ):
         reason = f"draws of q miss at least {100 * share:.3g}% ± {100 * error:.1g}% of p"
         if summary.missed_mode:
             reason += f", most of it near {_point_text(summary.missed_mode)}"
-        return ScoreWarning("missed mass", FIGURES, f"{reason}; {remedy}")
+        return ScoreWarning("missed mass", ALL_SCORES, f"{reason}; {remedy}")
     if summary.uncovered_share is not None:  # by exact samples nothing is missed
         return None
     nats = jump(summary.log_z_difference, summary.log_z_difference_standard_error)
     if nats is None:
         return None
     reason = f"log Z is {nats:.3g} nats larger than by draws of q alone: q misses part of p"
-    figures = ENERGIES if verdict(summary.pareto_k) == "good" else FIGURES
-    return ScoreWarning("missed mass", figures, f"{reason}; {remedy}")
+    scores = ENERGY_SCORES if verdict(summary.pareto_k) == "good" else ALL_SCORES
+    return ScoreWarning("missed mass", scores, f"{reason}; {remedy}")
 
 
 def _point_text(point: Mapping[str, float | None]) -> str:
-    """Known coordinates of a point, at most four."""
+    """Text of the known coordinates of a point, at most four."""
     shown = [f"{name}={value:.3g}" for name, value in point.items() if value is not None][:4]
     text = ", ".join(shown)
     return f"{text}, …" if len(point) > len(shown) else text
 
 
-def _far(summary: ReverseKLSummary) -> ScoreWarning | None:
+def _large_kl_warning(summary: ReverseKLSummary) -> ScoreWarning | None:
+    """Warning if the KL is too large for importance weights, though k-hat is not poor."""
     k = summary.pareto_k
     kl = summary.kl
     if kl is None and summary.free_energy is not None and summary.estimated_log_z is not None:
@@ -305,24 +318,27 @@ def _far(summary: ReverseKLSummary) -> ScoreWarning | None:
         f"KL(q || p) is {kl:.3g} nats by free energy and log Z: at this KL weights are "
         "not reliable, whatever k-hat is; train longer, or shift and scale the coordinates"
     )
-    return ScoreWarning("far from p", FIGURES, reason)
+    return ScoreWarning("far from p", ALL_SCORES, reason)
 
 
-def _rounding(summary: ReverseKLSummary) -> ScoreWarning | None:
+def _rounding_warning(summary: ReverseKLSummary) -> ScoreWarning | None:
+    """Warning if log p is rounded coarsely, in its values or in the coordinates."""
     error = summary.rounding_error
     step = summary.log_density_step
-    if error is None or step is None or not error > ROUNDED:
+    if error is None or step is None or not error > LARGEST_ROUNDING:
         return None
     reason = f"rounding to float32 has an error of {error:.2g} nats in log p: "
-    if step**2 > 6 * error**2:
-        reason += f"its values are multiples of {step:.2g}; {UNROUNDED}"
+    if step**2 > 6 * error**2:  # half of the variance, as rounding to steps has step²/12
+        reason += f"its values are multiples of {step:.2g}; {ROUNDING_REMEDY}"
     else:
-        reason += f"{_coarsest(summary)}shift and scale the coordinates"
-    return ScoreWarning("rounding", FIGURES, reason)
+        reason += f"{_coarsest_coordinate(summary)}shift and scale the coordinates"
+    return ScoreWarning("rounding", ALL_SCORES, reason)
 
 
-def _coarsest(summary: ReverseKLSummary) -> str:
-    """Coordinate with the largest float32 step relative to its standard deviation."""
+def _coarsest_coordinate(summary: ReverseKLSummary) -> str:
+    """Text on the coordinate with the largest float32 step relative to its standard deviation; ""
+    if none is known.
+    """
     text = ""
     largest = -math.inf
     for name, (mean, deviation) in summary.moments.items():
@@ -335,19 +351,23 @@ def _coarsest(summary: ReverseKLSummary) -> str:
     return text
 
 
-def _lost(summary: ReverseKLSummary) -> ScoreWarning | None:
+def _not_finite_warning(summary: ReverseKLSummary) -> ScoreWarning | None:
+    """Warning if log p is not finite at some draws."""
     if not summary.n_lost:
         return None
     reason = f"log p is not finite at {summary.n_lost:,} draws, whose weights count as 0"
     return ScoreWarning("not finite", ("free_energy", "estimated_log_z"), reason)
 
 
-def _disagreement(summary: ReverseKLSummary) -> ScoreWarning | None:
-    has_exact_draws = summary.uncovered_share is not None  # which show missed mass
-    if has_exact_draws or len(summary.member_weights) > 1:  # of which the best says little
+def _disagreement_warning(summary: ReverseKLSummary) -> ScoreWarning | None:
+    """Warning if restarts differ in their KL, unless exact draws show missed mass, or the fit is a
+    mixture, of which restarts say little.
+    """
+    has_exact_draws = summary.uncovered_share is not None
+    if has_exact_draws or len(summary.member_weights) > 1:
         return None
     finite = [kl for kl in summary.restarts.kl if kl is not None]
-    if len(finite) < 2 or max(finite) - min(finite) <= APART:
+    if len(finite) < 2 or max(finite) - min(finite) <= LARGEST_DISAGREEMENT:
         return None
     reason = (
         f"restarts differ by up to {max(finite) - min(finite):.3g} nats: some lost modes or were "
@@ -357,7 +377,15 @@ def _disagreement(summary: ReverseKLSummary) -> ScoreWarning | None:
 
 
 # Warnings about scores by draws.
-RULES = (_ruined, _heavy_tail, _missed_mass, _far, _rounding, _lost, _disagreement)
+RULES = (
+    _ruined_warning,
+    _heavy_tail_warning,
+    _missed_mass_warning,
+    _large_kl_warning,
+    _rounding_warning,
+    _not_finite_warning,
+    _disagreement_warning,
+)
 
 
 SCHEMA = ReverseKLSummary
@@ -377,12 +405,12 @@ SAMPLES = (100, 10**7)
 
 
 def labels_of(config: Config) -> dict[str, str | list[str]]:
-    """Density, base and coordinates."""
+    """Names of density, base and coordinates, by key of a summary."""
     return {"target": config.subject, "base": config.base_name, "columns": config.columns}
 
 
 def truth_of(config: Config) -> Truth:
-    """Known moments of a built-in density."""
+    """Known mean and sd of the coordinates of a built-in density."""
     return {config.columns[i]: moments for i, moments in config.known_moments.items()}
 
 
@@ -392,15 +420,15 @@ def warnings_of(config: Config, summary: ReverseKLSummary) -> list[ScoreWarning]
 
 
 def compared_of(config: Config, summary: ReverseKLSummary) -> tuple[str, dict[str, str]]:
-    """Name of the density, and checksum of the code of a user's."""
+    """Name of the density, and the checksum of its code by key if it is a user's."""
     sha256 = (config.recorded_density or {}).get("sha256")
     checksums = {} if sha256 is None else {"density.sha256": sha256[:12]}
     return config.subject, checksums
 
 
 def shapes_of(config: Config) -> Shapes:
-    """With a grid densities over it, and samples; else draws weighted and not, and the largest
-    weights, of two coordinates also densities.
+    """Shapes of a run's arrays by name: with a grid, densities over it and samples; else draws,
+    weighted and not, and the largest importance weights, for two coordinates also densities.
     """
     if config.evaluate.grid is not None:
         return {**FIT, "samples": ("s", 2), **STRIP}
@@ -419,7 +447,7 @@ def shapes_of(config: Config) -> Shapes:
 def inconsistency_of(
     config: Config, arrays: Mapping[str, np.ndarray], summary: ReverseKLSummary
 ) -> str:
-    """Other columns than those of the config."""
+    """Text on columns of the arrays that are not those of the config; "" if they agree."""
     return inconsistency_with_columns(arrays, summary.facts, config.columns)
 
 
@@ -429,8 +457,8 @@ def figures_of(
     metrics: Mapping[str, np.ndarray],
     summary: Summary,
 ) -> dict[str, Any]:
-    """In the plane density, difference and deformation; without a grid corner and weights; and
-    training.
+    """Pictures by name: with a grid, density, difference, deformation and training; else corner,
+    weights and training.
     """
     from nflow_cli import plotting
 

@@ -24,17 +24,18 @@ from nflow_cli.random_streams import stream
 from nflow_cli.training.trainer import ChunkTrainer, best_restart, inverse_temperature
 
 START_SAMPLES = 1_000  # for comparing a mode with the base
-WHERE_IT_ENDS = "give its support by --bounds, or map R^D to it"
-NO_COMPILE = "--no-compile is slower, without compilation"
-AHEAD = 10_000  # draws in search of a divergence
-WIDEST = 3.0  # of these draws, times q's
+SUPPORT_REMEDY = "give its support by --bounds, or map R^D to it"
+COMPILE_REMEDY = "--no-compile is slower, without compilation"
+SEARCH_DRAWS = 10_000  # in search of the cause of a divergence
+WIDEST_DRAWS = 3.0  # scale of the base sample of the last of these
 Terms = dict[str, tf.Tensor]  # of the objective, one per restart
 Chunk = tuple[np.ndarray, tuple[int]]  # base samples of its updates, and their number
 Differentiated = TypeVar("Differentiated")
 
 
 class ReverseKL(ChunkTrainer):
-    """Trainable density and its target; ``annealing`` is the schedule of ``beta``.
+    """Fit of a density to a target by reverse KL; ``annealing`` is the schedule of ``beta``, the
+    inverse temperature of the target.
 
     ``restarts`` is ``(R,)`` for R stacks side by side. ``is_first``: first stage, to the target as
     annealed at the start.
@@ -63,7 +64,7 @@ class ReverseKL(ChunkTrainer):
         self.built = True
 
     def objective(self, batch: tf.Tensor, update: tf.Tensor) -> Terms:
-        """Annealed free energy and the KL of base samples ``(D, [R,] batch_size)``.
+        """Annealed free energy, KL and ``beta`` by base samples ``(D, [R,] batch_size)``.
 
         ``KL(q || p) = E[log q(z) - log p(z)]`` where ``p`` is normalised, else the free energy
         ``KL - log Z`` (arXiv 1505.05770, eq. 15).
@@ -84,28 +85,29 @@ class ReverseKL(ChunkTrainer):
         return self.density.held_log_prob(z) if self._by_path else log_q
 
     def differentiate(self, batch: tf.Tensor) -> tuple[Terms, list[Any]]:
-        """Terms of the next update and the gradient of its loss."""
-        return self.early_or_late(lambda: super(ReverseKL, self).differentiate(batch))
+        """Terms of the next update and the gradient of its loss by the network weights."""
+        return self.by_path_if_late(lambda: super(ReverseKL, self).differentiate(batch))
 
-    def early_or_late(self, differentiate: Callable[[], Differentiated]) -> Differentiated:
-        """``differentiate()``, from ``path_from`` on with the path gradient: unstable far from
-        ``p``, of less variance near it.
+    def by_path_if_late(self, differentiate: Callable[[], Differentiated]) -> Differentiated:
+        """Call ``differentiate``, from the update ``path_from`` on with the path gradient: unstable
+        far from ``p``, of less variance near it.
         """
         if self.path_from is None:
             return differentiate()
 
-        def by_path(choice: bool) -> Differentiated:
-            self._by_path = choice
+        def with_gradient(by_path: bool) -> Differentiated:
+            """Call ``differentiate`` with the path gradient or the whole one."""
+            self._by_path = by_path
             try:
                 return differentiate()
             finally:
                 self._by_path = False
 
         is_late = ops.convert_to_tensor(self.optimizer.iterations) >= self.path_from
-        return ops.cond(is_late, lambda: by_path(True), lambda: by_path(False))
+        return ops.cond(is_late, lambda: with_gradient(True), lambda: with_gradient(False))
 
     def beta(self, update: tf.Tensor) -> tf.Tensor:
-        """Inverse temperature of the target at an update."""
+        """Inverse temperature of the target at an update; in a first stage the initial one."""
         if self.is_first:
             update = 0 * update
         return inverse_temperature(update, self.annealing.updates, self.annealing.start)
@@ -116,40 +118,41 @@ class ReverseKL(ChunkTrainer):
         self.flow.restart(*seeds)
 
     def starts(self, modes: np.ndarray) -> np.ndarray:
-        """Means of the Gaussians ``(R, D)`` that start the first stage: modes, or 0 where base
-        samples shifted to one have no larger mean ``log p``.
+        """Means ``(R, D)`` of the Gaussians that start the first stage: modes ``(R, D)``, or 0
+        where base samples shifted to one have no larger mean ``log p`` than unshifted.
 
         A hierarchical model can have a peak without mass: a funnel's neck.
         """
 
         def mean_log_p(points: np.ndarray) -> float:
+            """Mean ``log p`` of points ``(n, D)``; -inf if one is not finite."""
             log_p = values_at(self.target.log_prob, points).astype(np.float64)
             return float(log_p.mean()) if np.isfinite(log_p).all() else -math.inf
 
         shape = (START_SAMPLES, modes.shape[-1])
         noise = self.density.base.sample(stream(0, "starts"), shape)
-        heights = np.stack([mean_log_p(noise + mode) for mode in modes])
-        is_higher = heights > mean_log_p(noise)
+        log_p_at_modes = np.stack([mean_log_p(noise + mode) for mode in modes])
+        is_higher = log_p_at_modes > mean_log_p(noise)
         return np.where(is_higher[:, None], modes, 0.0).astype(modes.dtype)
 
     def with_flow(self, flow: FlowStack, restarts: int) -> "ReverseKL":
         """Same fit with another flow of ``restarts`` stacks."""
-        return self._like(flow, (restarts,))
+        return self._same_fit(flow, (restarts,))
 
     def member_fit(self, flow: FlowStack) -> "ReverseKL":
         """Same fit with another flow, not annealed."""
-        fit = self._like(flow, flow.members)
+        fit = self._same_fit(flow, flow.members)
         fit.annealing = Annealed(1.0, 0)
         return fit
 
     def first_stage(self) -> "ReverseKL":
         """Fit of the last affine map alone."""
-        return self._like(self.flow.without_maps(), self.restarts, is_first=True)
+        return self._same_fit(self.flow.without_maps(), self.restarts, is_first=True)
 
-    def _like(
+    def _same_fit(
         self, flow: FlowStack, restarts: tuple[int, ...], is_first: bool = False
     ) -> "ReverseKL":
-        """Same fit with another flow."""
+        """Fit of another flow of ``restarts`` stacks, with the same target and settings."""
         flow.build((None, self.density.dim))
         density = PushforwardDensity(self.density.base, flow)
         fit = type(self)(density, self.target, self.annealing, restarts, is_first)
@@ -159,13 +162,17 @@ class ReverseKL(ChunkTrainer):
         return fit
 
     def cause(self, weights: list[np.ndarray]) -> str:
-        """A point where the log-density is not finite: of draws, the farther the wider."""
+        """Text on a point where the log-density is not finite, as the cause of a divergence; "" if
+        none is found.
+
+        Of draws by a density with these network weights, whose base samples are scaled by 1 to 3.
+        """
         if not isinstance(self.target, LogDensity):
             return ""
         self.set_weights(weights)
-        shape = (*self.restarts, AHEAD, self.target.dim)
+        shape = (*self.restarts, SEARCH_DRAWS, self.target.dim)
         noise = self.density.base.sample(stream(0, "divergence"), shape)
-        noise = noise * np.linspace(1, WIDEST, AHEAD, dtype=noise.dtype)[:, None]
+        noise = noise * np.linspace(1, WIDEST_DRAWS, SEARCH_DRAWS, dtype=noise.dtype)[:, None]
         z = ops.convert_to_numpy(self.density.push(ops.convert_to_tensor(noise))[0])
         z = z.reshape(-1, self.target.dim)
         try:
@@ -177,7 +184,7 @@ class ReverseKL(ChunkTrainer):
         if not len(wrong):
             return ""
         point = point_text(x[wrong[0]], self.target.names)
-        return f"the log-density of the target at {point} is {log_p[wrong[0]]}; {WHERE_IT_ENDS}"
+        return f"the log-density of the target at {point} is {log_p[wrong[0]]}; {SUPPORT_REMEDY}"
 
 
 class ReverseKLOnArrays(ReverseKL):
@@ -192,45 +199,48 @@ class ReverseKLOnArrays(ReverseKL):
     target: ArrayDensity
 
     def chunk_program(self) -> Callable[[Chunk], Terms]:
-        """:meth:`run_chunk`, which is not one program."""
+        """:meth:`run_chunk`, of which each update is a program."""
         return self.run_chunk
 
     def run_chunk(self, data: Chunk) -> Terms:
-        """Run ``count`` updates on ``data = (chunk, (count,))``, as :meth:`train_step` does."""
+        """Run ``count`` updates on ``data = (chunk, (count,))``; return means of the terms over
+        them, and gradient norm and learning rate of the last.
+        """
         batches = data[0]
         count = int(data[1][0])
         sums = np.zeros((len(self.terms), *self.restarts))
         norms = np.zeros(self.restarts)
         batch = ops.convert_to_tensor(batches[0])
-        points = self._points(batch)
+        points = self._compiled_points(batch)
         for i in range(count):
             log_p, gradients = self.target.at(ops.convert_to_numpy(points))
             next_batch = ops.convert_to_tensor(batches[min(i + 1, count - 1)])
-            terms, norms, points = self._update(batch, log_p, gradients, next_batch)
-            sums = sums + ops.convert_to_numpy(terms)
+            means, norms, points = self._compiled_update(batch, log_p, gradients, next_batch)
+            sums = sums + ops.convert_to_numpy(means)
             batch = next_batch
-        means = dict(zip(self.terms, sums / max(count, 1)))
-        logs = best_restart({**means, "gradient_norm": ops.convert_to_numpy(norms)})
+        terms = dict(zip(self.terms, sums / max(count, 1)))
+        logs = best_restart({**terms, "gradient_norm": ops.convert_to_numpy(norms)})
         return {**logs, "learning_rate": self.optimizer.learning_rate}
 
     def differentiate(self, batch: tf.Tensor) -> tuple[Terms, list[Any]]:
-        """Terms and gradients."""
+        """Terms of the next update and the gradient of its loss by the network weights."""
         log_p, gradients = self.target.at(ops.convert_to_numpy(self.points_of(batch)))
-        return self._differentiated(
+        return self._differentiated_at(
             batch, ops.convert_to_tensor(log_p), ops.convert_to_tensor(gradients)
         )
 
     def points_of(self, batch: tf.Tensor) -> tf.Tensor:
-        """Points ``x`` of base samples ``(D, [R,] batch_size)``."""
+        """Points ``x`` ``([R,] batch_size, D)`` of base samples ``(D, [R,] batch_size)``."""
         z, _ = self.density.push(ops.swapaxes(batch, -1, -2))
         return self.target.outside(z)[0]
 
     @cached_property
-    def _points(self) -> Callable[[tf.Tensor], tf.Tensor]:
+    def _compiled_points(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        """:meth:`points_of` as a program."""
         return compiled(self.points_of, self.xla)
 
     @cached_property
-    def _update(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    def _compiled_update(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
         """Program of an update: means of the terms, gradient norms, and points of the next batch.
 
         Its arguments are a batch, ``log p`` and its gradients at the batch's points, and the next
@@ -240,24 +250,28 @@ class ReverseKLOnArrays(ReverseKL):
         def update(
             batch: tf.Tensor, log_p: tf.Tensor, gradients: tf.Tensor, next_batch: tf.Tensor
         ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            terms, slopes = self._differentiated(batch, log_p, gradients)
-            norms = self.norms(slopes)
-            self.optimizer.apply(self.clipped(slopes, norms), self.trainable_variables)
+            """Run one update; push the base samples of the next."""
+            terms, weight_gradients = self._differentiated_at(batch, log_p, gradients)
+            norms = self.norms(weight_gradients)
+            self.optimizer.apply(self.clipped(weight_gradients, norms), self.trainable_variables)
             shape = ops.shape(norms)
             means = ops.stack([ops.broadcast_to(terms[name], shape) for name in self.terms])
             return means, norms, self.points_of(next_batch)
 
         return compiled(update, self.xla)
 
-    def _differentiated(
+    def _differentiated_at(
         self, batch: tf.Tensor, log_p: tf.Tensor, gradients: tf.Tensor
     ) -> tuple[Terms, list[Any]]:
-        """Terms and gradients of the weights, by ``log p`` and its gradients at the points."""
-        return self.early_or_late(lambda: self._by_surrogate(batch, log_p, gradients))
+        """Terms of an update and the gradient of its loss by the network weights, by ``log p`` and
+        its gradients at the points of the batch.
+        """
+        return self.by_path_if_late(lambda: self._terms_and_gradients(batch, log_p, gradients))
 
-    def _by_surrogate(
+    def _terms_and_gradients(
         self, batch: tf.Tensor, log_p_of_x: tf.Tensor, gradients: tf.Tensor
     ) -> tuple[Terms, list[Any]]:
+        """Terms, and the gradient of a surrogate: ``x · ∇log p(x)`` in place of ``log p(x)``."""
         beta = self.beta(self.optimizer.iterations)
         with tf.GradientTape() as tape:
             z, log_q = self.density.push(ops.swapaxes(batch, -1, -2))
@@ -270,12 +284,12 @@ class ReverseKLOnArrays(ReverseKL):
         beta = ops.cast(beta, "float64")
         loss = ops.mean(log_q - beta * log_p, axis=-1)
         terms = {"loss": loss, "kl": ops.mean(log_q - log_p, axis=-1), "beta": beta}
-        weights = [variable.value for variable in self.trainable_variables]
-        return terms, tape.gradient(surrogate, weights)
+        network_weights = [variable.value for variable in self.trainable_variables]
+        return terms, tape.gradient(surrogate, network_weights)
 
 
 def point_text(x: np.ndarray, names: Sequence[str]) -> str:
-    """Coordinates of a point ``(D,)`` by name, at most four."""
+    """Text of the coordinates of a point ``(D,)`` with their names, at most four."""
     coordinates = [f"{name}={value:.4g}" for name, value in zip(names, x)]
     text = ", ".join(coordinates[:4])
     return f"{text}, …" if len(names) > 4 else text
@@ -283,7 +297,10 @@ def point_text(x: np.ndarray, names: Sequence[str]) -> str:
 
 @contextmanager
 def compiling(compiles: bool) -> Iterator[None]:
-    """Turn a compilation failure of a user's function into a one-line error."""
+    """Turn a compilation failure of a user's function into a one-line TargetError.
+
+    ``compiles``: whether the fit is compiled, so that it may be tried without.
+    """
     try:
         yield
     except tf.errors.ResourceExhaustedError:
@@ -295,5 +312,5 @@ def compiling(compiles: bool) -> Iterator[None]:
             cause = f"the operation {operation[1]}"
         else:
             cause = textwrap.shorten(cause, MOST_LETTERS)
-        mend = f"; {NO_COMPILE}" if compiles else ""
+        mend = f"; {COMPILE_REMEDY}" if compiles else ""
         raise TargetError(f"the function cannot be compiled: {cause}{mend}") from None

@@ -22,8 +22,8 @@ from nflow_cli.densities.pushforward import values_at
 from nflow_cli.errors import ConfigError, TargetError, one_line
 from nflow_cli.evaluation.reverse_kl import own_values, step_of
 from nflow_cli.experiments.reverse_kl.data import Subject
-from nflow_cli.experiments.reverse_kl.report import ROUNDED, UNROUNDED
-from nflow_cli.experiments.reverse_kl.trainer import WHERE_IT_ENDS, compiling, point_text
+from nflow_cli.experiments.reverse_kl.report import LARGEST_ROUNDING, ROUNDING_REMEDY
+from nflow_cli.experiments.reverse_kl.trainer import SUPPORT_REMEDY, compiling, point_text
 from nflow_cli.experiments.reverse_kl.user_code import (
     MOST_LETTERS,
     UserFunction,
@@ -44,7 +44,7 @@ WITHIN_BOUNDS = "give a smaller support by --bounds"
 def user_subject(config: InferConfig, user: UserFunction) -> Subject:
     """Try a user's function or model and return it."""
     names = config.density.columns
-    if user.coordinates and not user.coordinates.are_of(names, config.density.bounds):
+    if user.coordinates and not user.coordinates.agree_with(names, config.density.bounds):
         raise ConfigError(
             f"{user.name}: expected the names and bounds of the run. Received: others; the model's "
             "data may have changed"
@@ -84,7 +84,7 @@ def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogD
     else:
         density = TensorDensity(user.function, dim, units, user.name, names)
         values, slopes = _values_and_slopes(tried, x, names)
-    remedy = WITHIN_BOUNDS if density.is_bounded else WHERE_IT_ENDS
+    remedy = WITHIN_BOUNDS if density.is_bounded else SUPPORT_REMEDY
     _expect_finite("log-density", values, x, names, remedy)
     _expect_finite("gradient", slopes, x, names, remedy)
     _expect_gradient(density, tried, values, slopes, x, names)
@@ -94,11 +94,11 @@ def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogD
 def rounding_notes(density: LogDensity) -> tuple[str, ...]:
     """Note if values at the trial's points are rounded."""
     step = step_of(values_at(own_values(density), _trial_points(density.dim)))
-    if not step / math.sqrt(12) > ROUNDED:
+    if not step / math.sqrt(12) > LARGEST_ROUNDING:
         return ()
     return (
         f"log p has steps of {step:.2g} nats at the trial points, as float32 rounds "
-        f"it; if it also has where its mass is, {UNROUNDED}",
+        f"it; if it also has where its mass is, {ROUNDING_REMEDY}",
     )
 
 

@@ -56,7 +56,7 @@ from nflow_cli.experiments.table.trainer import (
     filled_start,
     gaps_of,
     log_present,
-    packed,
+    packed_rows,
 )
 from nflow_cli.experiments.table.weights import arrays_of, stacked
 from nflow_cli.flows.stack import seeds_from
@@ -67,25 +67,29 @@ from nflow_cli.terminal.progress import phase
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.session import Training, train_on_rows
 
-# Of the training of a map:
-WIDTH = 64  # of the network
-BLOCKS = 1  # of the network
-COMPONENTS = 10  # of its mixtures
-CHUNKS = 12  # of updates, each as long as those of a fit
-DECAY = 0.3  # of the kernels
-FAR = 30.0  # largest means of its normals
-BROAD = 3.0  # scale of the normal that bounds the loss of a component
-VALIDATED = 4_096  # validation rows, at most
-LEAST_GAIN = 1e-3  # nats a number of a map, at least: a larger network learns less without one
-LEAST_ERRORS = 2.0  # standard errors by which they must be likelier, beyond which no bits decide
-TURN = "turn"  # L below the diagonal, U above it
-# Of the networks:
-AT_A_TIME = 4_096  # validation rows
+# Of the training of an unmixing map, beside a network of its components:
+MAP_WIDTH = 64  # of the network
+MAP_BLOCKS = 1  # of the network
+MAP_COMPONENTS = 10  # normals in a mixture
+MAP_CHUNKS = 12  # of updates, each as long as those of a fit
+MAP_DECAY = 0.3  # weight decay of the network's kernels
+LARGEST_MEAN = 30.0  # of the normals, of either sign
+BOUNDING_SCALE = 3.0  # of the normal that bounds the loss of a component
+MAP_VALIDATION_ROWS = 4_096  # at most
+# A map is taken if rows are likelier by as many nats for each of its D² numbers, as a larger
+# network learns less without one, and by as many standard errors, lest rounding decide.
+LEAST_GAIN_A_NUMBER = 1e-3
+LEAST_ERRORS = 2.0
+TURN_ARRAY = "turn"  # L below the diagonal, U above it
+# Of the networks of a fit:
+BATCH_ROWS = 4_096  # validation rows at a time
 
 
 class FitMaps(FitCells):
-    """Maps side by side, each with a network of its components; ``maps``: starts ``(R, D, D)``, of
-    which the last stays as it is.
+    """Unmixing maps side by side, each with a network of its components.
+
+    ``maps``: initial matrices ``(R, D, D)``, of which the last is not trained; ``components``: the
+    D columns of numbers that rows are mapped to.
     """
 
     def __init__(
@@ -104,36 +108,44 @@ class FitMaps(FitCells):
 
     @property
     def matrices(self) -> Any:
-        """``L U A`` of each ``(R, D, D)``."""
+        """Matrices ``L U A`` ``(R, D, D)`` of the maps as they are now, A the initial ones."""
         count = len(self.maps)
         unit = np.eye(self.maps.shape[-1], dtype=np.float32)
-        turn = self.trained.arrays[TURN] * (np.arange(count) < count - 1)[:, None, None]
+        turn = self.trained.arrays[TURN_ARRAY] * (np.arange(count) < count - 1)[:, None, None]
         return (ops.tril(turn, -1) + unit) @ (ops.triu(turn, 1) + unit) @ self.maps
 
     def parts(self, packed: Any) -> PackedParts:
-        """Parts as of components of rows in units ``(D, n)``, none hidden or filled."""
+        """Training inputs of the components ``(R, D, n)`` of rows in units ``(D, n)``: numbers in
+        short intervals, with a normal as their marginal; none is hidden or filled.
+        """
         v = self.matrices @ packed
         return PackedParts(
             codes=ops.zeros_like(v),
             units=v,
             centres=v,
             halves=ops.full_like(v, RESOLUTION / 2),
-            log_marginals=np.log(RESOLUTION / BROAD) - LOG_2PI / 2 - ops.square(v / BROAD) / 2,
+            log_marginals=(
+                np.log(RESOLUTION / BOUNDING_SCALE)
+                - LOG_2PI / 2
+                - ops.square(v / BOUNDING_SCALE) / 2
+            ),
             hidden=v[..., :0, :],
             are_filled=v[..., :0, :],
         )
 
 
 def trained_unmixing(start: Unmixing, data: Dataset, config: CellsConfig) -> tuple[Unmixing, bool]:
-    """Train the map from ``start`` and from the identity; return that of the likelier validation
-    rows, with components of variance 1, and whether these are clearly likelier than without a map.
+    """Train an unmixing map from ``start`` and from the identity; return the one by which
+    validation rows are likelier, with components of variance 1, and whether these are clearly
+    likelier than without a map.
     """
     columns = start.columns
     train = units_of(columns, data.train)
     validation = units_of(columns, data.validation)
     identity = np.eye(len(columns))
+    # The last map stays the identity: none.
     model = _fit_maps(np.stack([start.matrix, identity, identity]), train, config)
-    held_out = ops.convert_to_tensor(validation[:VALIDATED].T.astype(np.float32))
+    held_out = ops.convert_to_tensor(validation[:MAP_VALIDATION_ROWS].T.astype(np.float32))
     log_probs = ops.convert_to_numpy(model.log_probs(held_out)).astype(np.float64)
     log_q = log_probs + np.reshape(model.shift, (-1, 1))
     log_q_mapped = log_q[:-1]
@@ -142,32 +154,34 @@ def trained_unmixing(start: Unmixing, data: Dataset, config: CellsConfig) -> tup
     matrix = ops.convert_to_numpy(model.matrices)[best].astype(np.float64)
     unmixing = Unmixing(columns, matrix / (train @ matrix.T).std(axis=0)[:, None])
     gains = log_q_mapped[best] - log_q_plain
-    is_large = bool(gains.mean() > LEAST_GAIN * len(columns) ** 2)
+    is_large = bool(gains.mean() > LEAST_GAIN_A_NUMBER * len(columns) ** 2)
     return unmixing, is_large and is_clear(gains, LEAST_ERRORS)
 
 
 def _fit_maps(maps: np.ndarray, train: np.ndarray, config: CellsConfig) -> FitMaps:
-    """Train maps from ``(R, D, D)``, with their networks, on rows ``(n, D)`` in units."""
+    """Train maps from initial ones ``(R, D, D)``, with networks, on rows ``(n, D)`` in units."""
     settings = config.train
     chunk = settings.chunk or 1
-    steps = CHUNKS * chunk
-    components = [component(i, FLOOR, -FAR, FAR) for i in range(train.shape[1])]
-    layout = layout_of(components, 0, COMPONENTS, WIDTH)
+    steps = MAP_CHUNKS * chunk
+    components = [component(i, FLOOR, -LARGEST_MEAN, LARGEST_MEAN) for i in range(train.shape[1])]
+    layout = layout_of(components, 0, MAP_COMPONENTS, MAP_WIDTH)
     starts = [starting_weights(layout, components, train @ matrix.T, None) for matrix in maps]
     arrays = stacked([start.arrays for start in starts])
     units = stacked([start.units for start in starts])
-    initial = network.initial(layout, BLOCKS, stream(config.seed, "maps"))
-    weights = CellWeights([{**initial, TURN: np.zeros(maps.shape[1:])}] * len(maps))
-    model = FitMaps(maps, layout, components, weights, StartingWeights(arrays, units))
+    initial = network.initial(layout, MAP_BLOCKS, stream(config.seed, "maps"))
+    trained = CellWeights([{**initial, TURN_ARRAY: np.zeros(maps.shape[1:])}] * len(maps))
+    model = FitMaps(maps, layout, components, trained, StartingWeights(arrays, units))
     model.prepare(settings, steps)
-    model.decay = DECAY
+    model.decay = MAP_DECAY
     chunks = PointChunks(train, [config.seed], steps, chunk, settings.batch_size or 1)
     model.train_on(chunks, [])
     return model
 
 
 class BuiltCells(NamedTuple):
-    """Density without networks, the networks to train, and training rows with filled gaps."""
+    """Density without networks, the networks to train, and training rows ``(n, C)`` with filled
+    gaps; ``None``: gaps are not filled.
+    """
 
     density: CellDensity
     model: FitCells
@@ -179,20 +193,20 @@ def build(config: CellsConfig, data: Dataset) -> BuiltCells:
     has one, or leaves it to the training and a map is likelier.
     """
     blocks = config.cells.blocks or 0
-    weights = data.weights.train
+    row_weights = data.weights.train
     density, train = _without_networks(config, data)
     layout = density.layout
-    _expect_weights(layout, blocks, data.name)
+    _expect_few_weights(layout, blocks, data.name)
     initial = [
         network.initial(layout, blocks, stream(seed, "cells"))
         for seed in seeds_from(config.seed, config.train.members)
     ]
     if config.train.filled and gaps_of(density, data.train).any():
-        start, filled = filled_start(density, train, weights, config.seed)
+        start, filled = filled_start(density, train, row_weights, config.seed)
     else:
-        start = starting_weights(layout, density.cells, train, weights)
+        start = starting_weights(layout, density.cells, train, row_weights)
         filled = None
-    shift = _shift(density, data.train, weights)
+    shift = _shift_to_log_density(density, data.train, row_weights)
     networks = CellWeights(initial)
     model = FitCells(layout, density.cells, networks, start, log_present(density), shift)
     model.prepare(config.train, config.train.steps or 0)
@@ -201,10 +215,10 @@ def build(config: CellsConfig, data: Dataset) -> BuiltCells:
 
 
 def _without_networks(config: CellsConfig, data: Dataset) -> tuple[CellDensity, np.ndarray]:
-    """Density of components if a map to these is asked for or likelier, else of columns; and
-    training rows of its cells.
+    """Density without networks and its training rows: of components ``(n, D)`` if a map to these is
+    asked for or likelier, else of columns ``(n, C)``.
     """
-    unmixing = _unmixing(config, data)
+    unmixing = _unmixing_to_use(config, data)
     if unmixing is None:
         return _by_columns(config, data), data.train
     independent = _by_columns(config, data.straightened())
@@ -214,8 +228,10 @@ def _without_networks(config: CellsConfig, data: Dataset) -> tuple[CellDensity, 
     return CellDensity(components, layout, marginals, [], [], unmixing, independent), rows
 
 
-def _unmixing(config: CellsConfig, data: Dataset) -> Unmixing | None:
-    """Trained map to components, if one is asked for or clearly likelier than none."""
+def _unmixing_to_use(config: CellsConfig, data: Dataset) -> Unmixing | None:
+    """Trained map to linear components, if one is asked for or validation rows are clearly likelier
+    with it; else ``None``.
+    """
     if config.cells.unmixed is False:
         return None
     straight = data.straightened()
@@ -228,7 +244,7 @@ def _unmixing(config: CellsConfig, data: Dataset) -> Unmixing | None:
 
 
 def _by_columns(config: CellsConfig, data: Dataset) -> CellDensity:
-    """Density of columns, as they are, without networks."""
+    """Density of the columns of a table, without networks and without a map."""
     n_given = len(data.given)
     columns = fitted_columns(data)
     computed = fitted_computed(data, columns)
@@ -237,7 +253,8 @@ def _by_columns(config: CellsConfig, data: Dataset) -> CellDensity:
     return CellDensity(columns, layout, marginals, [], computed)
 
 
-def _expect_weights(layout: Layout, blocks: int, name: str) -> None:
+def _expect_few_weights(layout: Layout, blocks: int, name: str) -> None:
+    """Check that a network for the table ``name`` is not too large (``DataError``)."""
     count = sum(math.prod(shape) for shape in network.shapes(layout, blocks).values())
     if count > MAX_WEIGHTS:
         raise DataError(
@@ -246,15 +263,19 @@ def _expect_weights(layout: Layout, blocks: int, name: str) -> None:
         )
 
 
-def _shift(density: CellDensity, rows: np.ndarray, weights: np.ndarray | None) -> float:
-    """Nats from the mean log-probability of rows, given learnt cells, to their log-density."""
-    numbers = density.layout.of_modelled("number")
+def _shift_to_log_density(
+    density: CellDensity, rows: np.ndarray, row_weights: np.ndarray | None
+) -> float:
+    """Mean ``log q(row)`` less the mean log-probability of a row given that its cells are levels
+    or numbers of training rows, in nats.
+    """
+    number_codes = density.layout.of_modelled("number")
 
     def are_numbers(block: CellScores) -> tuple[np.ndarray]:
-        return ((block.codes == numbers).T,)
+        return ((block.codes == number_codes).T,)
 
     (are_of_numbers,) = density.by_blocks(are_numbers, rows)
-    shares = np.average(are_of_numbers, axis=0, weights=weights)
+    shares = np.average(are_of_numbers, axis=0, weights=row_weights)
     total = float(density.log_learnt.sum())
     for column, share in zip(density.modelled, shares.tolist()):
         total -= column.log_measure * share
@@ -280,20 +301,20 @@ def fit(
 
 
 def batches_of(built: BuiltCells, data: Dataset, config: CellsConfig) -> CellChunks:
-    """Batches of training rows for each network."""
+    """Chunks of batches of training rows for each network, drawn by their row weights."""
     settings = config.train
     n_columns = built.model.layout.n_columns
-    rows = packed(built.density, data.train)
+    rows = packed_rows(built.density, data.train)
     seeds = seeds_from(config.seed, settings.members)
     shape = (settings.steps or 0, settings.chunk or 1, settings.batch_size or 0)
-    weights = data.weights.train
+    row_weights = data.weights.train
     if settings.filled:
-        return FilledChunks(settings.filled, n_columns, rows, seeds, *shape, weights)
-    return CellChunks(n_columns, rows, seeds, *shape, weights)
+        return FilledChunks(settings.filled, n_columns, rows, seeds, *shape, row_weights)
+    return CellChunks(n_columns, rows, seeds, *shape, row_weights)
 
 
 def filling_of(built: BuiltCells, data: Dataset, chunks: CellChunks) -> list[Filling]:
-    """Observer that fills the gaps of training rows anew, if they are filled."""
+    """Observer that moves the fills of gaps before each chunk; none if gaps are not filled."""
     if not isinstance(chunks, FilledChunks) or built.filled is None:
         return []
     networks = partial(networks_of, built)
@@ -301,59 +322,66 @@ def filling_of(built: BuiltCells, data: Dataset, chunks: CellChunks) -> list[Fil
 
 
 def validator(
-    built: BuiltCells, rows: np.ndarray, weights: np.ndarray | None
+    built: BuiltCells, rows: np.ndarray, row_weights: np.ndarray | None
 ) -> Callable[[], np.ndarray]:
-    """Losses ``(R, n)`` of validation rows by the networks, each mixed with the marginals."""
+    """Function that returns the losses ``(R, n)`` in nats of validation rows by the networks, each
+    mixed with the marginals.
+    """
     log_cells = built.model.compiled_log_cells
-    inputs = packed(built.density, rows).T
-    marginal = _in_rows(built.model.marginal_log_cells(inputs, np))
+    inputs = packed_rows(built.density, rows).T
+    marginal = _cells_by_row(built.model.marginal_log_cells(inputs, np))
     batches = [
-        ops.convert_to_tensor(inputs[:, start : start + AT_A_TIME])
-        for start in range(0, len(rows), AT_A_TIME)
+        ops.convert_to_tensor(inputs[:, start : start + BATCH_ROWS])
+        for start in range(0, len(rows), BATCH_ROWS)
     ]
-    shift = _shift(built.density, rows, weights)
-    few = slice(AT_A_TIME)  # rows that the mixture weights are fitted to
-    few_weights = None if weights is None else weights[few]
-    few_marginal = _at(marginal, few)
+    shift = _shift_to_log_density(built.density, rows, row_weights)
+    first = slice(BATCH_ROWS)  # rows by which the networks' mixture weights are fitted
+    first_weights = None if row_weights is None else row_weights[first]
+    first_marginal = _cells_of_rows(marginal, first)
 
     def losses(cells: LogCells) -> np.ndarray:
-        shares = _shares(built.density, _at(cells, few), few_marginal, few_weights)
+        """Losses ``(n,)`` of a network by the log-probabilities ``(n, D)`` of cells."""
+        shares = _network_shares(
+            built.density, _cells_of_rows(cells, first), first_marginal, first_weights
+        )
         of_network, of_marginal, _ = mixed(log_pair(shares), cells, marginal, np)
         return -np.logaddexp(of_network, of_marginal).sum(axis=1) - shift
 
     def validate() -> np.ndarray:
+        """Losses ``(R, n)`` by the networks as they are now."""
         by_batch = [log_cells(batch) for batch in batches]
-        masses = _concatenated([cells.masses for cells in by_batch])
-        presence = _concatenated([cells.presence for cells in by_batch])
+        masses = _joined_batches([cells.masses for cells in by_batch])
+        presence = _joined_batches([cells.presence for cells in by_batch])
         networks = map(LogCells, masses, presence)
-        return np.array([losses(_in_rows(cells)) for cells in networks])
+        return np.array([losses(_cells_by_row(cells)) for cells in networks])
 
     return validate
 
 
-def _concatenated(batches: Sequence[Any]) -> np.ndarray:
+def _joined_batches(batches: Sequence[Any]) -> np.ndarray:
     """Tensors ``(…, n)`` of batches of rows as one array."""
     return np.concatenate([ops.convert_to_numpy(batch) for batch in batches], axis=-1)
 
 
-def _at(cells: LogCells, rows: slice) -> LogCells:
-    """Cells ``(n, D)`` of some rows."""
+def _cells_of_rows(cells: LogCells, rows: slice) -> LogCells:
+    """Log-probabilities of the cells ``(n, D)`` of some ``rows``."""
     return LogCells(cells.masses[rows], cells.presence[rows])
 
 
-def _in_rows(cells: LogCells) -> LogCells:
-    """Cells ``(D, n)`` as ``(n, D)`` in float64."""
+def _cells_by_row(cells: LogCells) -> LogCells:
+    """Log-probabilities of cells ``(D, n)`` as ``(n, D)``, in float64."""
     return LogCells(cells.masses.T.astype(float), cells.presence.T.astype(float))
 
 
-def _shares(
-    density: CellDensity, cells: LogCells, marginal: LogCells, weights: np.ndarray | None
+def _network_shares(
+    density: CellDensity, cells: LogCells, marginal: LogCells, row_weights: np.ndarray | None
 ) -> np.ndarray:
-    """Weights ``(D,)`` of a network beside the marginals, by held-out cells.
+    """Mixture weights ``(D,)`` of a network beside the marginals, by the log-probabilities
+    ``(n, D)`` of held-out cells by both.
 
-    The first column is conditioned on none: its weight is 0.
+    Nothing is before the first column of a row: its mixture weight is 0.
     """
-    return mixing_weights(cells, marginal, weights) * (np.array(density.layout.modelled) > 0)
+    return mixing_weights(cells, marginal, row_weights) * (np.array(density.layout.modelled) > 0)
 
 
 def fitted(built: BuiltCells, data: Dataset) -> CellDensity:
@@ -363,21 +391,23 @@ def fitted(built: BuiltCells, data: Dataset) -> CellDensity:
     """
     density = built.density
     rows = data.validation
-    weights = data.weights.validation
+    row_weights = data.weights.validation
     marginal = density.marginal_log_cells(rows)
     networks = []
     for member in networks_of(built):
         cells = density.network_log_cells(member, rows)
-        networks.append(member._replace(shares=_shares(density, cells, marginal, weights)))
+        networks.append(
+            member._replace(shares=_network_shares(density, cells, marginal, row_weights))
+        )
     log_q = density.with_networks(networks).member_log_probs(rows)
-    by_row = member_weights(log_q, weights)
+    mixture_weights = member_weights(log_q, row_weights)
     return density.with_networks(
-        member._replace(weight=float(weight)) for member, weight in zip(networks, by_row)
+        member._replace(weight=float(weight)) for member, weight in zip(networks, mixture_weights)
     )
 
 
 def networks_of(built: BuiltCells) -> Iterator[Member]:
-    """Trained networks, each alone, in float64."""
+    """Networks of a fit as they are now, in float64, each without marginals."""
     density = built.density
     for arrays in built.model.members():
         float64 = {name: array.astype(np.float64) for name, array in arrays.items()}
@@ -388,10 +418,11 @@ def networks_of(built: BuiltCells) -> Iterator[Member]:
 def train(
     config: CellsConfig, directory: RunDirectory, data: Dataset
 ) -> tuple[CellsConfig, CellDensity, Training, dict[str, Any]]:
-    """Train or resume in ``directory``, and save: config as decided, density, training, further
-    facts.
+    """Train or resume a fit in ``directory``, and save the density.
 
-    The decision is recorded before the first checkpoint: a run killed before it decides again.
+    Return the config, in which it is decided whether columns are unmixed, the density, the training
+    and further facts by key. The config is written before the first checkpoint: a run that is
+    killed before decides again.
     """
     with phase(f"building the model of {len(data.columns):,} columns"):
         built = build(config, data)

@@ -7,7 +7,7 @@ from nflow_cli.config.table import CellsConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.experiments.table.cells import COMPARED
 from nflow_cli.experiments.table.cells_training import (
-    AT_A_TIME,
+    BATCH_ROWS,
     BuiltCells,
     batches_of,
     build,
@@ -66,7 +66,7 @@ def _building_a_row(config: CellsConfig, few: Dataset, larger: Dataset) -> float
 
 def _validating(built: BuiltCells, data: Dataset) -> float:
     """Seconds of a validation, by some batches of rows."""
-    timed = slice(TIMED_BATCHES * AT_A_TIME)
+    timed = slice(TIMED_BATCHES * BATCH_ROWS)
     rows = data.validation[timed]
     weights = data.weights.validation
     validate = validator(built, rows, None if weights is None else weights[timed])

@@ -28,14 +28,14 @@ from nflow_cli.evaluation.estimates import rounded, with_error
 from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked, raised_warnings
 from nflow_cli.experiments.summary import Judgement, Rows, Warnings
 from nflow_cli.experiments.table.explain import oddness
-from nflow_cli.experiments.table.tables import CellsRun, are_own
+from nflow_cli.experiments.table.tables import CellsRun, are_rows_of_run
 from nflow_cli.random_streams import stream
 from nflow_cli.terminal.progress import phase
 from nflow_cli.text import printable
 
-RELATION_OUTCOMES = ("broken", "holds")
-MOST_COMPARED = 100_000  # new rows whose relations are compared, about
-PRINTED = 20  # changes in each list
+RELATION_OUTCOMES = ("broken", "holds")  # levels 0 and 1 of a computed cell
+MOST_ROWS_OF_RELATIONS = 100_000  # new rows by which relations are compared, about
+PRINTED_CHANGES = 20  # changes in each list
 LEAST_ROWS = 50  # of either sample
 OWN_ROWS = ScoreWarning(
     "own rows",
@@ -45,9 +45,10 @@ OWN_ROWS = ScoreWarning(
 
 
 class Sample(NamedTuple):
-    """Rows ``(n, C)``, and the PITs ``(n, D + K)`` by which relations of their columns are judged.
+    """Rows ``(n, C)``, and the probability integral transforms ``(n, D + K)`` of their cells, by
+    which relations of columns are judged.
 
-    Of unmixed columns the ranks judge, and the rows themselves are in place of the PITs.
+    If columns are unmixed, relations are judged by ranks: ``pit`` is the rows themselves.
     """
 
     rows: np.ndarray
@@ -55,16 +56,16 @@ class Sample(NamedTuple):
 
 
 def judged_drift(trained: CellsRun, table: TableFile) -> Judgement:
-    """Judge the drift of a table's rows."""
+    """Scores, printed lines and warnings of the drift of a table's rows."""
     rows = trained.rows_of(table)
     drift = drifted(trained.density, trained.held_out, rows, trained.config.seed)
     data = trained.config.data
     scores = drift.model_dump()
-    own_rows = OWN_ROWS if are_own(trained, rows) else None
-    warnings = raised_warnings(own_rows, few_rows(drift), grouped_rows(scores, data.group))
+    own_rows = OWN_ROWS if are_rows_of_run(trained, rows) else None
+    warnings = raised_warnings(own_rows, few_compared_rows(drift), grouped_rows(scores, data.group))
     kinds = data.kinds or {}
     left_out = [name for name, kind in kinds.items() if kind.kind == "left out"]
-    return Judgement(scores, rows_of(drift, table.name, warnings, left_out), warnings)
+    return Judgement(scores, printed_rows(drift, table.name, warnings, left_out), warnings)
 
 
 def drifted(density: CellDensity, held_out: np.ndarray, rows: np.ndarray, seed: int) -> Drift:
@@ -79,42 +80,47 @@ def drifted(density: CellDensity, held_out: np.ndarray, rows: np.ndarray, seed: 
         raise DataError("expected held-out rows to compare with: the run has none")
     with phase(f"comparing columns: {len(rows):,} rows"):
         columns = {
-            column.name: _change_of_column(column, before, after)
-            for column, before, after in zip(density.row, held_out.T, rows.T, strict=True)
+            column.name: _change_of_column(column, held_out_cells, new_cells)
+            for column, held_out_cells, new_cells in zip(
+                density.row, held_out.T, rows.T, strict=True
+            )
         }
     # Columns with a distribution given others: in a chain, all but the first.
     first = 0 if density.unmixing or density.n_given else 1
     related = [column.name for column in density.scored[first:]]
-    tests = len(columns) + len(related) + 1
-    moved_columns = moved(columns, tests)
+    n_tests = len(columns) + len(related) + 1  # and that of the rows
+    moved_columns = moved(columns, n_tests)
     with phase(f"comparing relations: {len(rows):,} rows"):
         held_out_scores = density.scored_rows(held_out, stream(seed, "drift", 0))
         new_scores = density.scored_rows(rows, stream(seed, "drift", 1))
-        step = 1 + len(rows) // MOST_COMPARED
-        before = Sample(held_out, held_out_scores.pit)
-        after = Sample(rows[::step], new_scores.pit[::step])
-        relations = _relations(density, before, after, related, bool(moved_columns), seed)
-    row = change_of_rows(
+        step = 1 + len(rows) // MOST_ROWS_OF_RELATIONS
+        held_out_sample = Sample(held_out, held_out_scores.pit)
+        new_sample = Sample(rows[::step], new_scores.pit[::step])
+        relations = _relations(
+            density, held_out_sample, new_sample, related, bool(moved_columns), seed
+        )
+    row_change = change_of_rows(
         _known_log_probs(density, held_out, held_out_scores.log_q),
         _known_log_probs(density, rows, new_scores.log_q),
         n_unknown=int((~density.are_known(rows).all(axis=1)).sum()),
     )
-    smallest = min(change.p_value for change in [*columns.values(), *relations.values(), row])
+    least_p = min(change.p_value for change in [*columns.values(), *relations.values(), row_change])
     return Drift(
         n=len(rows),
         n_held_out=len(held_out),
-        p_value=min(1.0, smallest * tests),
-        tests=tests,
+        p_value=min(1.0, least_p * n_tests),
+        tests=n_tests,
         moved=moved_columns,
-        moved_relations=moved(relations, tests),
-        row_moved=row.p_value * tests <= LEVEL,
+        moved_relations=moved(relations, n_tests),
+        row_moved=row_change.p_value * n_tests <= LEVEL,
         columns=columns,
         relations=relations,
-        row=row,
+        row=row_change,
     )
 
 
 def _change_of_column(column: CellColumn, before: np.ndarray, after: np.ndarray) -> Change:
+    """Change of the marginal of a column from held-out cells ``(m,)`` to new ones ``(n,)``."""
     if column.has_numbers:
         return change_of_numbers(before, after)
     return change_of_levels(before, after, [str(level) for level in column.first])
@@ -128,49 +134,59 @@ def _relations(
     have_moved: bool,
     seed: int,
 ) -> dict[str, Change]:
-    """Changes of the columns ``names`` given others.
+    """Changes of the distributions of the columns ``names`` given others, by name.
 
-    If columns moved, also with equal marginals: a relation has changed if it has in both ways.
+    If columns moved, the relations of new rows with the held-out marginals are tested too, and the
+    less significant of both changes counts. Of a computed column it is how often its relation
+    holds.
     """
     if density.unmixing:
-        matched, given = _with_equal_marginals(density.row, held_out.rows, new.rows)
-        before = Sample(held_out.rows, held_out.rows)
-        return _changes(density, names, before, Sample(matched, matched), given)
-    changes = _changes(density, names, held_out, new, None)
+        matched, covariates = _with_equal_marginals(density.row, held_out.rows, new.rows)
+        held_out_ranked = Sample(held_out.rows, held_out.rows)
+        return _changes_given_others(
+            density, names, held_out_ranked, Sample(matched, matched), covariates
+        )
+    changes = _changes_given_others(density, names, held_out, new, None)
     if have_moved:
-        matched, given = _with_equal_marginals(density.row, held_out.rows, new.rows)
-        pit = density.pit(matched, stream(seed, "drift", 1))
-        of_matched = _changes(density, names, held_out, Sample(matched, pit), given)
-        for name, change in of_matched.items():
+        matched, covariates = _with_equal_marginals(density.row, held_out.rows, new.rows)
+        matched_sample = Sample(matched, density.pit(matched, stream(seed, "drift", 1)))
+        matched_changes = _changes_given_others(
+            density, names, held_out, matched_sample, covariates
+        )
+        for name, change in matched_changes.items():
             if change.p_value > changes[name].p_value:
                 changes[name] = change
     for computed in density.computed:
-        before = _holds(computed, held_out.rows)
-        after = _holds(computed, new.rows)
-        changes[computed.column.name] = change_of_levels(before, after, RELATION_OUTCOMES)
+        held_out_outcomes = _relation_outcomes(computed, held_out.rows)
+        new_outcomes = _relation_outcomes(computed, new.rows)
+        changes[computed.column.name] = change_of_levels(
+            held_out_outcomes, new_outcomes, RELATION_OUTCOMES
+        )
     return changes
 
 
-def _changes(
+def _changes_given_others(
     density: CellDensity,
     names: Sequence[str],
     held_out: Sample,
     new: Sample,
-    given: Features | None,
+    covariates: Features | None,
 ) -> dict[str, Change]:
-    """Changes of columns given those before, or all others if unmixed."""
-    by_column = {
-        column.name: features(before, after, are_levels=not column.has_numbers)
-        for column, before, after in zip(density.row, held_out.rows.T, new.rows.T)
+    """Changes of the columns ``names`` given those before, or all others if unmixed: of their PITs,
+    alone and with the features of each other column.
+    """
+    features_of = {
+        column.name: features(held_out_cells, new_cells, are_levels=not column.has_numbers)
+        for column, held_out_cells, new_cells in zip(density.row, held_out.rows.T, new.rows.T)
     }
-    row_names = list(by_column)
+    row_names = list(features_of)
     changes = {}
     for place, column in enumerate(density.scored):
         if column.name in names:
-            others = row_names if density.unmixing else row_names[: density.n_given + place]
-            of_others = {name: by_column[name] for name in others if name != column.name}
+            conditions = row_names if density.unmixing else row_names[: density.n_given + place]
+            other_features = {name: features_of[name] for name in conditions if name != column.name}
             changes[column.name] = change_of_pit(
-                held_out.pit[:, place], new.pit[:, place], of_others, given
+                held_out.pit[:, place], new.pit[:, place], other_features, covariates
             )
     return changes
 
@@ -178,9 +194,11 @@ def _changes(
 def _with_equal_marginals(
     columns: Sequence[CellColumn], held_out: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, Features]:
-    """New rows with the held-out numbers of the same ranks, and covariates: levels and gaps."""
+    """Match the marginals of numbers: new rows ``(n, C)`` whose numbers are replaced by held-out
+    ones of the same ranks. Also return covariates: features of levels, and of gaps in numbers.
+    """
     matched = rows.copy()
-    by_column = []
+    column_features = []
     for j, column in enumerate(columns):
         before = held_out[:, j]
         after = rows[:, j]
@@ -188,27 +206,31 @@ def _with_equal_marginals(
             matched[:, j] = as_held_out(before, after)
             before = np.isnan(before)
             after = np.isnan(after)
-        by_column.append(features(before, after, are_levels=True))
+        column_features.append(features(before, after, are_levels=True))
     covariates = Features(
-        held_out=np.column_stack([of_column.held_out for of_column in by_column]),
-        new=np.column_stack([of_column.new for of_column in by_column]),
+        held_out=np.column_stack([column.held_out for column in column_features]),
+        new=np.column_stack([column.new for column in column_features]),
     )
     return matched, covariates
 
 
 def _known_log_probs(density: CellDensity, rows: np.ndarray, log_q: np.ndarray) -> np.ndarray:
-    """Log-probabilities as written, in nats, of the rows whose cells are all known."""
+    """Log-probabilities ``(m,)``, in nats, of the rows of ``(n, C)`` whose cells are all known, as
+    written; ``log_q`` ``(n, D + K)``: of their cells.
+    """
     are_known = density.are_known(rows).all(axis=1)
     return -oddness(density, rows[are_known], log_q[are_known])
 
 
-def _holds(computed: Computed, rows: np.ndarray) -> np.ndarray:
-    """Whether a column's relation holds in rows ``(n, C)``; NaN where its function is undefined."""
+def _relation_outcomes(computed: Computed, rows: np.ndarray) -> np.ndarray:
+    """Whether a computed column's relation holds in rows ``(n, C)``: 0 or 1; NaN where its function
+    is undefined.
+    """
     expected = computed.expected(rows)
     return np.where(expected.known, computed.holds(rows, expected), np.nan)
 
 
-def few_rows(drift: Drift) -> ScoreWarning | None:
+def few_compared_rows(drift: Drift) -> ScoreWarning | None:
     """Warn about fewer than 50 rows in either sample."""
     if min(drift.n, drift.n_held_out) >= LEAST_ROWS:
         return None
@@ -219,14 +241,14 @@ def few_rows(drift: Drift) -> ScoreWarning | None:
     return ScoreWarning("few rows", ("p_value",), reason)
 
 
-def rows_of(drift: Drift, name: str, warnings: Warnings, left_out: Sequence[str]) -> Rows:
-    """Printed scores of the drift of a table of that name; columns ``left_out`` of the density."""
+def printed_rows(drift: Drift, name: str, warnings: Warnings, left_out: Sequence[str]) -> Rows:
+    """Labels and texts of the drift of the table ``name``; ``left_out``: columns not compared."""
     data = f"{printable(name)}: {drift.n:,} rows, against {drift.n_held_out:,} held-out rows"
     p_value = f"{p_text(drift.p_value)}, of {drift.tests} tests (Bonferroni)"
     rows = [
         ("data", data),
-        *_list("columns", "moved", drift.columns, drift.moved),
-        *_list("relations", "changed", drift.relations, drift.moved_relations),
+        *_printed_changes("columns", "moved", drift.columns, drift.moved),
+        *_printed_changes("relations", "changed", drift.relations, drift.moved_relations),
         ("row", _row_text(drift.row, drift.row_moved)),
         ("p-value", marked(p_value, warnings, "p_value")),
     ]
@@ -240,20 +262,23 @@ def p_text(p: float) -> str:
     return f"{p:.2g}" if p >= 1e-99 else "below 1e-99"
 
 
-def _list(name: str, verb: str, changes: Mapping[str, Change], significant: Sequence[str]) -> Rows:
-    """Number of the significant changes, and each of the first with its effects."""
+def _printed_changes(
+    name: str, verb: str, changes: Mapping[str, Change], significant: Sequence[str]
+) -> Rows:
+    """Labels and texts of significant changes: their number, and the effects of the clearest."""
     rows = [(name, f"{len(significant):,} of {len(changes):,} {verb}")]
-    for column in significant[:PRINTED]:
+    for column in significant[:PRINTED_CHANGES]:
         change = changes[column]
-        effects = "; ".join(_effects(change))
+        effects = "; ".join(_effect_texts(change))
         rows.append((printable(column), f"p {p_text(change.p_value)}: {effects}"))
-    n_further = len(significant) - PRINTED
+    n_further = len(significant) - PRINTED_CHANGES
     if n_further > 0:
         rows.append(("", f"and {n_further:,} more"))
     return rows
 
 
-def _effects(change: Change) -> list[str]:
+def _effect_texts(change: Change) -> list[str]:
+    """Effects of a change in words, such as "shift 0.50 ± 0.04 sd"."""
     texts = []
     if shift := change.shift:
         texts.append(f"shift {with_error(shift.mean, shift.mean_standard_error)} sd")
@@ -277,6 +302,7 @@ def _effects(change: Change) -> list[str]:
 
 
 def _row_text(row: RowChange, has_moved: bool) -> str:
+    """Change of the log-probability of rows in words."""
     verb = "changed" if has_moved else "no change found"
     head = f"{verb}, p {p_text(row.p_value)}"
     effects = []

@@ -26,28 +26,28 @@ from nflow_cli.experiments.summary import Answer, Judgement, Rows
 from nflow_cli.experiments.table.predict import written_number
 from nflow_cli.experiments.table.rows import TableRows
 from nflow_cli.experiments.table.scoring import judgement, scored_table
-from nflow_cli.experiments.table.tables import CellsRun, expect_room
+from nflow_cli.experiments.table.tables import CellsRun, expect_new_names
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.weights_file import sha256_of
 from nflow_cli.terminal.progress import phase
 from nflow_cli.text import printable
 
-ENDS = np.array([0.05, 0.95])  # of the expected range of a number
+RANGE_P = np.array([0.05, 0.95])  # of the quantiles between which a number is expected
 DIGITS = 9  # of an oddness or a surprise: further ones depend on the rows beside
 # In nats: smaller p are rounding errors.
 LARGEST_SURPRISE = float(np.round(-np.log(LEAST_MASS), DIGITS))
-LEVEL = 0.01  # of the p-values that are counted
-IN_WORDS = 20  # rows with reasons
-PRINTED = 3  # of these
-SHOWN_CELLS = 3  # of a row
-LETTERS = 40  # of a value
+COUNTED_P = 0.01  # rows with a p-value up to it are counted
+ROWS_IN_WORDS = 20  # the oddest
+PRINTED_ROWS = 3  # of these
+CELLS_IN_WORDS = 3  # of each
+VALUE_LETTERS = 40  # of a cell in words, at most
 # Columns of the cell with the largest surprise of its row.
-OF_ODDEST = ("oddest", "oddest_surprise", "oddest_p_value", "oddest_p_adjusted")
-REASONS = "oddest_reasons"
+ODDEST_COLUMNS = ("oddest", "oddest_surprise", "oddest_p_value", "oddest_p_adjusted")
+REASONS_COLUMN = "oddest_reasons"
 KEPT_FILE = "surprises.json"  # of the largest surprises of held-out rows
 KEPT_ROWS = 500
-OUTSIDE = -np.log(0.1)  # nats: of a number at an end of its expected range
+LEAST_ODD = -np.log(0.1)  # nats: the surprise of a number at an end of its expected range
 
 
 class CellSurprise(NamedTuple):
@@ -59,8 +59,8 @@ class CellSurprise(NamedTuple):
         low: 5 % quantile of a number, likeliest level, or value of a computed cell; NaN is missing.
         high: 95 % quantile of a number.
         share: Probability of ``low`` if it is a level or missing; else NaN.
-        own_share: Probability of the own level, of a missing cell, or 0 of a value on no grid; else
-            NaN.
+        own_share: Probability of the row's own level, or of missing if the cell is; 0 of a value
+            off its grid; else NaN.
     """
 
     column: CellColumn
@@ -74,12 +74,12 @@ class CellSurprise(NamedTuple):
 def surprises(density: CellDensity, rows: np.ndarray) -> list[CellSurprise]:
     """Surprise of the modelled and computed cells of rows ``(n, C)``, in nats.
 
-    It is ``-log p``, p the probability of a cell at least as odd given all other cells: the
-    two-sided tail of a number given that it is not missing and no outlier: any other is one with
-    probability ``1/(n + 1)``, which would bound its surprise; of a level, all that are no likelier;
-    of a broken relation, that it is broken. Where missing is the less likely, so is its
-    probability; where present is, that is a factor of p. A value that no row can have is unknown to
-    the other cells.
+    It is ``-log p``, p the probability of a cell at least as odd given all other cells: of a number
+    the two-sided tail, of a level the total of all that are no likelier, of a broken relation that
+    it is broken. The tail is given that the number is not missing and no outlier, as these have
+    probability ``1/(n + 1)``, which would bound the surprise. A missing cell has the probability of
+    missing, or 1 if that is likelier; where it is, a number's p has the factor P(present). A value
+    that no row can have is unknown to the other cells, and has the largest surprise.
     """
     first = density.n_given
     table_rows = TableRows(density, rows)
@@ -87,12 +87,12 @@ def surprises(density: CellDensity, rows: np.ndarray) -> list[CellSurprise]:
     for j, column in enumerate(density.row[first : len(density.cells)], first):
         with phase(f"explaining {printable(column.name)}: {len(rows):,} rows"):
             known_cells = np.where(table_rows.unknown(j), np.nan, rows)
-            posterior = conditional(density, known_cells, j, ENDS)
+            posterior = conditional(density, known_cells, j, RANGE_P)
         if column.has_numbers:
-            cells.append(_of_numbers(column, posterior, rows[:, j]))
+            cells.append(_surprise_of_numbers(column, posterior, rows[:, j]))
         else:
-            cells.append(_of_levels(column, posterior))
-    cells += [_of_computed(computed, rows) for computed in density.computed]
+            cells.append(_surprise_of_levels(column, posterior))
+    cells += [_surprise_of_computed(computed, rows) for computed in density.computed]
     return [
         cell._replace(
             nats=np.where(is_impossible, LARGEST_SURPRISE, cell.nats),
@@ -108,40 +108,45 @@ def largest_surprises(cells: Sequence[CellSurprise]) -> np.ndarray:
     return np.round(np.nan_to_num(nats).max(axis=1), DIGITS)
 
 
-def _nats(p: np.ndarray, posterior: CellPosterior) -> np.ndarray:
+def _nats_of_p(p: np.ndarray, posterior: CellPosterior) -> np.ndarray:
     """Surprise ``-log p`` ``(n,)``, NaN where the distribution is unresolved."""
     nats = np.log(1 / np.clip(p, LEAST_MASS, 1.0))
     return np.where(posterior.error <= UNRESOLVED, nats, np.nan)
 
 
-def _of_numbers(column: CellColumn, posterior: CellPosterior, values: np.ndarray) -> CellSurprise:
-    present = 1 - posterior.missing
-    is_gap_likelier = present < 0.5
+def _surprise_of_numbers(
+    column: CellColumn, posterior: CellPosterior, values: np.ndarray
+) -> CellSurprise:
+    """Surprise of the numbers ``(n,)`` of a column, NaN if missing, by their distributions."""
+    p_present = 1 - posterior.missing
+    is_gap_likelier = p_present < 0.5
     is_gap = np.isnan(values)
-    p = two_sided(posterior.below, posterior.at) * np.where(is_gap_likelier, present, 1.0)
+    p = two_sided(posterior.below, posterior.at) * np.where(is_gap_likelier, p_present, 1.0)
     if column.missing is not None:
         p_of_gap = np.where(posterior.missing < 0.5, posterior.missing, 1.0)
         p = np.where(is_gap, p_of_gap, p)
     low, high = np.where(is_gap_likelier, np.nan, posterior.quantiles.T)
     share = np.where(is_gap_likelier, posterior.missing, np.nan)
     own_share = np.where(is_gap, posterior.missing, np.nan)
-    return CellSurprise(column, _nats(p, posterior), low, high, share, own_share)
+    return CellSurprise(column, _nats_of_p(p, posterior), low, high, share, own_share)
 
 
-def _of_levels(column: CellColumn, posterior: CellPosterior) -> CellSurprise:
+def _surprise_of_levels(column: CellColumn, posterior: CellPosterior) -> CellSurprise:
+    """Surprise of a column's levels by their distributions in n rows; missing is like a level."""
     own_share = np.exp(posterior.log_prob)
     shares = posterior.levels
     if column.missing is not None:
         shares = np.column_stack([shares, posterior.missing])
-    of_new = np.maximum(1 - shares.sum(axis=1), 0.0)
-    p = no_likelier(own_share, np.column_stack([shares, of_new]))
+    share_of_new = np.maximum(1 - shares.sum(axis=1), 0.0)
+    p = no_likelier(own_share, np.column_stack([shares, share_of_new]))
     places = shares.argmax(axis=1)
     likeliest = np.where(places < len(column.first), places, np.nan)
     share = shares.max(axis=1)
-    return CellSurprise(column, _nats(p, posterior), likeliest, likeliest, share, own_share)
+    return CellSurprise(column, _nats_of_p(p, posterior), likeliest, likeliest, share, own_share)
 
 
-def _of_computed(computed: Computed, rows: np.ndarray) -> CellSurprise:
+def _surprise_of_computed(computed: Computed, rows: np.ndarray) -> CellSurprise:
+    """Surprise of a computed column's cells in rows ``(n, C)``: 0 where its relation holds."""
     column = computed.column
     expected = computed.expected(rows)
     is_hidden = np.isnan(rows[:, computed.place]) & (column.missing is None)
@@ -152,12 +157,13 @@ def _of_computed(computed: Computed, rows: np.ndarray) -> CellSurprise:
 
 
 def oddness(density: CellDensity, rows: np.ndarray, log_q: np.ndarray | None = None) -> np.ndarray:
-    """Minus the log-probability ``(n,)`` in nats of the known cells as written, of rows ``(n, C)``.
-
-    New numbers among values that repeat count with all between those seen, whatever their digits.
+    """Oddness ``(n,)`` of rows ``(n, C)``: minus the log-probability, in nats, of their known cells
+    as written.
 
     ``-log q - Σ log δ_j`` over the numbers with a density, δ the resolution of their column: it is
-    the same in any units. ``log_q`` are log-probabilities of the cells, if known.
+    the same in any units. A new number among values that repeat has the probability of all new
+    numbers between the same two of these, whatever its digits. ``log_q`` ``(n, D + K)``:
+    log-probabilities of the cells, by default computed.
     """
     if log_q is None:
         log_q = density.cell_log_probs(rows)
@@ -172,10 +178,10 @@ def oddness(density: CellDensity, rows: np.ndarray, log_q: np.ndarray | None = N
 
 
 def largest_of_held_out(trained: CellsRun) -> np.ndarray:
-    """Largest surprise ``(m,)`` of a cell of held-out rows; computed if not kept, and then kept.
+    """Largest surprise ``(m,)`` in nats of a cell in each of 500 held-out rows, or of all if fewer.
 
-    Kept ones are taken if they are of the same rows, weights and version, and numbers from 0 to the
-    most; a folder that cannot be written keeps none.
+    They are kept in a file of the run, and computed unless that has surprises of the same version,
+    network weights and rows. A file that cannot be read or written is passed over.
     """
     order = stream(trained.config.seed, "explained rows").permutation(len(trained.held_out))
     rows = trained.held_out[np.sort(order[:KEPT_ROWS])]
@@ -193,6 +199,7 @@ def largest_of_held_out(trained: CellsRun) -> np.ndarray:
 
 
 def _are_surprises(values: list[object], n: int) -> bool:
+    """Whether a file's values are n numbers of nats, from 0 to the largest surprise."""
     return len(values) == n and all(
         isinstance(value, float | int) and 0 <= value <= LARGEST_SURPRISE for value in values
     )
@@ -203,28 +210,29 @@ class Explained(NamedTuple):
 
     Attributes:
         log_q: Log-density ``(n,)`` in nats.
-        odd: Oddness ``(n,)``, of :func:`~nflow_cli.experiments.table.explain.oddness`.
-        p: P-values ``(n,)`` among held-out rows with the same cells hidden.
-        n_held_out: Number ``(n,)`` of these rows.
+        oddness: Of each row ``(n,)``, in nats, by
+            :func:`~nflow_cli.experiments.table.explain.oddness`.
+        p: P-values ``(n,)`` of that, among held-out rows with the same cells hidden.
+        n_held_out: Number ``(n,)`` of these held-out rows.
         cells: Surprise of the cells, column by column.
-        largest: Largest surprise ``(n,)`` of a cell.
-        p_largest: P-values ``(n,)`` of that, among m held-out rows.
-        m: Their number.
+        largest: Largest surprise ``(n,)`` of a cell, in nats.
+        p_largest: P-values ``(n,)`` of that, among the largest surprises of held-out rows.
+        n_held_out_cells: Number of the held-out rows whose cells were explained.
     """
 
     log_q: np.ndarray
-    odd: np.ndarray
+    oddness: np.ndarray
     p: np.ndarray
     n_held_out: np.ndarray
     cells: list[CellSurprise]
     largest: np.ndarray
     p_largest: np.ndarray
-    m: int
+    n_held_out_cells: int
 
     @property
     def order(self) -> np.ndarray:
         """Rows ``(n,)``, the one with the oddest cell first; of equal ones the oddest row."""
-        return np.lexsort((-self.odd, -self.largest))
+        return np.lexsort((-self.oddness, -self.largest))
 
     @property
     def nats(self) -> np.ndarray:
@@ -240,8 +248,8 @@ class Explained(NamedTuple):
         places = np.column_stack([np.nan_to_num(nats, nan=-1.0), no_cell]).argmax(axis=1)
         oddest = np.array([*names, ""], object)[places]
         columns = {LOG_Q: self.log_q, "p_value": self.p, "p_adjusted": adjusted(self.p)}
-        of_oddest = [oddest, self.largest, self.p_largest, adjusted(self.p_largest)]
-        columns |= dict(zip(OF_ODDEST, of_oddest))
+        oddest_values = [oddest, self.largest, self.p_largest, adjusted(self.p_largest)]
+        columns |= dict(zip(ODDEST_COLUMNS, oddest_values))
         return columns | {f"{name}_surprise": values for name, values in zip(names, nats.T)}
 
 
@@ -255,93 +263,100 @@ def explained(
     """Explain rows ``(n, C)`` with cells of log-probabilities ``log_q`` ``(n, D + K)``, given
     held-out rows ``(N, C)`` and the largest surprises ``(m,)`` of some of them.
     """
-    odd = oddness(density, rows, log_q)
-    p, n_held_out = _p_of_rows(density, rows, odd, held_out)
+    row_oddness = oddness(density, rows, log_q)
+    p, n_held_out = _p_of_rows(density, rows, row_oddness, held_out)
     cells = surprises(density, rows)
     largest = largest_surprises(cells)
     return Explained(
         log_q=log_q.sum(axis=1),
-        odd=odd,
+        oddness=row_oddness,
         p=p,
         n_held_out=n_held_out,
         cells=cells,
         largest=largest,
         p_largest=p_values(largest, held_out_largest),
-        m=len(held_out_largest),
+        n_held_out_cells=len(held_out_largest),
     )
 
 
 def _p_of_rows(
-    density: CellDensity, rows: np.ndarray, odd: np.ndarray, held_out: np.ndarray
+    density: CellDensity, rows: np.ndarray, row_oddness: np.ndarray, held_out: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """P-values of rows of that oddness, and the number of held-out rows, each ``(n,)``: of those
-    with the same unknown cells, once hidden.
+    """P-values of rows ``(n, C)`` by their oddness ``(n,)``, and the number of held-out rows that
+    they are among, each ``(n,)``.
+
+    A row with empty cells, where training has none, is compared with held-out rows that have none
+    beside these, and in which these are hidden.
     """
     hidden = TableRows(density, rows).are_empty
     hidden_in_held_out = TableRows(density, held_out).are_empty
     patterns, pattern_of_row = np.unique(hidden, axis=0, return_inverse=True)
     p, n_held_out = np.empty((2, len(rows)))
     for i, pattern in enumerate(patterns):
-        has_further = (hidden_in_held_out & ~pattern).any(axis=1)
-        comparable = np.where(pattern, np.nan, held_out)[~has_further]
-        odd_held_out = oddness(density, comparable) if len(comparable) else np.empty(0)
+        hides_others = (hidden_in_held_out & ~pattern).any(axis=1)
+        comparable = np.where(pattern, np.nan, held_out)[~hides_others]
+        comparable_oddness = oddness(density, comparable) if len(comparable) else np.empty(0)
         has_pattern = pattern_of_row.ravel() == i
-        p[has_pattern] = p_values(odd[has_pattern], odd_held_out)
+        p[has_pattern] = p_values(row_oddness[has_pattern], comparable_oddness)
         n_held_out[has_pattern] = len(comparable)
     return p, n_held_out
 
 
 def names_of(density: CellDensity) -> list[str]:
-    """The names of the written columns."""
+    """Names of the columns that an explanation of rows writes."""
     of_cells = [f"{column.name}_surprise" for column in density.scored]
-    return [LOG_Q, "p_value", "p_adjusted", *OF_ODDEST, *of_cells, REASONS]
+    return [LOG_Q, "p_value", "p_adjusted", *ODDEST_COLUMNS, *of_cells, REASONS_COLUMN]
 
 
 def answer(trained: CellsRun, table: TableFile) -> Answer:
     """Explanations of a table's rows, the oddest in words, and their scores."""
-    expect_room(trained, names_of(trained.density))
+    expect_new_names(trained, names_of(trained.density))
     rows = trained.rows_of(table)
     row_scores = scored_table(trained, rows)
     held_out_largest = largest_of_held_out(trained)
     judged = judgement(trained, table, rows, row_scores)
     log_q = np.nan_to_num(row_scores.log_q, nan=0.0, neginf=-np.inf)
     explanation = explained(trained.density, rows, log_q, trained.held_out, held_out_largest)
-    places = explanation.order[:IN_WORDS]
+    places = explanation.order[:ROWS_IN_WORDS]
     oddest = odd_rows(places, explanation, table)
     reasons = np.full(len(rows), "", object)
     reasons[places] = [row.reasons for row in oddest]
-    scores = {**judged.scores, **_scores(explanation)}
-    in_words = [(row.name, f"{row.head}: {row.reasons}") for row in oddest[:PRINTED]]
-    lines = [*judged.rows, *_printed(scores), *in_words]
-    columns = {**explanation.columns, REASONS: reasons}
+    scores = {**judged.scores, **_scores_of_explanation(explanation)}
+    in_words = [(row.name, f"{row.head}: {row.reasons}") for row in oddest[:PRINTED_ROWS]]
+    lines = [*judged.rows, *_printed_p_values(scores), *in_words]
+    columns = {**explanation.columns, REASONS_COLUMN: reasons}
     return Answer(columns, Judgement(scores, lines, judged.warnings))
 
 
-def _scores(explanation: Explained) -> dict[str, float]:
-    most = int(explanation.n_held_out.max())
-    share = float(expected_share(np.array(explanation.m), LEVEL))
+def _scores_of_explanation(explanation: Explained) -> dict[str, float]:
+    """Numbers of odd rows, by their oddness and by their oddest cell, and those expected if no row
+    is unlike the held-out ones.
+    """
+    n_held_out = int(explanation.n_held_out.max())
+    share_by_cells = float(expected_share(np.array(explanation.n_held_out_cells), COUNTED_P))
     return {
-        "n_held_out": most,
-        "smallest_p": 1 / (most + 1),
-        "n_odd": int((explanation.p <= LEVEL).sum()),
-        "n_odd_expected": float(expected_share(explanation.n_held_out, LEVEL).sum()),
-        "n_held_out_cells": explanation.m,
-        "n_odd_cells": int((explanation.p_largest <= LEVEL).sum()),
-        "n_odd_cells_expected": len(explanation.p) * share,
+        "n_held_out": n_held_out,
+        "smallest_p": 1 / (n_held_out + 1),
+        "n_odd": int((explanation.p <= COUNTED_P).sum()),
+        "n_odd_expected": float(expected_share(explanation.n_held_out, COUNTED_P).sum()),
+        "n_held_out_cells": explanation.n_held_out_cells,
+        "n_odd_cells": int((explanation.p_largest <= COUNTED_P).sum()),
+        "n_odd_cells_expected": len(explanation.p) * share_by_cells,
         "n_unexplained": int(np.isnan(explanation.nats).sum()),
     }
 
 
-def _printed(scores: Summary) -> Rows:
+def _printed_p_values(scores: Summary) -> Rows:
+    """Labels and texts of the numbers of odd rows, and of unexplained cells."""
     rows = []
-    for by, end in (("cell", "_cells"), ("row", "")):
-        count = scores[f"n_held_out{end}"]
-        odd = scores[f"n_odd{end}"]
-        expected = scores[f"n_odd{end}_expected"]
-        text = f"up to {LEVEL:g}: {odd:,} rows, {expected:,.1f} expected by chance"
-        if count + 1 < 1 / LEVEL:
-            text = f"at least {1 / (count + 1):.2g}"
-        rows.append((f"p by {by}", f"among {count:,} held-out rows; {text}"))
+    for by, ending in (("cell", "_cells"), ("row", "")):
+        n_held_out = scores[f"n_held_out{ending}"]
+        n_odd = scores[f"n_odd{ending}"]
+        n_expected = scores[f"n_odd{ending}_expected"]
+        text = f"up to {COUNTED_P:g}: {n_odd:,} rows, {n_expected:,.1f} expected by chance"
+        if n_held_out + 1 < 1 / COUNTED_P:  # no p-value can be so small
+            text = f"at least {1 / (n_held_out + 1):.2g}"
+        rows.append((f"p by {by}", f"among {n_held_out:,} held-out rows; {text}"))
     if n := scores["n_unexplained"]:
         rows.append(("unexplained", f"{n:,} cells: unknown, or their quadrature unresolved"))
     return rows
@@ -356,15 +371,15 @@ class OddRow(NamedTuple):
 
 
 def odd_rows(places: np.ndarray, explanation: Explained, table: TableFile) -> list[OddRow]:
-    """Rows of a table at ``places`` in words."""
+    """Explanations in words of the rows of a table at ``places``, each with its oddest cells."""
     nats = explanation.nats
     p_adjusted = adjusted(explanation.p_largest)
-    texts = _texts(table, [cell.column.name for cell in explanation.cells], places)
+    texts = _texts_of_rows(table, [cell.column.name for cell in explanation.cells], places)
     in_words = []
     for i in places:
         order = np.argsort(-nats[i], kind="stable")
-        odd = [j for j in order if nats[i, j] > OUTSIDE]
-        reasons = [_reason(explanation.cells[j], i, texts[i][j]) for j in odd[:SHOWN_CELLS]]
+        odd_cells = [j for j in order if nats[i, j] > LEAST_ODD][:CELLS_IN_WORDS]
+        reasons = [_reason(explanation.cells[j], i, texts[i][j]) for j in odd_cells]
         by_cell = f"p {explanation.p_largest[i]:.2g} by cell (adjusted {p_adjusted[i]:.2g})"
         head = f"{by_cell}, {explanation.p[i]:.2g} by row, log q {explanation.log_q[i]:.2f}"
         text = "; ".join(reasons) or "no cell by itself is odd given all others"
@@ -372,32 +387,36 @@ def odd_rows(places: np.ndarray, explanation: Explained, table: TableFile) -> li
     return in_words
 
 
-def _texts(table: TableFile, names: Sequence[str], places: np.ndarray) -> dict[int, list[str]]:
-    """Cells of the rows at ``places`` as in the table, by place."""
+def _texts_of_rows(
+    table: TableFile, names: Sequence[str], places: np.ndarray
+) -> dict[int, list[str]]:
+    """Cells of the columns ``names`` as in the table, in few letters, of each row at ``places``."""
     texts = {}
-    first = 0
+    start = 0
     for block in table.blocks(names):
         for i in places:
-            if first <= i < first + block.num_rows:
-                texts[i] = [_text(block.column(name)[int(i - first)].as_py()) for name in names]
-        first += block.num_rows
+            if start <= i < start + block.num_rows:
+                texts[i] = [
+                    _short_text(block.column(name)[int(i - start)].as_py()) for name in names
+                ]
+        start += block.num_rows
     return texts
 
 
-def _text(value: Any) -> str:
-    """A value of a table in few letters."""
+def _short_text(value: Any) -> str:
+    """Text of a table's value, cut to 40 letters; "missing" of none, NaN or an empty text."""
     if value is None or value != value:
         return "missing"
     text = f"{value:.10g}" if isinstance(value, float) else str(value).strip()
-    if len(text) > LETTERS:
-        return f"{text[: LETTERS - 1]}…"
+    if len(text) > VALUE_LETTERS:
+        return f"{text[: VALUE_LETTERS - 1]}…"
     return text or "missing"
 
 
 def _reason(cell: CellSurprise, i: int, text: str) -> str:
-    """What was expected of a cell of row ``i``, and its text in the table."""
-    low = _written(cell, cell.low[i])
-    high = _written(cell, cell.high[i])
+    """Reason why a cell of row ``i`` is odd: what was expected, and its ``text`` in the table."""
+    low = _written_value(cell, cell.low[i])
+    high = _written_value(cell, cell.high[i])
     expected = low if low == high else f"{low} to {high}"
     relation = cell.column.kind.relation
     if relation is not None:
@@ -407,8 +426,8 @@ def _reason(cell: CellSurprise, i: int, text: str) -> str:
     return f"{name}: expected {expected}, is {text}{_percent(cell.own_share[i])}"
 
 
-def _written(cell: CellSurprise, value: float) -> str:
-    """A value of a column as in the table, a number with its decimals."""
+def _written_value(cell: CellSurprise, value: float) -> str:
+    """Text of a value of a column: a number with the column's decimals, or a level."""
     kind = cell.column.kind
     if np.isnan(value):
         return "missing"
@@ -416,11 +435,11 @@ def _written(cell: CellSurprise, value: float) -> str:
     written = scalar.as_py() if hasattr(scalar, "as_py") else float(scalar)
     if isinstance(written, float) and kind.decimals is not None:
         return f"{written:.{kind.decimals}f}"
-    return _text(written)
+    return _short_text(written)
 
 
 def _percent(share: float) -> str:
-    """Share in brackets, after a space; "" if unknown."""
+    """Share as text, such as " (12 %)"; "" if NaN."""
     if np.isnan(share):
         return ""
     percent = 100 * share

@@ -19,9 +19,9 @@ from nflow_cli.random_streams import stream
 from nflow_cli.terminal.output import tell
 from nflow_cli.text import printable
 
-DRAWS = 128  # of a row at first
+FIRST_DRAWS = 128  # of a row
 GROWTH = 4  # times as many draws of a row with few effective ones
-ROUNDS = 3  # of more draws
+ROUNDS = 3  # of such growth
 ENOUGH_EFFECTIVE = 32.0  # draws of a row
 DRAWS_AT_A_TIME = 20_000
 FEWEST_PROPOSALS = 256  # at a time
@@ -30,18 +30,18 @@ TRIED_A_DRAW = 100  # proposals that may be tried
 TRIED_AT_A_CONDITION = 1_000
 TRIED_IN_ALL = 200_000
 LEAST_EFFECTIVE = 32  # proposals, however few draws
-EQUAL_WEIGHTS = 1e-9  # relative: weights so close are equal
-OUTLYING = 0.5  # share of outliers in a probability, above which a number is outside of the table's
-SPARE = 1.2  # times as many proposals as seem necessary
+WEIGHT_ROUNDING = 1e-9  # relative: importance weights so close are equal
+OUTLIER_SHARE = 0.5  # of the probability of a number, above which it is outside of the table's
+SPARE_FACTOR = 1.2  # times as many proposals as seem necessary
 
 
 @dataclass(frozen=True, eq=False)
 class WeightedDraws:
-    """Weighted draws of b rows.
+    """Draws of each of b rows, with importance weights.
 
     Attributes:
-        draws: ``(b, S, C)``.
-        weights: ``(b, S)``, with sum 1.
+        draws: S rows for each ``(b, S, C)``.
+        weights: Importance weights ``(b, S)``, with sum 1.
     """
 
     draws: np.ndarray
@@ -50,22 +50,24 @@ class WeightedDraws:
     @property
     def effective(self) -> np.ndarray:
         """Effective sample sizes ``1/Σw²`` ``(b,)``; 0 without draws."""
-        total = np.square(self.weights).sum(axis=1)
-        return np.where(total > 0, 1 / np.maximum(total, 1e-300), 0.0)
+        squares = np.square(self.weights).sum(axis=1)
+        return np.where(squares > 0, 1 / np.maximum(squares, 1e-300), 0.0)
 
     def resampled(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draws ``(b, n, C)`` of equal weight, by systematic resampling in random order."""
+        """Resample ``n`` draws of equal weight for each row, ``(b, n, C)``: systematic resampling,
+        in random order.
+        """
         p = (np.arange(n) + rng.random((len(self.weights), 1))) / n
         ends = np.cumsum(self.weights, axis=1)
         places = np.stack(
-            [np.searchsorted(of_row, p_of_row * of_row[-1]) for of_row, p_of_row in zip(ends, p)]
+            [np.searchsorted(row_ends, row_p * row_ends[-1]) for row_ends, row_p in zip(ends, p)]
         )
         places = rng.permuted(np.minimum(places, self.weights.shape[1] - 1), axis=1)
         return np.take_along_axis(self.draws, places[:, :, None], axis=1)
 
 
-def weights_of(log_weights: np.ndarray) -> np.ndarray:
-    """Weights ``(b, S)`` with sum 1 of log-weights; equal ones where none is possible."""
+def normalised_weights(log_weights: np.ndarray) -> np.ndarray:
+    """Importance weights ``(b, S)`` with sum 1 from log-weights; equal if none is possible."""
     peak = log_weights.max(axis=1, keepdims=True, initial=-np.inf)
     weights = np.exp(log_weights - np.where(np.isfinite(peak), peak, 0.0))
     total = weights.sum(axis=1, keepdims=True)
@@ -73,8 +75,10 @@ def weights_of(log_weights: np.ndarray) -> np.ndarray:
     return np.where(total > 0, weights / np.maximum(total, 1e-300), equal)
 
 
-def quantiles_of(values: np.ndarray, weights: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Quantiles ``(b, k)`` at ``p`` ``(b, k)`` of values with weights ``(b, S)``: such values."""
+def weighted_quantiles(values: np.ndarray, weights: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Quantiles ``(b, k)`` at ``p`` ``(b, k)`` of values with weights, both ``(b, S)``: the least
+    values at which the cumulative weight reaches ``p``.
+    """
     order = np.argsort(values, axis=1)
     ordered = np.take_along_axis(values, order, axis=1)
     ends = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
@@ -114,61 +118,66 @@ def completions(rows: TableRows, unknown: np.ndarray, seed: int) -> Iterator[Com
     for j in range(density.n_given, len(density.cells)):
         places = np.flatnonzero((counts == 1) & unknown[:, j])
         if len(places):
-            completed = _by_quadrature(density, cells, places, j, stream(seed, "completions", j))
+            completed = _completed_by_quadrature(
+                density, cells, places, j, stream(seed, "completions", j)
+            )
             remaining = np.setdiff1d(remaining, completed.places, assume_unique=True)
             yield completed
-    for part, start in enumerate(range(0, len(remaining), DRAWS_AT_A_TIME // DRAWS)):
-        places = remaining[start : start + DRAWS_AT_A_TIME // DRAWS]
+    for part, start in enumerate(range(0, len(remaining), DRAWS_AT_A_TIME // FIRST_DRAWS)):
+        places = remaining[start : start + DRAWS_AT_A_TIME // FIRST_DRAWS]
         rng = stream(seed, "proposals", part)
-        yield from _by_importance(density, cells[places], unknown[places], places, rng)
+        yield from _completed_by_importance(density, cells[places], unknown[places], places, rng)
 
 
-def _by_quadrature(
+def _completed_by_quadrature(
     density: CellDensity, rows: np.ndarray, places: np.ndarray, j: int, rng: np.random.Generator
 ) -> Completions:
-    """Complete cell j by stratified draws given all others, where that is resolved.
+    """Complete cell j of the rows ``(n, C)`` at ``places`` by stratified draws given all others.
 
-    Outliers, farther beyond the training numbers than these are apart, have weight 0.
+    Outliers, farther beyond the training numbers than these are apart, have weight 0. Rows are left
+    out whose quadrature is not resolved, or of which all draws have weight 0.
     """
     column = density.row[j]
-    p = (np.arange(DRAWS) + rng.random((len(places), DRAWS))) / DRAWS
+    p = (np.arange(FIRST_DRAWS) + rng.random((len(places), FIRST_DRAWS))) / FIRST_DRAWS
     posterior = conditional(density, rows[places], j, p)
     if column.has_numbers:
-        values = nearest(column, posterior.quantiles)
+        values = column_values(column, posterior.quantiles)
         reach = column.high - column.low
         units = column.inside(values.ravel())[0].reshape(values.shape)
         weights = ((column.low - reach <= units) & (units <= column.high + reach)).astype(float)
     else:
-        ends = np.cumsum(posterior.levels, axis=1)
+        ends = np.cumsum(posterior.levels, axis=1)  # of each level's share of [0, 1]
         values = (ends[:, None, :-1] < p[:, :, None] * ends[:, None, -1:]).sum(axis=2)
         weights = np.where(ends[:, -1:] > 0, 1.0, np.zeros_like(p))
     total = weights.sum(axis=1)
     is_done = (posterior.error <= UNRESOLVED) & (total > 0)
-    draws = np.repeat(rows[places[is_done], None], DRAWS, axis=1)
+    draws = np.repeat(rows[places[is_done], None], FIRST_DRAWS, axis=1)
     draws[:, :, j] = values[is_done]
     weights = weights[is_done] / total[is_done, None]
     return Completions(draws, weights, places[is_done], present=1 - posterior.missing[is_done])
 
 
-def nearest(column: CellColumn, values: np.ndarray) -> np.ndarray:
-    """Numbers as values of their column: on its grid, and with its decimals."""
+def column_values(column: CellColumn, values: np.ndarray) -> np.ndarray:
+    """Numbers rounded to values of their column: on its grid, and with its decimals."""
     values = column.nearest(values)
     decimals = column.kind.decimals
     return values if decimals is None else np.round(values, decimals)
 
 
-def _by_importance(
+def _completed_by_importance(
     density: CellDensity,
     rows: np.ndarray,
     unknown: np.ndarray,
     places: np.ndarray,
     rng: np.random.Generator,
 ) -> Iterator[Completions]:
-    """Complete rows ``(b, C)`` by weighted proposals, by more of them where few are effective."""
-    draws, log_weights = _proposed(density, rows, unknown, DRAWS, rng)
-    for count in range(ROUNDS + 1):
-        weighted = WeightedDraws(draws, weights_of(log_weights))
-        is_left = (weighted.effective < ENOUGH_EFFECTIVE) & (count < ROUNDS)
+    """Complete the ``unknown`` cells of rows, both ``(b, C)``, by importance sampling; rows with
+    few effective draws get more. ``places``: of the rows in their table.
+    """
+    draws, log_weights = _proposed(density, rows, unknown, FIRST_DRAWS, rng)
+    for i in range(ROUNDS + 1):
+        weighted = WeightedDraws(draws, normalised_weights(log_weights))
+        is_left = (weighted.effective < ENOUGH_EFFECTIVE) & (i < ROUNDS)
         done = places[~is_left]
         if len(done):
             weights = weighted.weights[~is_left]
@@ -178,15 +187,19 @@ def _by_importance(
         rows = rows[is_left]
         unknown = unknown[is_left]
         places = places[is_left]
-        further, of_further = _proposed(density, rows, unknown, (GROWTH - 1) * draws.shape[1], rng)
+        further, further_log_weights = _proposed(
+            density, rows, unknown, (GROWTH - 1) * draws.shape[1], rng
+        )
         draws = np.concatenate([draws[is_left], further], axis=1)
-        log_weights = np.concatenate([log_weights[is_left], of_further], axis=1)
+        log_weights = np.concatenate([log_weights[is_left], further_log_weights], axis=1)
 
 
 def _proposed(
     density: CellDensity, rows: np.ndarray, unknown: np.ndarray, n: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """``n`` proposals of each row, ``(b, n, C)``, and their log-weights ``(b, n)`` in nats."""
+    """Propose the ``unknown`` cells of rows, both ``(b, C)``, ``n`` times: proposals ``(b, n, C)``
+    and their log importance weights ``(b, n)`` in nats.
+    """
     repeated = np.repeat(rows, n, axis=0)
     draws, log_weights = proposals(density, repeated, np.repeat(unknown, n, axis=0), rng)
     return draws.reshape(len(rows), n, -1), log_weights.reshape(len(rows), n)
@@ -210,12 +223,12 @@ class Conditions:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def only_on(self, n_given: int) -> bool:
-        """Whether no column but given ones has a condition."""
+    def are_on_given_only(self, n_given: int) -> bool:
+        """Whether no column has a condition but the first ``n_given`` of a row, the given ones."""
         return not self.ranges and bool(np.isnan(self.rows[:, n_given:]).all())
 
-    def allow(self, rows: np.ndarray) -> np.ndarray:
-        """Whether rows ``(n, C)`` are within the ranges."""
+    def are_in_ranges(self, rows: np.ndarray) -> np.ndarray:
+        """Whether rows ``(n, C)`` are within the ranges, ``(n,)``."""
         allowed = np.ones(len(rows), bool)
         for place, (low, high) in self.ranges.items():
             allowed &= (low <= rows[:, place]) & (rows[:, place] <= high)
@@ -228,7 +241,7 @@ class Sampling(NamedTuple):
     Attributes:
         n_proposals: Their number.
         effective: Their effective sample size.
-        k_hat: Of the tail of their weights; NaN if unknown.
+        k_hat: Pareto k-hat of the tail of their importance weights; NaN if unknown.
     """
 
     n_proposals: int
@@ -250,7 +263,7 @@ def draws_given(
     numbers_outside = list[str]()
     for i in range(len(conditions) if n else 0):
         rng = stream(seed, "conditional draws", i)
-        pool, all_log_weights = _pool(density, conditions, i, n, rng)
+        pool, all_log_weights = _pool_of_proposals(density, conditions, i, n, rng)
         n_proposals = len(all_log_weights)
         n_possible = pool.draws.shape[1]
         if not n_possible:
@@ -263,10 +276,10 @@ def draws_given(
             k_hat = _k_hat(pool, all_log_weights)
             samplings.append(Sampling(n_proposals, pool.effective[0], k_hat))
             rows = pool.resampled(n, rng)[0]
-        numbers_outside += _outside(density, conditions.rows[i], rows)
+        numbers_outside += _numbers_outside(density, conditions.rows[i], rows)
         yield i * n, rows
     if samplings:
-        _tell_reliability(n, samplings)
+        _note_reliability(n, samplings)
     if numbers_outside:
         count = len(numbers_outside)
         further = f"; so are {count - 1:,} more" if count > 1 else ""
@@ -274,57 +287,66 @@ def draws_given(
         tell(f"given: unreliable: {numbers_outside[0]} is {reason}")
 
 
-def _pool(
+def _pool_of_proposals(
     density: CellDensity, conditions: Conditions, i: int, n: int, rng: np.random.Generator
 ) -> tuple[WeightedDraws, np.ndarray]:
-    """Possible proposals at a condition, and the log-weights ``(N,)`` of all, in nats."""
+    """Importance sampling at condition ``i`` for ``n`` draws: the possible proposals with their
+    weights, as of one row, and the log importance weights ``(N,)`` in nats of all, -inf if
+    impossible.
+    """
     possible = []
-    parts = []
-    total = 0
+    log_weight_parts = []
+    n_proposed = 0
     size = min(max(n, FEWEST_PROPOSALS), MOST_PROPOSALS)
-    most = max(TRIED_A_DRAW * n, TRIED_AT_A_CONDITION, TRIED_IN_ALL // len(conditions))
+    most_proposals = max(TRIED_A_DRAW * n, TRIED_AT_A_CONDITION, TRIED_IN_ALL // len(conditions))
     while True:
         rows = np.repeat(conditions.rows[[i]], size, axis=0)
         unknown = np.isnan(rows) & (np.arange(rows.shape[1]) >= density.n_given)
         draws, log_weights = proposals(density, rows, unknown, rng, present=False)
-        part = np.where(conditions.allow(draws), log_weights, -np.inf)
-        possible.append(draws[part > -np.inf])
-        parts.append(part)
-        total += size
-        all_log_weights = np.concatenate(parts)
-        weights = weights_of(all_log_weights[None, all_log_weights > -np.inf])
+        allowed_log_weights = np.where(conditions.are_in_ranges(draws), log_weights, -np.inf)
+        possible.append(draws[allowed_log_weights > -np.inf])
+        log_weight_parts.append(allowed_log_weights)
+        n_proposed += size
+        all_log_weights = np.concatenate(log_weight_parts)
+        weights = normalised_weights(all_log_weights[None, all_log_weights > -np.inf])
         pool = WeightedDraws(np.concatenate(possible)[None], weights)
-        enough = n if _have_equal_weights(pool) else max(2 * n, LEAST_EFFECTIVE)
+        enough_effective = n if _have_equal_weights(pool) else max(2 * n, LEAST_EFFECTIVE)
         effective = pool.effective[0]
-        if effective * (1 + EQUAL_WEIGHTS) >= enough or total >= most:
+        if effective * (1 + WEIGHT_ROUNDING) >= enough_effective or n_proposed >= most_proposals:
             return pool, all_log_weights
-        further = SPARE * total * (enough / max(effective, 0.5) - 1)
-        size = int(min(max(further, FEWEST_PROPOSALS), MOST_PROPOSALS, most - total))
+        n_further = SPARE_FACTOR * n_proposed * (enough_effective / max(effective, 0.5) - 1)
+        size = int(
+            min(max(n_further, FEWEST_PROPOSALS), MOST_PROPOSALS, most_proposals - n_proposed)
+        )
 
 
 def _have_equal_weights(pool: WeightedDraws) -> bool:
-    """Whether there are draws, of one weight."""
+    """Whether a condition's pool has proposals, all with the same importance weight."""
     weights = pool.weights[0]
-    return len(weights) > 0 and bool(weights.min() >= weights.max() * (1 - EQUAL_WEIGHTS))
+    return len(weights) > 0 and bool(weights.min() >= weights.max() * (1 - WEIGHT_ROUNDING))
 
 
 def _k_hat(pool: WeightedDraws, log_weights: np.ndarray) -> float:
-    """k-hat; NaN of few proposals, or few that are possible."""
+    """Pareto k-hat of the log importance weights ``(N,)`` of all proposals; NaN if unknown, as few
+    are proposed or possible.
+    """
     if pool.draws.shape[1] < FEW_ROWS or len(log_weights) < FEWEST_PROPOSALS:
         return np.nan
     return 0.0 if _have_equal_weights(pool) else pareto_k(-log_weights)
 
 
-def _tell_reliability(n: int, samplings: Sequence[Sampling]) -> None:
-    """Print notes on the draws ``n`` at each condition that are by importance sampling."""
+def _note_reliability(n: int, samplings: Sequence[Sampling]) -> None:
+    """Print notes on importance sampling at some conditions, with ``n`` draws at each: the number
+    of proposals, the smallest effective sample size, and the largest k-hat.
+    """
     n_proposals = sum(sampling.n_proposals for sampling in samplings)
     effective = np.array([sampling.effective for sampling in samplings])
     k_hat = float(np.max([sampling.k_hat for sampling in samplings]))
     least = effective.min()
     is_single = len(samplings) == 1
     where = "" if is_single else f" at the least reliable of {len(samplings):,} conditions"
-    of_k_hat = f"k-hat {k_hat:.2f} ({verdict(k_hat)})" if k_hat < np.inf else "k-hat unknown"
-    text = f"{n_proposals:,} proposals, effective sample size {least:,.0f}{where}, {of_k_hat}"
+    k_hat_text = f"k-hat {k_hat:.2f} ({verdict(k_hat)})" if k_hat < np.inf else "k-hat unknown"
+    text = f"{n_proposals:,} proposals, effective sample size {least:,.0f}{where}, {k_hat_text}"
     if least < n:
         text += f"; fewer than the {n:,} draws, some of which are equal"
     tell(f"given: importance sampling, {text}")
@@ -333,7 +355,7 @@ def _tell_reliability(n: int, samplings: Sequence[Sampling]) -> None:
         tell(f"given: unreliable: {few} improbable: fewer than {FEW_ROWS} effective draws")
 
 
-def _outside(density: CellDensity, condition: np.ndarray, rows: np.ndarray) -> list[str]:
+def _numbers_outside(density: CellDensity, condition: np.ndarray, rows: np.ndarray) -> list[str]:
     """Numbers of a condition ``(C,)`` that are outside of the training numbers, as text: most of
     their probability in rows drawn ``(n, C)`` is for future outliers.
     """
@@ -348,7 +370,7 @@ def _outside(density: CellDensity, condition: np.ndarray, rows: np.ndarray) -> l
     shares = density.outlier_shares(rows[:FEWEST_PROPOSALS]).mean(axis=0)
     texts = []
     for place in places:
-        if shares[place - density.n_given] > OUTLYING:
+        if shares[place - density.n_given] > OUTLIER_SHARE:
             column = columns[place]
             number = as_written(column.kind, condition[[place]])[0]
             texts.append(printable(f"{column.name}={number}".removesuffix(".0")))

@@ -15,7 +15,7 @@ from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.warnings import FEW_ROWS, Summary
 from nflow_cli.experiments.summary import Judgement, Rows, counted_rows
-from nflow_cli.experiments.table.given import Completions, completions, nearest
+from nflow_cli.experiments.table.given import Completions, column_values, completions
 from nflow_cli.experiments.table.rows import COUNTED_CELLS, TableRows
 from nflow_cli.experiments.table.tables import CellsRun
 from nflow_cli.random_streams import stream
@@ -87,7 +87,7 @@ def _means(density: CellDensity, completed: Completions) -> np.ndarray:
     means = np.einsum("bs,bsc->bc", weights, completed.draws)
     for j, column in enumerate(density.row):
         if column.has_numbers:
-            means[:, j] = nearest(column, means[:, j])
+            means[:, j] = column_values(column, means[:, j])
             continue
         draws = completed.draws[:, :, j]
         levels = np.arange(len(column.first))

@@ -33,11 +33,16 @@ from nflow_cli.experiments.summary import (
     figure,
     mean_text,
 )
-from nflow_cli.experiments.table.given import Completions, completions, quantiles_of
+from nflow_cli.experiments.table.given import Completions, completions, weighted_quantiles
 from nflow_cli.experiments.table.losses import QUANTILES, scores_of, shares_of, tally_of
 from nflow_cli.experiments.table.report import loss_rows
 from nflow_cli.experiments.table.rows import COUNTED_CELLS, TableRows
-from nflow_cli.experiments.table.tables import OWN, CellsRun, are_own, expect_room
+from nflow_cli.experiments.table.tables import (
+    OWN_TABLES,
+    CellsRun,
+    are_rows_of_run,
+    expect_new_names,
+)
 from nflow_cli.experiments.table.unknown import DRAWS, conditional_of_known
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
@@ -45,12 +50,13 @@ from nflow_cli.terminal.output import tell
 from nflow_cli.terminal.progress import WAIT_SECONDS, duration, phase
 from nflow_cli.text import printable
 
-ROUNDING = 1e-12  # of a value, relative
-ROUNDING_OF_SHARES = 1e-9
-EFFECTIVE = "effective_draws"  # name of a written column
+VALUE_ROUNDING = 1e-12  # of a number, relative
+SHARE_ROUNDING = 1e-9  # of a calibrated threshold, a share
+EFFECTIVE_DRAWS = "effective_draws"  # name of a written column
 MISSING_GROUP = -2  # code of the rows without a level
 GROUP_NAMES = {-1: "new", MISSING_GROUP: "missing"}
-COUNTED = {
+# Label and text of each count in the printed scores.
+COUNT_TEXTS = {
     **COUNTED_CELLS,
     "n_unknown": (
         "unknown",
@@ -67,7 +73,7 @@ COUNTED = {
         f"{{n_unresolved:,}} rows: quadrature error above {UNRESOLVED:g}",
     ),
 }
-Advance = Callable[[int], None]
+Advance = Callable[[int], None]  # called with the number of rows done
 OWN_ROWS = ScoreWarning(
     "trained on",
     ("log_p",),
@@ -95,7 +101,9 @@ class CalibratedSets(NamedTuple):
         return GROUP_NAMES.get(code) or str(self.by.first[code])
 
     def thresholds(self, trained: CellsRun, rows: np.ndarray) -> np.ndarray:
-        """Largest scores ``(n,)`` in the sets of rows ``(n, C)``."""
+        """Largest nonconformity scores ``(n,)`` in the sets of rows ``(n, C)``, by their groups;
+        ``inf`` if a group has too few test rows.
+        """
         codes = _group_codes(trained, self.by, rows)
         thresholds = np.full(len(rows), np.inf)
         for code, calibration in self.groups.items():
@@ -106,7 +114,9 @@ class CalibratedSets(NamedTuple):
 def calibrated_sets(
     trained: CellsRun, column: CellColumn, coverage: float, by: str | None
 ) -> CalibratedSets:
-    """Calibrate sets of a column on the test rows of a run, each group of ``by`` by itself."""
+    """Calibrate sets of a column on the test rows of a run (split conformal prediction), each level
+    of the column ``by`` by itself.
+    """
     if not isinstance(coverage, float | int) or not 0 < coverage < 1:
         raise DataError(f"coverage: expected a number between 0 and 1, received {coverage!r:.60}")
     group_column = None if by is None else _group_column(trained, by, column)
@@ -121,20 +131,22 @@ def calibrated_sets(
 
 
 def _held_out_scores(trained: CellsRun, column: CellColumn) -> np.ndarray:
-    """Scores ``(n,)`` of the test rows' own values, computed once, whatever the coverage."""
+    """Nonconformity scores ``(n,)`` of a column's values in the test rows, NaN if missing; computed
+    once for any coverage.
+    """
     if column.name not in trained.held_out_scores:
         rows = TableRows(trained.density, trained.held_out)
         place = trained.columns.index(column.name)
-        median = np.array([0.5])
+        p = np.array([0.5])  # of quantiles, which the scores do not need
         with phase(f"calibrating {printable(column.name)}: {len(rows):,} test rows"):
-            posterior = conditional_of_known(rows, place, median, trained.config.seed)
-        scores = own_scores(column, posterior, rows.cells[:, place])
+            posterior = conditional_of_known(rows, place, p, trained.config.seed)
+        scores = nonconformity_scores(column, posterior, rows.cells[:, place])
         trained.held_out_scores[column.name] = scores
     return trained.held_out_scores[column.name]
 
 
 def _group_column(trained: CellsRun, by: str, target: CellColumn) -> CellColumn:
-    """Column of levels of that name, not the target (``DataError``)."""
+    """Column named ``by``; raise a DataError unless it has levels and is not the target."""
     of_levels = {
         column.name: column
         for column in trained.density.row[: len(trained.density.cells)]
@@ -149,25 +161,29 @@ def _group_column(trained: CellsRun, by: str, target: CellColumn) -> CellColumn:
 
 
 def _group_codes(trained: CellsRun, by: CellColumn | None, rows: np.ndarray) -> np.ndarray:
-    """Codes ``(n,)`` of the groups of rows ``(n, C)``; 0 without a column of groups."""
+    """Codes ``(n,)`` of the groups of rows ``(n, C)``: of their levels; 0 without such a column."""
     if by is None:
         return np.zeros(len(rows), int)
     levels = rows[:, trained.columns.index(by.name)]
     return np.nan_to_num(levels, nan=MISSING_GROUP).astype(int)
 
 
-def own_scores(column: CellColumn, posterior: CellPosterior, values: np.ndarray) -> np.ndarray:
-    """Scores ``(n,)`` of the rows' own values, NaN if missing: of a number how central an interval
-    is that contains it, of a level 1 less its probability, both given not missing.
+def nonconformity_scores(
+    column: CellColumn, posterior: CellPosterior, values: np.ndarray
+) -> np.ndarray:
+    """Nonconformity scores ``(n,)`` of the rows' values ``(n,)``, NaN if missing.
+
+    Of a number the share of the least central interval that contains it, of a level 1 less its
+    probability, both given that the cell is not missing.
     """
     if column.has_numbers:
         return central_scores(posterior.below, posterior.at)
-    shares = _at_own_levels(shares_of(posterior), values)
+    shares = _entries_at_levels(shares_of(posterior), values)
     return np.where(np.isnan(values), np.nan, 1 - shares)
 
 
-def _at_own_levels(by_level: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Entries of ``(n, L)`` at the rows' own levels ``(n,)``; 0 at a new level."""
+def _entries_at_levels(by_level: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Entry of each row of ``(n, L)`` at its level ``(n,)``; 0 at a new or a missing one."""
     at_new = np.zeros((len(levels), 1), by_level.dtype)
     by_outcome = np.append(by_level, at_new, axis=1)
     places = np.nan_to_num(levels, nan=-1.0).astype(int)
@@ -175,22 +191,23 @@ def _at_own_levels(by_level: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
 
 def central_ends(thresholds: np.ndarray) -> np.ndarray:
-    """Probabilities ``(n, 2)`` of the ends of central intervals of scores up to thresholds.
+    """Probabilities ``(n, 2)`` at which quantiles are the ends of central intervals, by thresholds
+    ``(n,)`` of scores, the shares of these intervals.
 
-    A value of the threshold's score, just above its interval, is in it.
+    To rounding, so that a value with the threshold's own score is in its interval.
     """
-    share = np.minimum(thresholds + ROUNDING_OF_SHARES, 1.0)[:, None]
+    share = np.minimum(thresholds + SHARE_ROUNDING, 1.0)[:, None]
     return np.concatenate([(1 - share) / 2, (1 + share) / 2], axis=1)
 
 
 class Question(NamedTuple):
-    """A question for predictions, to a density: checked, with its calibration.
+    """Question for predictions: the targets, the quantiles, and the calibration of sets.
 
     Attributes:
         columns: The targets.
-        by_draws: Whether they are several, or computed from others.
-        p: Probabilities of the quantiles, in order.
-        sets: Calibration of the sets; ``None`` without.
+        by_draws: Whether there are several targets, or one computed from other columns.
+        p: Probabilities ``(k,)`` of the quantiles, in order.
+        sets: Calibration of the sets; ``None``: no sets.
         group: Column by which rows of the run are grouped, if any.
     """
 
@@ -220,7 +237,7 @@ def question_of(
     coverage: float | None = None,
     by: str | None = None,
 ) -> Question:
-    """Question for the columns ``target``, by default the only modelled one.
+    """Question for predictions of the columns ``target``, by default the only modelled one.
 
     Args:
         trained: The density.
@@ -231,8 +248,8 @@ def question_of(
     """
     columns = _targets(trained, target)
     p = probabilities(quantiles)
-    computed = trained.columns[len(trained.density.cells) :]
-    by_draws = len(columns) > 1 or columns[0].name in computed
+    computed_names = trained.columns[len(trained.density.cells) :]
+    by_draws = len(columns) > 1 or columns[0].name in computed_names
     question = Question(columns, by_draws, p, None, trained.config.data.group)
     if by_draws:
         question.expect_one_target(coverage=coverage, by=by)
@@ -245,25 +262,29 @@ def question_of(
 
 
 def _targets(trained: CellsRun, names: Sequence[str] | None) -> list[CellColumn]:
+    """Columns to predict, by default the targets of the run, or its only modelled column.
+
+    Raise a DataError if there are none, or if one is neither modelled nor computed.
+    """
     targets = {column.name: column for column in trained.density.scored}
-    known = list(targets)
-    modelled = known[: len(trained.density.cells) - trained.density.n_given]
+    possible = list(targets)  # modelled columns, then computed ones
+    modelled = possible[: len(trained.density.cells) - trained.density.n_given]
     default = modelled if len(modelled) == 1 else ()
     names = list(names or trained.config.data.target or default)
     count = "some" if len(names) > 1 else "one"
-    expected = f"--target: expected {count} of {listed(known)}"
+    expected = f"--target: expected {count} of {listed(possible)}"
     if not names:
         raise DataError(expected)
     for name in names:
         if name not in targets:
-            hint = ", a given column" if name in trained.given else nearest(name, known)
+            hint = ", a given column" if name in trained.given else nearest(name, possible)
             raise DataError(f"{expected}. Received: {shown(name)}{hint}")
     return [targets[name] for name in names]
 
 
 def _expect_different_names(columns: Sequence[CellColumn], p: np.ndarray) -> None:
     """Check that the columns added for the targets differ in name (``DataError``)."""
-    taken = {EFFECTIVE}
+    taken = {EFFECTIVE_DRAWS}
     for column in columns:
         added = set(_names_of_statistics(column, p))
         if repeated := sorted(added & taken):
@@ -275,11 +296,13 @@ def _expect_different_names(columns: Sequence[CellColumn], p: np.ndarray) -> Non
 
 
 def probabilities(quantiles: Sequence[float]) -> np.ndarray:
-    """Probabilities of quantiles, checked and in order."""
+    """Probabilities ``(k,)`` of quantiles in ascending order, each once; raise a DataError unless
+    they are numbers between 0 and 1.
+    """
     try:
         p = np.unique(np.round(np.asarray(quantiles, float), DIGITS))
     except (TypeError, ValueError):
-        p = np.zeros(1)
+        p = np.zeros(1)  # refused below
     if not len(p) or not ((p > 0) & (p < 1)).all():
         raise DataError(f"quantiles: expected numbers between 0 and 1, received {quantiles!r:.60}")
     return p
@@ -290,11 +313,11 @@ class Predicted(NamedTuple):
 
     Attributes:
         question: What is to be predicted.
-        rows: Of the table.
-        values: Their own values ``(n,)`` of the column; ``None`` if the table lacks it.
-        posterior: The distributions.
-        thresholds: Largest scores ``(n,)`` in the sets.
-        ends: Of intervals ``(n, 2)``, of numbers with sets; else ``(n, 0)``.
+        rows: The n rows of the table.
+        values: The column's values ``(n,)`` in the table; ``None`` if that lacks the column.
+        posterior: Distribution of the column in each row.
+        thresholds: Largest nonconformity scores ``(n,)`` in the sets; 0 without sets.
+        ends: Lower and upper ends ``(n, 2)`` of the sets of numbers; ``(n, 0)`` without.
     """
 
     question: Question
@@ -348,7 +371,9 @@ class Predicted(NamedTuple):
 
     @property
     def members(self) -> np.ndarray:
-        """The levels ``(n, L)`` in the sets: of scores up to thresholds, the likeliest always."""
+        """Whether the set of a row has each level, ``(n, L)``: one whose nonconformity score is at
+        most the threshold, and the likeliest always.
+        """
         shares = shares_of(self.posterior)
         likeliest = shares == shares.max(axis=1, keepdims=True)
         return (1 - shares <= self.thresholds[:, None]) | likeliest
@@ -359,8 +384,8 @@ class Drawn(NamedTuple):
 
     Attributes:
         question: What is to be predicted.
-        rows: Of the table.
-        statistics: Of each target mean, sd and quantiles, or probabilities of levels ``(n, k)``.
+        rows: The n rows of the table.
+        statistics: Of each target ``(n, k)``: mean, sd and quantiles, or probabilities of levels.
         effective: Effective sample sizes ``(n,)`` of the draws; NaN without draws.
     """
 
@@ -375,13 +400,15 @@ class Drawn(NamedTuple):
         columns: dict[str, Any] = {}
         for column, statistics in zip(self.question.columns, self.statistics):
             columns |= _written_statistics(column, statistics, self.question.p)
-        return {**columns, EFFECTIVE: self.effective}
+        return {**columns, EFFECTIVE_DRAWS: self.effective}
 
 
 def _names_of_statistics(column: CellColumn, p: np.ndarray) -> list[str]:
-    """Names of the written mean, sd and quantiles of numbers, or probabilities of levels."""
+    """Names of a target's written columns: mean, sd and quantiles at ``p`` of numbers, or the
+    probabilities of levels.
+    """
     if column.has_numbers:
-        quantiles = [f"q{share:.{DIGITS}g}" for share in p]
+        quantiles = [f"q{p_of_quantile:.{DIGITS}g}" for p_of_quantile in p]
         statistics = ["mean", "sd", *quantiles]
     else:
         statistics = [f"p_{level}" for level in column.first]
@@ -391,11 +418,14 @@ def _names_of_statistics(column: CellColumn, p: np.ndarray) -> list[str]:
 def _written_statistics(
     column: CellColumn, statistics: np.ndarray, p: np.ndarray
 ) -> dict[str, Any]:
-    """Statistics ``(n, k)`` as columns by name; quantiles are values of the column."""
+    """Written columns of statistics ``(n, k)``, by name: see :func:`_names_of_statistics`.
+
+    Quantiles are written as values of the column, such as dates.
+    """
     names = _names_of_statistics(column, p)
     columns = dict(zip(names, statistics.T))
     if column.has_numbers:
-        for name in names[2:]:
+        for name in names[2:]:  # after mean and sd
             columns[name] = written_number(column.kind, columns[name])
     return columns
 
@@ -405,7 +435,7 @@ def _is_date(kind: ColumnKind) -> bool:
 
 
 def written_number(kind: ColumnKind, values: np.ndarray) -> Any:
-    """Numbers ``(n,)`` in the column's decimals, and dates as in the table."""
+    """Numbers ``(n,)`` of a column as its table has them: with its decimals, or as dates."""
     if _is_date(kind):
         values = np.where(np.isfinite(values), values, np.nan)
     if kind.decimals is not None:
@@ -416,7 +446,7 @@ def written_number(kind: ColumnKind, values: np.ndarray) -> Any:
 def predicted(trained: CellsRun, table: Any, question: Question) -> Predicted | Drawn:
     """Predict columns of a table, or of rows ``(n, C)``, from the others."""
     sources = _modelled_sources(trained, question)
-    cells, has_target = _cells(trained, table, question, sources)
+    cells, has_target = _read_cells(trained, table, question, sources)
     rows = TableRows(trained.density, cells)
     text = f"predicting {printable(listed(question.names))}: {len(rows):,} rows"
     with phase(text, len(rows)) as advance:
@@ -434,11 +464,13 @@ def _modelled_sources(trained: CellsRun, question: Question) -> list[str]:
     return [trained.columns[place] for place in sorted(places) if place >= trained.density.n_given]
 
 
-def _cells(
+def _read_cells(
     trained: CellsRun, table: Any, question: Question, sources: Collection[str]
 ) -> tuple[np.ndarray, bool]:
-    """Cells ``(n, C)``, computed columns and what is not read unknown, and whether they have the
-    only target. A computed target's ``sources`` may be absent.
+    """Read a table as rows ``(n, C)``, and tell whether they have the values of a single target.
+
+    NaN: computed columns; targets that are drawn, or absent; ``sources`` of a computed target that
+    are absent. Other columns must be present (``DataError``). An array is taken as it is.
     """
     opened_table = opened(table)
     if opened_table is None:
@@ -459,16 +491,19 @@ def _cells(
 def _by_quadrature(
     trained: CellsRun, rows: TableRows, question: Question, has_target: bool, advance: Advance
 ) -> Predicted:
-    """Distributions of the target, with quantiles at the ends of intervals if there are sets."""
+    """Distributions of the target given the known cells of each row.
+
+    The ends of a number's set are further quantiles, at probabilities that vary by row.
+    """
     place = trained.columns.index(question.names[0])
     thresholds = np.zeros(len(rows))
-    of_ends = np.empty((len(rows), 0))
+    p_of_ends = np.empty((len(rows), 0))
     if question.sets:
         thresholds = question.sets.thresholds(trained, rows.cells)
         if question.columns[0].has_numbers:
-            of_ends = central_ends(thresholds)
-    of_quantiles = np.tile(question.p, (len(rows), 1))
-    p = np.append(of_quantiles, of_ends, axis=1)
+            p_of_ends = central_ends(thresholds)
+    p_of_quantiles = np.tile(question.p, (len(rows), 1))
+    p = np.append(p_of_quantiles, p_of_ends, axis=1)
     posterior = conditional_of_known(rows, place, p, trained.config.seed, advance)
     quantiles, ends = np.split(posterior.quantiles, [len(question.p)], axis=1)
     posterior = posterior._replace(quantiles=quantiles)
@@ -486,13 +521,14 @@ def _by_draws(
     sources: Collection[str],
     advance: Advance,
 ) -> Drawn:
-    """Completions of the rows; a computed target is the function of its sources, which are drawn
-    where they are unknown.
+    """Statistics of the targets over weighted draws of the unknown cells of each row.
+
+    A computed target is a function of its ``sources``, which are drawn where they are unknown.
     """
     places = [trained.columns.index(name) for name in question.names]
     computed_targets = [target for target in trained.density.computed if target.place in places]
     source_places = [trained.columns.index(name) for name in sources]
-    unknown = _unknown_cells(rows, places, source_places)
+    unknown = _cells_to_draw(rows, places, source_places)
     statistics = [
         np.full((len(rows), len(_names_of_statistics(column, question.p))), np.nan)
         for column in question.columns
@@ -502,20 +538,22 @@ def _by_draws(
     for completed in _completions(trained, rows, unknown):
         advance(len(completed.places))
         for target in computed_targets:
-            flat = completed.draws.reshape(-1, rows.cells.shape[1])
-            values = target.draw(flat, rng)
+            draws = completed.draws.reshape(-1, rows.cells.shape[1])
+            values = target.draw(draws, rng)
             completed.draws[:, :, target.place] = values.reshape(completed.weights.shape)
-        if completed.draws.shape[1] > 1:
+        if completed.draws.shape[1] > 1:  # a complete row is its only draw
             effective[completed.places] = completed.effective
-        for column, place, of_column in zip(question.columns, places, statistics):
-            of_column[completed.places] = _statistics(column, completed, place, question.p)
+        for column, place, of_target in zip(question.columns, places, statistics):
+            of_target[completed.places] = _statistics(column, completed, place, question.p)
     return Drawn(question, rows, statistics, effective)
 
 
-def _unknown_cells(
+def _cells_to_draw(
     rows: TableRows, places: Sequence[int], source_places: Sequence[int]
 ) -> np.ndarray:
-    """Which cells ``(n, C)`` are to be drawn, for targets at ``places``."""
+    """Whether each cell ``(n, C)`` is to be drawn: targets at ``places``, missing cells of their
+    sources, and all other unknown cells of a row that has such a cell.
+    """
     n_cells = len(rows.density.cells)
     unknown = np.zeros(rows.cells.shape, bool)
     unknown[:, places] = True
@@ -527,7 +565,9 @@ def _unknown_cells(
 
 
 def _completions(trained: CellsRun, rows: TableRows, unknown: np.ndarray) -> Iterator[Completions]:
-    """Completions of rows with unknown cells, and the others as they are."""
+    """Weighted draws of the ``unknown`` cells ``(n, C)``, for some rows at a time; a row without
+    any is its own single draw.
+    """
     complete = np.flatnonzero(~unknown.any(axis=1))
     if len(complete):
         draws = rows.cells[complete, None]
@@ -539,7 +579,9 @@ def _completions(trained: CellsRun, rows: TableRows, unknown: np.ndarray) -> Ite
 def _statistics(
     column: CellColumn, completed: Completions, place: int, p: np.ndarray
 ) -> np.ndarray:
-    """Mean, sd and quantiles at ``p`` of numbers, or probabilities of levels, ``(b, k)``."""
+    """Statistics ``(b, k)`` of the column at ``place``, over the weighted draws of b rows: mean, sd
+    and quantiles at ``p`` of numbers, or probabilities of levels.
+    """
     values = completed.draws[:, :, place]
     weights = completed.weights
     if not column.has_numbers:
@@ -549,7 +591,7 @@ def _statistics(
     mean = (weights * values).sum(axis=1)
     sd = np.sqrt((weights * np.square(values - mean[:, None])).sum(axis=1))
     p_of_rows = np.broadcast_to(p, (len(values), len(p)))
-    return np.column_stack([mean, sd, quantiles_of(values, weights, p_of_rows)])
+    return np.column_stack([mean, sd, weighted_quantiles(values, weights, p_of_rows)])
 
 
 def answer(
@@ -559,7 +601,7 @@ def answer(
     question.expect_one_target(plot=plot)
     prediction = predicted(trained, table, question)
     columns = prediction.columns
-    expect_room(trained, columns)
+    expect_new_names(trained, columns)
     if plot is not None and isinstance(prediction, Predicted):
         _write_picture(prediction, table.name, plot)
     return Answer(columns, judged(question, _tally(trained, prediction), table.name))
@@ -583,6 +625,9 @@ def note_quadrature(trained: CellsRun, question: Question, seconds: float) -> No
 
 
 def _write_picture(prediction: Predicted, subject: str, path: Path) -> None:
+    """Draw predictions against true values, of the table ``subject``, which must have them
+    (``DataError``).
+    """
     from nflow_cli import plotting
 
     column = prediction.column
@@ -612,6 +657,10 @@ def _write_picture(prediction: Predicted, subject: str, path: Path) -> None:
 
 
 def _tally(trained: CellsRun, prediction: Predicted | Drawn) -> Tally:
+    """Sums of the scores of predictions over rows, by name, and numbers of rows and cells.
+
+    By draws there are no scores, but the least effective sample size of a row.
+    """
     rows = prediction.rows
     density = trained.density
     are_hidden = rows.are_empty[:, : density.n_given].any(axis=1)
@@ -622,10 +671,10 @@ def _tally(trained: CellsRun, prediction: Predicted | Drawn) -> Tally:
     }
     if isinstance(prediction, Drawn):
         least = float(np.nanmin(prediction.effective, initial=np.inf))
-        return Tally(counts=counts, least={EFFECTIVE: least})
+        return Tally(counts=counts, least={EFFECTIVE_DRAWS: least})
     place = trained.columns.index(prediction.column.name)
     counts["n_unknown"] = int(rows.unknown(place).any(axis=1).sum())
-    counts[OWN] = prediction.values is not None and are_own(trained, rows.cells)
+    counts[OWN_TABLES] = prediction.values is not None and are_rows_of_run(trained, rows.cells)
     if prediction.column.has_numbers:
         counts["n_unresolved"] = int((~prediction.is_resolved).sum())
     if prediction.question.sets:
@@ -642,26 +691,28 @@ def _tally(trained: CellsRun, prediction: Predicted | Drawn) -> Tally:
 
 
 def _row_scores(prediction: Predicted) -> dict[str, np.ndarray]:
-    """Scores ``(n,)`` by name; NaN of rows that do not count: unresolved, or without a value."""
+    """Scores ``(n,)`` by name: sizes of intervals and sets, whether they have the row's value, and
+    its log-probability in nats. NaN: not resolved, or without a value.
+    """
     sets = prediction.question.sets
     values = prediction.values
     if values is None:
         values = np.full(len(prediction.rows), np.nan)
-    scores: dict[str, np.ndarray] = {}  # of the distribution
-    coverages: dict[str, np.ndarray] = {}  # of the value by the distribution
+    sizes: dict[str, np.ndarray] = {}
+    coverages: dict[str, np.ndarray] = {}  # whether the value is in the interval or set
     if prediction.column.has_numbers:
         low, high = prediction.posterior.quantiles[:, [0, -1]].T
-        scores["width"] = high - low
+        sizes["width"] = high - low
         coverages["coverage"] = are_between(values, low, high)
         if sets:
             low, high = prediction.ends.T
-            scores["set_width"] = np.where(prediction.thresholds < 1, high - low, np.nan)
+            sizes["set_width"] = np.where(prediction.thresholds < 1, high - low, np.nan)
             coverages["set_coverage"] = are_between(values, low, high)
     elif sets:
-        scores["set_size"] = prediction.members.sum(axis=1)
-        coverages["set_coverage"] = _at_own_levels(prediction.members, values)
+        sizes["set_size"] = prediction.members.sum(axis=1)
+        coverages["set_coverage"] = _entries_at_levels(prediction.members, values)
     is_scored = prediction.is_resolved
-    scores = {name: np.where(is_scored, sizes, np.nan) for name, sizes in scores.items()}
+    scores = {name: np.where(is_scored, size, np.nan) for name, size in sizes.items()}
     if prediction.values is None:
         return scores
     is_scored = is_scored & ~np.isnan(values)
@@ -672,32 +723,33 @@ def _row_scores(prediction: Predicted) -> dict[str, np.ndarray]:
 
 
 def are_between(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Whether values are in intervals with their ends, to rounding: ends may lie on a grid."""
-    close = ROUNDING * np.abs(values)
-    return (low - close <= values) & (values <= high + close)
+    """Whether values are in closed intervals, all ``(n,)``, to rounding: ends may lie on a grid."""
+    error = VALUE_ROUNDING * np.abs(values)
+    return (low - error <= values) & (values <= high + error)
 
 
 def judged(question: Question, tally: Tally, name: str) -> Judgement:
-    """Judgement of the predictions of a table's rows by the sums over them."""
-    counts = {key: count for key, count in tally.counts.items() if key != OWN}
+    """Scores, printed lines and warnings of predictions of the table ``name``, by their sums."""
+    counts = {key: count for key, count in tally.counts.items() if key != OWN_TABLES}
     names = printable(listed(question.names))
     lines = [("data", f"{printable(name)}: {counts['n']:,} rows")]
     if question.by_draws:
-        least = tally.least[EFFECTIVE]
+        least = tally.least[EFFECTIVE_DRAWS]
         scores = {"target": question.names, **counts, "least_effective_draws": least}
         draws = f"by importance sampling; least effective sample size of a row {least:.1f}"
         if least == np.inf:
             draws = "none: all rows have the sources of the target"
-        lines += [("targets", names), ("draws", draws), *_printed(question, scores, [])]
+        lines += [("targets", names), ("draws", draws), *_printed_scores(question, scores, [])]
         return Judgement(scores, lines, [], tally)
-    scores = {"target": question.names[0], **counts, **_scores(question.sets, tally)}
-    own_rows = OWN_ROWS if tally.counts[OWN] else None
+    scores = {"target": question.names[0], **counts, **_scores_by_quadrature(question.sets, tally)}
+    own_rows = OWN_ROWS if tally.counts[OWN_TABLES] else None
     warnings = raised_warnings(own_rows, grouped_rows(scores, question.group))
-    lines += [("target", names), *_printed(question, scores, warnings)]
+    lines += [("target", names), *_printed_scores(question, scores, warnings)]
     return Judgement(scores, lines, warnings, tally)
 
 
-def _scores(sets: CalibratedSets | None, tally: Tally) -> Summary:
+def _scores_by_quadrature(sets: CalibratedSets | None, tally: Tally) -> Summary:
+    """Scores of a target by name: means over rows, and the calibration of its sets."""
     scores: dict[str, Any] = {**scores_of(tally)}
     if sets:
         groups = [
@@ -713,13 +765,14 @@ def _scores(sets: CalibratedSets | None, tally: Tally) -> Summary:
     return scores
 
 
-def _printed(question: Question, scores: Summary, warnings: Warnings) -> Rows:
-    low, high = question.p[[0, -1]]
+def _printed_scores(question: Question, scores: Summary, warnings: Warnings) -> Rows:
+    """Labels and texts of the scores of predictions, those that there are."""
+    low_p, high_p = question.p[[0, -1]]
     width = figure(scores, "width")
     means = {
-        "width": ("mean width", f"{width}, from the {low:g} to the {high:g} quantile"),
+        "width": ("mean width", f"{width}, from the {low_p:g} to the {high_p:g} quantile"),
         "log_p": ("mean log p", mean_text(scores, "log_p", "nats a row")),
-        "coverage": ("coverage", mean_text(scores, "coverage", f"(nominal {high - low:.4g})")),
+        "coverage": ("coverage", mean_text(scores, "coverage", f"(nominal {high_p - low_p:.4g})")),
     }
     rows = [
         (label, marked(text, warnings, key))
@@ -727,13 +780,14 @@ def _printed(question: Question, scores: Summary, warnings: Warnings) -> Rows:
         if key in scores
     ]
     rows += loss_rows(scores)
-    rows += counted_rows(COUNTED, scores)
+    rows += counted_rows(COUNT_TEXTS, scores)
     if question.sets:
         rows += _printed_sets(question.sets, scores)
     return rows
 
 
 def _printed_sets(sets: CalibratedSets, scores: Summary) -> Rows:
+    """Labels and texts of sets: their means, and the calibration of each group."""
     words = {"set_width": "width", "set_size": "size", "set_coverage": "coverage"}
     means = [f"{word} {figure(scores, key)}" for key, word in words.items() if key in scores]
     rows = [("sets", f"{sets.coverage:.4g} of fresh rows; mean {', '.join(means)}")]

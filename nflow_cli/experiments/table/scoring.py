@@ -24,13 +24,13 @@ from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import Answer, Judged, Judgement, Rows, without_mass
 from nflow_cli.experiments.table import model_of, report
 from nflow_cli.experiments.table.tables import (
-    OWN,
-    SPREAD,
+    OWN_TABLES,
+    SPREAD_COLUMN,
     TableRun,
-    are_own,
-    expect_room,
+    are_rows_of_run,
+    expect_new_names,
+    row_weights_in,
     spread_of,
-    weights_in,
 )
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import POINT_SETS, resolve
@@ -163,8 +163,8 @@ def judgement(
     trained: TableRun, table: TableFile, rows: np.ndarray, row_scores: RowScores
 ) -> Judgement:
     """Judgement of a table by the scores of its rows."""
-    weights = weights_in(trained, table)
-    facts = {OWN: are_own(trained, rows), WEIGHTED: weights is not None}
+    weights = row_weights_in(trained, table)
+    facts = {OWN_TABLES: are_rows_of_run(trained, rows), WEIGHTED: weights is not None}
     tally = tallied(row_scores, weights)
     tally = tally._replace(counts={**tally.counts, **facts})
     dominant = dominant_row(row_scores, weights)
@@ -182,7 +182,7 @@ def judge_scores(
     scores = likelihood(tally, computed_in(config))
     facts = vars(scores)
     warnings = raised_warnings(
-        TRAINED_ON if tally.counts[OWN] else None,
+        TRAINED_ON if tally.counts[OWN_TABLES] else None,
         few_rows(facts),
         report.dominated(dominant),
         grouped_rows(facts, config.data.group),
@@ -209,9 +209,9 @@ def score(trained: Any, table: TableFile, with_latents: bool) -> Answer:
     if with_latents and not trained.config.is_of_flows:
         raise DataError("--latent: expected a fit by --flow; a density of cells has no latents")
     is_ensemble = trained.density.members > 1
-    spread = [SPREAD] if is_ensemble else []
+    spread = [SPREAD_COLUMN] if is_ensemble else []
     latents = [f"latent_{i + 1}" for i in range(trained.dim)] if with_latents else []
-    expect_room(trained, [LOG_Q, *spread, *latents])
+    expect_new_names(trained, [LOG_Q, *spread, *latents])
     rows = trained.rows_of(table)
     row_scores = scored_table(trained, rows)
     added = {LOG_Q: row_scores.log_density}

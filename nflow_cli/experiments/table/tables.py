@@ -1,5 +1,5 @@
 """Loaded densities of table rows, without the questions that are asked of them, and what is read of
-user tables and written: rows, weights, conditions, rows beside others, draws.
+user tables and written: rows, row weights, conditions, rows beside others, draws.
 """
 
 import os
@@ -39,12 +39,12 @@ from nflow_cli.text import printable
 if TYPE_CHECKING:
     from nflow_cli.data.python_tables import PyArrowTable
 
-BATCH = 20_000  # draws at a time
-SPREAD = "log_q_spread"
-OWN = "own"  # in a tally: tables that are the run's
-TEXTS = ("text", "truth", "date", "time")  # types of cells that are written as text
-TIME = r"(\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(?:Z|[+-]\d\d:?\d\d)?)?"
-TIMES = re.compile(f"{TIME}:{TIME}")  # a range, either end open
+DRAWS_AT_A_TIME = 20_000  # draws at a time
+SPREAD_COLUMN = "log_q_spread"  # standard deviation over members
+OWN_TABLES = "own"  # count in a tally: tables whose rows are the run's own
+TEXT_TYPES = ("text", "truth", "date", "time")  # types of cells that are written as text
+TIME_PATTERN = r"(\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(?:Z|[+-]\d\d:?\d\d)?)?"
+TIME_RANGE = re.compile(f"{TIME_PATTERN}:{TIME_PATTERN}")  # LOW:HIGH, either may be empty
 
 
 class TableRun(TrainedRun):
@@ -64,7 +64,7 @@ class TableRun(TrainedRun):
 
     @property
     def kinds(self) -> Mapping[str, ColumnKind]:
-        """Kind of each column; a computed one by itself."""
+        """Kind of each column by name; of a computed one, the kind it has without its relation."""
         return {name: kind.alone for name, kind in (self.config.data.kinds or {}).items()}
 
     @property
@@ -92,7 +92,7 @@ class TableRun(TrainedRun):
         return rows
 
     def rows_of(self, table: TableFile, names: Sequence[str] | None = None) -> np.ndarray:
-        """Rows ``(n, C)`` of a table, or some of their columns."""
+        """Rows ``(n, C)`` of a table, or only their columns ``names``."""
         return rows_of(table, self.kinds, names or self.columns, self.config.data)
 
     def sample(self, n: int, seed: int = 0, given: Given | None = None) -> NDArray[np.float64]:
@@ -100,17 +100,17 @@ class TableRun(TrainedRun):
 
         ``given`` maps the given columns to values, or is a table that has them.
         """
-        at = self.conditions(given)
-        rows = room_for(n, (len(self.columns),), np.float64, times=len(at))
-        for start, part, _ in self.batches(n, seed, at):
+        conditions = self.conditions(given)
+        rows = room_for(n, (len(self.columns),), np.float64, times=len(conditions))
+        for start, part, _ in self.batches(n, seed, conditions):
             rows[start : start + len(part)] = part
         return rows
 
     def sample_table(self, n: int, seed: int = 0, given: Given | None = None) -> "PyArrowTable":
         """Draw as :meth:`sample`, into an Arrow table with ``log_q``."""
-        at = self.conditions(given)
-        room_for(n, (len(self.columns) + 1,), np.float64, times=len(at))
-        return arrow_table(self.names_of_draws, self.batches_of_draws(n, seed, at))
+        conditions = self.conditions(given)
+        room_for(n, (len(self.columns) + 1,), np.float64, times=len(conditions))
+        return arrow_table(self.names_of_draws, self.batches_of_draws(n, seed, conditions))
 
     @property
     def names_of_draws(self) -> list[str]:
@@ -123,14 +123,14 @@ class TableRun(TrainedRun):
         """Yield batches of ``n`` draws at each condition, in the columns :attr:`names_of_draws`."""
         places = {name: place for place, name in enumerate(self.columns)}
         for start, rows, log_q in self.batches(n, seed, given):
-            conditions = np.arange(start, start + len(rows)) // n
+            condition_of_row = np.arange(start, start + len(rows)) // n
             columns = []
             for name in self.names_of_draws[:-1]:
                 place = places[name]
                 kind = self.kinds[name]
                 cells = rows[:, place]
                 if (texts := given.new_levels.get(place)) is not None:
-                    kind, cells = with_new_levels(kind, cells, texts[conditions])
+                    kind, cells = with_new_levels(kind, cells, texts[condition_of_row])
                 columns.append(as_written(kind, cells))
             yield batch_of([*columns, log_q])
 
@@ -156,7 +156,9 @@ class TableRun(TrainedRun):
         if not isinstance(given, Mapping):
             return self.conditions_in(table_of(given))
         ranges = {column: value for column, value in given.items() if isinstance(value, slice)}
-        values = {c: np.atleast_1d(value) for c, value in given.items() if c not in ranges}
+        values = {
+            column: np.atleast_1d(value) for column, value in given.items() if column not in ranges
+        }
         typed = columns_table(name, values) if values else None
         conditions = self.conditions_of(typed, ranges, name)
         for text in self.new_level_texts(conditions.new_levels):
@@ -170,12 +172,15 @@ class TableRun(TrainedRun):
         return conditions
 
     def note_new_levels(self, new_levels: Mapping[int, np.ndarray]) -> None:
-        """Print a note on the levels of each column that no training row has."""
+        """Print a note for each column on its levels that no training row has."""
         for text in self.new_level_texts(new_levels):
             tell(f"note: {text}")
 
     def new_level_texts(self, new_levels: Mapping[int, np.ndarray]) -> Iterator[str]:
-        """What is said of the levels of each column that no training row has."""
+        """Text for each column on its levels that no training row has, the first of them by name.
+
+        ``new_levels``: texts ``(m,)`` of new levels by the place of a column; ``None`` of others.
+        """
         for place, texts in new_levels.items():
             name = self.columns[place]
             first, *others = dict.fromkeys(filter(None, texts))
@@ -186,20 +191,22 @@ class TableRun(TrainedRun):
     def conditions_of(
         self, table: TableFile | None, ranges: Mapping[str, slice], name: str
     ) -> Conditions:
-        """Conditions of the columns of a table, none of them computed (``DataError``), and on
-        ranges of others.
+        """Conditions on the cells of a table ``(m, …)`` and on ``ranges`` of other columns.
+
+        No column may be computed, and no given one may be absent (``DataError``); ``name``: of the
+        conditions in errors.
         """
         in_table = [] if table is None else [column.name for column in table.columns]
         computed = self.config.data.row_names.computed
-        if wrong := [shown(column) for column in in_table if column in computed]:
-            raise DataError(f"{name}: {wrong[0]} is computed from other columns: give these")
+        if in_both := [shown(column) for column in in_table if column in computed]:
+            raise DataError(f"{name}: {in_both[0]} is computed from other columns: give these")
         names = [column for column in self.conditioned if column in in_table]
         if missing := [shown(column) for column in self.given if column not in names]:
             raise DataError(f"{name}: expected values of {listed(missing)} too")
         if not names and not ranges:
             raise DataError(f"{name}: expected one of the columns {listed(self.conditioned)}")
         values = self.rows_of(table, names) if table and names else np.zeros((1, 0))
-        intervals = dict(self._range(column, ends, name) for column, ends in ranges.items())
+        intervals = dict(self._ends_of_range(column, ends, name) for column, ends in ranges.items())
         new_levels = self.new_levels(table, names, values) if table else {}
         return Conditions(self.rows_with(names, values), intervals, new_levels)
 
@@ -229,23 +236,28 @@ class TableRun(TrainedRun):
         rows[:, [self.columns.index(column) for column in names]] = values
         return rows
 
-    def _range(self, column: str, ends: slice, name: str) -> tuple[int, tuple[float, float]]:
-        modelled = [name for name in self.conditioned if name not in self.given]
+    def _ends_of_range(
+        self, column: str, ends: slice, name: str
+    ) -> tuple[int, tuple[float, float]]:
+        """Place of a modelled column of numbers, and the lowest and highest of a range, infinite if
+        open (``DataError``); ``name``: of the conditions in errors.
+        """
+        modelled = [option for option in self.conditioned if option not in self.given]
         if column not in modelled:
             expected = f"expected ranges of {listed(modelled) or 'no column'}"
             raise DataError(f"{name}: {expected}. Received: {shown(column)}")
         if self.kinds[column].kind == "levels":
             expected = "expected a level, as it has no range of numbers"
             raise DataError(f"{name}: {shown(column)}: {expected}")
-        low = self._end(column, ends.start, -np.inf, name)
-        high = self._end(column, ends.stop, np.inf, name)
+        low = self._number_of_end(column, ends.start, -np.inf, name)
+        high = self._number_of_end(column, ends.stop, np.inf, name)
         if not low <= high:
             received = f"received {[low, high]}"
             raise DataError(f"{name}: {shown(column)}: expected LOW:HIGH, {received}")
         return self.columns.index(column), (low, high)
 
-    def _end(self, column: str, end: Any, open_end: float, name: str) -> float:
-        """Number of an end of a range as the user wrote it; ``None``: open."""
+    def _number_of_end(self, column: str, end: Any, open_end: float, name: str) -> float:
+        """Number of an end of a range as the user wrote it; ``open_end`` of ``None``."""
         if end is None:
             return open_end
         table = columns_table(name, {column: np.atleast_1d(end)})
@@ -255,7 +267,9 @@ class TableRun(TrainedRun):
 def with_new_levels(
     kind: ColumnKind, cells: np.ndarray, texts: np.ndarray
 ) -> tuple[ColumnKind, np.ndarray]:
-    """Kind and cells ``(n,)``, in which new levels are levels: those of ``texts`` ``(n,)``."""
+    """Kind and cells ``(n,)`` of a column with its new levels added to the levels: those of
+    ``texts`` ``(n,)`` where a cell is new.
+    """
     is_new = cells == NEW
     levels = [*(kind.levels or ()), *dict.fromkeys(texts[is_new])]
     places = {level: place for place, level in enumerate(levels)}
@@ -293,7 +307,7 @@ class CellsRun(TableRun):
         rows = super().rows(table)
         if not is_table(table):
             for column, values in zip(self.density.row[: len(self.density.cells)], rows.T):
-                _expect_cells(column, values[~np.isnan(values)])
+                _expect_cells_of_column(column, values[~np.isnan(values)])
         return rows
 
     def log_prob(self, rows: Table) -> NDArray[np.float64]:
@@ -320,17 +334,17 @@ class CellsRun(TableRun):
             The number of rows before, the rows ``(l, C)``, and their ``log q`` ``(l,)`` in nats.
         """
         total = whole_number("n", n, error=DataError) * len(given)
-        if not given.only_on(self.density.n_given):
+        if not given.are_on_given_only(self.density.n_given):
             for start, rows in draws_given(self.density, given, n, seed):
                 yield start, rows, self.density.log_prob(rows)
             return
-        for batch, start in enumerate(range(0, total, BATCH)):
-            places = np.arange(start, min(start + BATCH, total))
+        for batch, start in enumerate(range(0, total, DRAWS_AT_A_TIME)):
+            places = np.arange(start, min(start + DRAWS_AT_A_TIME, total))
             rows = self.density.draw(given.rows[places // n], stream(seed, "samples", batch))
             yield start, rows, self.density.log_prob(rows)
 
 
-def _expect_cells(column: CellColumn, values: np.ndarray) -> None:
+def _expect_cells_of_column(column: CellColumn, values: np.ndarray) -> None:
     """Raise a DataError of the first known value that is no cell of a column."""
     wrong = ~are_cells(column.kind, values)
     if wrong.any():
@@ -341,8 +355,11 @@ def _expect_cells(column: CellColumn, values: np.ndarray) -> None:
         raise DataError(f"column {shown(column.name)}: expected {expected}, received {received}")
 
 
-def weights_in(trained: TableRun, table: TableFile) -> np.ndarray | None:
-    """Weights ``(n,)`` of a table's rows, 0 if missing, if it has the run's weight column."""
+def row_weights_in(trained: TableRun, table: TableFile) -> np.ndarray | None:
+    """Row weights ``(n,)`` of a table, 0 where missing; ``None`` without the run's weight column.
+
+    Raises a DataError of the first that is negative, infinite or no number.
+    """
     name = trained.config.data.weights
     if name not in [column.name for column in table.columns]:
         return None
@@ -358,15 +375,15 @@ def weights_in(trained: TableRun, table: TableFile) -> np.ndarray | None:
     return np.atleast_1d(weights)
 
 
-def are_own(trained: TableRun, rows: np.ndarray) -> bool:
-    """Whether rows ``(n, C)`` of a user table are those of the run."""
+def are_rows_of_run(trained: TableRun, rows: np.ndarray) -> bool:
+    """Whether rows ``(n, C)`` of a user table, or its complete rows, are data of the run."""
     run = trained.run
     complete = rows[~np.isnan(rows).any(axis=1)]
     return is_data_of(run, checksum(rows)) or is_data_of(run, checksum(complete))
 
 
-def expect_room(trained: TableRun, added: Iterable[str]) -> None:
-    """Refuse added columns whose names are columns of the run."""
+def expect_new_names(trained: TableRun, added: Iterable[str]) -> None:
+    """Check that no added column has the name of a column of the run (``DataError``)."""
     for name in set(added) & set(trained.columns):
         raise DataError(f"column {name!r} of the run has the name of an added column")
 
@@ -376,47 +393,49 @@ def write_beside(table: TableFile, path: Path, added: Mapping[str, np.ndarray]) 
 
     They replace columns of equal name, which a note lists.
     """
-    others = [column.name for column in table.columns if column.name not in added]
+    kept = [column.name for column in table.columns if column.name not in added]
     if replaced := [column.name for column in table.columns if column.name in added]:
         tell(f"{table.name}: replaced in the output: {listed(replaced)}")
 
-    def beside() -> Iterator[Any]:
+    def batches() -> Iterator[Any]:
+        """Blocks of the table with the added columns."""
         start = 0
-        for block in table.blocks(others):
+        for block in table.blocks(kept):
             rows = slice(start, start + block.num_rows)
             yield batch_of([values[rows] for values in added.values()], block)
             start += block.num_rows
 
-    write_table(path, [*others, *added], beside())
+    write_table(path, [*kept, *added], batches())
 
 
 def spread_of(log_q: np.ndarray) -> dict[str, np.ndarray]:
-    """Standard deviation over members of log-densities ``(R, n)``, by its name."""
+    """Column of the standard deviation over members of log-densities ``(R, n)``, by its name."""
     with np.errstate(invalid="ignore"):  # of rows that no member gives a probability
-        return {SPREAD: log_q.std(axis=0, ddof=1)}
+        return {SPREAD_COLUMN: log_q.std(axis=0, ddof=1)}
 
 
 def write_draws(trained: TableRun, n: int, path: Path, seed: int, given: str | None) -> None:
-    """Write draws in the columns of the run, with their ``log_q`` in nats."""
+    """Write ``n`` draws at each condition of the text ``given``, with their ``log_q`` in nats."""
     kinds = {name: trained.kinds[name] for name in trained.columns}
-    texts = [name for name, kind in kinds.items() if kind.type in TEXTS or kind.notation]
+    texts = [name for name, kind in kinds.items() if kind.type in TEXT_TYPES or kind.notation]
     if texts and path.suffix.lower() == ".npy":
         verb = "is" if len(texts) == 1 else "are"
         raise DataError(
             f"{path}: an .npy holds numbers, and {', '.join(map(shown, texts[:10]))} "
             f"{verb} of another type; expected a .csv or .parquet file"
         )
-    at = conditions_in(trained, given)
-    write_table(path, trained.names_of_draws, trained.batches_of_draws(n, seed, at))
+    conditions = conditions_in(trained, given)
+    write_table(path, trained.names_of_draws, trained.batches_of_draws(n, seed, conditions))
 
 
 def conditions_in(trained: TableRun, text: str | None) -> Conditions:
-    """Conditions of ``--given``, as ``batches`` takes them: a table, or ``a=1,b=two``."""
+    """Conditions of the option ``--given``: a table, or a text such as ``a=1,b=two``."""
     if text is None:
         return trained.conditions(None)
     if text == STDIN or os.path.exists(text) or "=" not in text:
         return trained.conditions_in(open_table(text))
     values: dict[str, str | float | slice] = {}
+    # A NUL takes the place of a comma that belongs to a value.
     for pair in text.replace("\\,", "\0").split(","):
         pair = pair.replace("\0", ",")
         name, equals, value = pair.partition("=")
@@ -428,22 +447,24 @@ def conditions_in(trained: TableRun, text: str | None) -> Conditions:
                 f"{pair!r:.60}"
             )
         may_be_range = name not in trained.given
-        values[name] = _typed(name, value.strip(), trained.kinds[name], may_be_range)
+        values[name] = _typed_condition(name, value.strip(), trained.kinds[name], may_be_range)
     if missing := [name for name in trained.given if name not in values]:
         raise DataError(f"--given: expected a value of {', '.join(missing)} too")
     return trained.conditions(values, "--given")
 
 
 def range_ends(text: str, kind: ColumnKind) -> Sequence[str]:
-    """Both ends of a range ``LOW:HIGH``, "" if open; none of a single value."""
+    """Texts of both ends of a range ``LOW:HIGH``, "" if open; empty if it is a single value."""
     if kind.type != "time":
         return text.split(":") if text.count(":") == 1 else ()
-    match = TIMES.fullmatch(text)
+    match = TIME_RANGE.fullmatch(text)
     return [match[1] or "", match[2] or ""] if match else ()
 
 
-def _typed(name: str, text: str, kind: ColumnKind, may_be_range: bool) -> str | float | slice:
-    """Value of a condition, or its range ``LOW:HIGH``."""
+def _typed_condition(
+    name: str, text: str, kind: ColumnKind, may_be_range: bool
+) -> str | float | slice:
+    """Value of a condition in a text, or the slice of a range ``LOW:HIGH``."""
     if may_be_range and kind.kind != "levels" and (ends := range_ends(text, kind)):
         low, high = ends
         return slice(_typed_end(name, low, kind), _typed_end(name, high, kind))
@@ -455,7 +476,8 @@ def _typed_end(name: str, text: str, kind: ColumnKind) -> str | float | None:
 
 
 def _typed_value(name: str, text: str, kind: ColumnKind) -> str | float:
-    if kind.type in TEXTS:
+    """Value of the column ``name`` in a text: a text, or a finite number (``DataError``)."""
+    if kind.type in TEXT_TYPES:
         return text
     try:
         value = float(text)

@@ -35,19 +35,19 @@ from nflow_cli.flows.layer import keep_precision
 from nflow_cli.flows.stack import add_initialised_weight
 from nflow_cli.random_streams import stream
 from nflow_cli.training.chunks import PointChunks
-from nflow_cli.training.observers import Observer, Saved, StateError, checked
+from nflow_cli.training.observers import Observer, Saved, StateError, checked_state
 from nflow_cli.training.trainer import ChunkTrainer
 
-HIDING = 1 / 7  # of the rows of a batch
-FLOOR = 0.01  # weight of the marginals in the loss, which bounds the effect of outliers
+HIDDEN_ROWS = 1 / 7  # share of the rows of a batch, of which cells are hidden
+MARGINAL_WEIGHT = 0.01  # of the marginals' mixture in the loss, which bounds the effect of outliers
 LEAST_LOG_MARGINAL = -1e4  # nats; finite in float32
-PROPOSALS = 4  # of fills before a chunk, a row of a batch; and most of a row
+METROPOLIS_STEPS = 4  # of fills before a chunk: for each row of a batch, and of a row at most
 START_ROUNDS = 10  # of filling at the start
 START_ROWS = 10_000  # filled in these rounds, at most
 
 
 class CellWeights(keras.layers.Layer):
-    """Weights of R networks side by side, R first; ``members``: initial ones, by name."""
+    """Network weights of R networks side by side, R first; ``members``: initial ones, by name."""
 
     def __init__(self, members: Sequence[Mapping[str, np.ndarray]], **kwargs: Any):
         super().__init__(**kwargs)
@@ -60,7 +60,7 @@ class CellWeights(keras.layers.Layer):
         self.built = True
 
     def members(self) -> list[dict[str, np.ndarray]]:
-        """Weights of each network, float32."""
+        """Network weights of each network by name, float32."""
         arrays = {
             name: keras.ops.convert_to_numpy(variable) for name, variable in self.arrays.items()
         }
@@ -68,12 +68,12 @@ class CellWeights(keras.layers.Layer):
 
 
 class PackedParts(NamedTuple):
-    """Arrays ``(…, ., n)`` that :func:`packed` rows consist of.
+    """Arrays ``(…, ., n)`` of the training inputs of n rows, as :func:`packed_rows` joins them.
 
     Attributes:
-        codes: Of all columns.
-        units: Of the columns that networks take as numbers.
-        centres: Of the intervals of columns with numbers.
+        codes: Outcomes of all columns.
+        units: Numeric inputs of networks.
+        centres: Middles of the intervals of columns with numbers.
         halves: Half widths of these intervals.
         log_marginals: Log-probabilities of the modelled cells by the marginals.
         hidden: 1 for a cell that the networks do not see; no array where none is hidden.
@@ -95,8 +95,9 @@ class FitCells(ChunkTrainer):
     Args:
         layout: Of each network.
         columns: Of a row.
-        trained: Weights of all networks.
-        start: Initial density, to which weight decay pulls, added to the weights, and their units.
+        trained: Network weights of all networks.
+        start: Network weights of the initial density, to which weight decay pulls: the trained ones
+            are added to them, in units of their own.
         log_present: Log-probabilities ``(D, 1)`` by the marginals that a cell is not missing, given
             that it is not new.
         shift: Nats from the mean log-probability of a row to its log-density in the table's units:
@@ -131,13 +132,15 @@ class FitCells(ChunkTrainer):
     def log_probs(self, batch: Any) -> Any:
         """Log-probabilities ``(R, n)`` of packed rows ``(E, n)``, :attr:`shift` below ``log q``.
 
-        ``q`` mixes each cell with its marginal by a fixed weight, which bounds the loss of a cell.
-        Of rows with filled gaps the values count, not that they are present.
+        ``q`` mixes each cell with its marginal by a fixed mixture weight, which bounds the loss of
+        a cell. Of rows with filled gaps the values count, not that they are present.
         """
-        log_weights = (math.log1p(-FLOOR), math.log(FLOOR))
+        log_mixture_weights = (math.log1p(-MARGINAL_WEIGHT), math.log(MARGINAL_WEIGHT))
         by_networks = self.log_cells(batch)
         by_marginals = self.marginal_log_cells(batch, ops)
-        network_parts, marginal_parts, presence = mixed(log_weights, by_networks, by_marginals, ops)
+        network_parts, marginal_parts, presence = mixed(
+            log_mixture_weights, by_networks, by_marginals, ops
+        )
         log_q = ops.logaddexp(network_parts, marginal_parts)
         are_filled = self.parts(batch).are_filled
         if are_filled.shape[-2]:
@@ -148,8 +151,9 @@ class FitCells(ChunkTrainer):
         """Log-probabilities ``(R, D, n)`` of the cells of packed rows by the networks.
 
         Args:
-            packed: ``(…, E, n)`` of :func:`packed`, optionally followed by rows of 0 and 1, one a
-                column: 1 hides a cell from the networks; and one more: 1 of rows with filled gaps.
+            packed: ``(…, E, n)`` of :func:`packed_rows`, optionally followed by lines of 0 and 1,
+                one a column: 1 hides a cell from the networks; and one more: 1 of rows with filled
+                gaps.
         """
         layout = self.layout
         parts = self.parts(packed)
@@ -161,8 +165,8 @@ class FitCells(ChunkTrainer):
             units = ops.where(hidden_units > 0, 0.0, units)
         x = network.inputs(layout, codes, units, ops)
         arrays = {name: self.start.of(name, array) for name, array in self.trained.arrays.items()}
-        weights = network.masked(layout, arrays)
-        parameters = network.parameters(layout, weights, self.limits, x, ops)
+        network_weights = network.masked(layout, arrays)
+        parameters = network.parameters(layout, network_weights, self.limits, x, ops)
         n_given_numbers = len(layout.with_numbers) - len(layout.mixed)
         centres = parts.centres[..., n_given_numbers:, :]
         halves = parts.halves[..., n_given_numbers:, :]
@@ -181,7 +185,7 @@ class FitCells(ChunkTrainer):
         return compiled(self.log_cells)
 
     def parts(self, packed: Any) -> PackedParts:
-        """Parts of packed rows ``(…, E, n)``, in the order of their fields."""
+        """Split packed rows ``(…, E, n)`` into their parts; masks may be absent."""
         layout = self.layout
         n_intervals = len(layout.with_numbers)
         counts = [layout.n_columns, len(layout.numeric), n_intervals, n_intervals]
@@ -190,7 +194,7 @@ class FitCells(ChunkTrainer):
         return PackedParts(*(packed[..., start:end, :] for start, end in itertools.pairwise(ends)))
 
     def members(self) -> list[dict[str, np.ndarray]]:
-        """Weights of each network with their start, float32."""
+        """Network weights of each network by name, their start added, float32."""
         return [
             {name: self.start.of(name, array) for name, array in arrays.items()}
             for arrays in self.trained.members()
@@ -198,10 +202,10 @@ class FitCells(ChunkTrainer):
 
 
 class CellChunks(PointChunks):
-    """Batches of packed rows with randomly hidden cells, of C = ``n_columns``.
+    """Batches of packed rows, followed by masks of randomly hidden cells, of C = ``n_columns``.
 
     The network so learns each cell given any subset of those before it, for rows with missing
-    cells. One row in seven hides its cells, each with a probability that is uniform from row to
+    cells. One row in seven hides its cells, each with the same probability, uniform from row to
     row.
     """
 
@@ -210,26 +214,29 @@ class CellChunks(PointChunks):
         self.n_columns = n_columns
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
-        """Draw the rows of chunk ``index`` and their hidden cells."""
+        """Draw chunk ``index``: rows and their hidden cells, ``(chunk, E + C, batch_size)``."""
         rows = super().drawn(seed, index)
         rng = stream(seed, "hidden", index)
         shape = (self.chunk, 1, self.batch_size)
-        shares = np.where(rng.random(shape) < HIDING, rng.random(shape), 0.0).astype(np.float32)
+        shares = np.where(rng.random(shape) < HIDDEN_ROWS, rng.random(shape), 0.0).astype(
+            np.float32
+        )
         hidden = rng.random((self.chunk, self.n_columns, self.batch_size), np.float32) < shares
         return np.concatenate([rows, hidden.astype(np.float32)], axis=1)
 
 
-def packed(density: CellDensity, rows: np.ndarray) -> np.ndarray:
-    """Rows ``(n, C)`` as one float32 array ``(n, E)`` of training inputs.
+def packed_rows(density: CellDensity, rows: np.ndarray) -> np.ndarray:
+    """Rows ``(n, C)`` as one float32 array ``(n, E)`` of training inputs, see :class:`PackedParts`.
 
-    Codes, units, intervals, and log-probabilities by the marginals given that a cell is a level or
-    number of training rows; others count as unknown, without a gradient.
+    Log-probabilities by the marginals are given that a cell is a level or number of training rows;
+    other cells are packed as unknown, without a gradient.
     """
-    learnt = np.array([column.outcomes.learnt for column in density.cells])[:, None]
+    n_learnt = np.array([column.outcomes.learnt for column in density.cells])[:, None]
 
     def pack_block(block: CellScores) -> tuple[np.ndarray]:
+        """Training inputs of a block of rows."""
         codes, *numbers = block.encoded
-        codes = np.where(codes < learnt, codes, UNKNOWN)
+        codes = np.where(codes < n_learnt, codes, UNKNOWN)
         log_marginals = np.logaddexp(block.of_marginals.masses, block.outliers)
         log_marginals = np.maximum(log_marginals - density.log_learnt[:, None], LEAST_LOG_MARGINAL)
         log_marginals = np.where(codes[density.n_given :] < 0, 0.0, log_marginals)
@@ -261,29 +268,35 @@ class FilledChunks(CellChunks):
         self.filled = {seed: self.points.copy() for seed in self.seeds}
 
     def drawn(self, seed: int, index: int) -> np.ndarray:
-        """Draw the rows of chunk ``index``, their hidden cells, and which are of filled rows."""
+        """Draw chunk ``index``: rows, their hidden cells, and which rows have filled gaps,
+        ``(chunk, E + C + 1, batch_size)``.
+        """
         rows = super().drawn(seed, index)
         filled = self.filled[seed]
         rng = stream(seed, "filled", index)
         are_filled = rng.random((self.chunk, 1, self.batch_size)) < self.share
         filled_rows = np.moveaxis(filled[:, self._rows(seed, index)], 0, 1)
-        inputs = rows[:, : len(filled)]  # a view, without which cells are hidden
+        inputs = rows[:, : len(filled)]  # a view, but of the mask of hidden cells
         inputs[:] = np.where(are_filled, filled_rows, inputs)
         return np.concatenate([rows, are_filled.astype(np.float32)], axis=1)
 
 
 class Filling(Saved, Observer):
-    """Fills of the gaps of training rows, of each network, moved before each chunk.
+    """Fills of the gaps of training rows, of each network, moved by Metropolis steps before each
+    chunk.
 
     Args:
         density: Of the rows; its networks do not matter.
-        networks: Returns the networks of now, one a seed of the chunks.
+        networks: Returns the networks as they are now, one a seed of the chunks.
         rows: Training rows ``(n, C)``.
-        filled: The same, filled at the start.
+        filled: The same rows with initial fills.
+        chunks: Batches of filled rows, which are updated.
 
     Attributes:
+        places: Which training rows have gaps ``(m,)``.
+        gaps: Which of their cells are gaps ``(m, C)``; g in all.
         fills: Values ``(g,)`` of the gaps, of each seed.
-        tallies: Proposals of each column, and those accepted ``(2, C)``, of each seed.
+        tallies: Numbers of Metropolis proposals and of accepted ones ``(2, C)``, of each seed.
     """
 
     class State(BaseModel):
@@ -304,30 +317,33 @@ class Filling(Saved, Observer):
         self.networks = networks
         self.chunks = chunks
         gaps = gaps_of(density, rows)
-        self.places = np.flatnonzero(gaps.any(axis=1))  # of the rows with gaps
+        self.places = np.flatnonzero(gaps.any(axis=1))
         self.rows = filled[self.places]
         self.gaps = gaps[self.places]
         self.fills = [self.rows[self.gaps] for _ in chunks.seeds]
         self.tallies = [np.zeros((2, rows.shape[1])) for _ in chunks.seeds]
-        self._pack()
+        self._pack_all()
 
     def before(self) -> None:
         """Move the fills for the chunk that begins."""
         self.fill(int(self.model.optimizer.iterations) // self.chunks.chunk)
 
     def fill(self, index: int) -> None:
-        """Move the fills for chunk ``index``: 4 proposals a row of a batch, at most 4 of a row."""
+        """Move the fills of each network for chunk ``index``, networks in parallel."""
         with ThreadPoolExecutor(cores()) as pool:
-            list(pool.map(self._move, count(), self.networks(), repeat(index)))
+            list(pool.map(self._move_fills, count(), self.networks(), repeat(index)))
 
-    def _move(self, r: int, member: Member, index: int) -> None:
+    def _move_fills(self, r: int, member: Member, index: int) -> None:
+        """Move the fills of network ``r``, for chunk ``index``, in random rows: as many steps as 4
+        for each row of a batch, at most 4 of a row.
+        """
         if not all(np.isfinite(array).all() for array in member.weights.values()):
-            return  # of a network that has diverged
+            return  # the network has diverged
         rng = stream(self.chunks.seeds[r], "gaps", index)
         rows = self._filled(r)
-        most_proposals = PROPOSALS * self.chunks.batch_size
-        chosen = np.sort(rng.permutation(len(rows))[:most_proposals])
-        steps = min(most_proposals // max(len(chosen), 1), PROPOSALS)
+        most_steps = METROPOLIS_STEPS * self.chunks.batch_size
+        chosen = np.sort(rng.permutation(len(rows))[:most_steps])
+        steps = min(most_steps // max(len(chosen), 1), METROPOLIS_STEPS)
         rows[chosen] = moved(
             self.density, member, rows[chosen], self.gaps[chosen], steps, rng, self.tallies[r]
         )
@@ -335,23 +351,24 @@ class Filling(Saved, Observer):
         self._pack_rows(r, rows, chosen)
 
     def _filled(self, r: int) -> np.ndarray:
-        """Rows with gaps ``(m, C)``, filled as network ``r`` has them."""
+        """Rows with gaps ``(m, C)``, with the fills of network ``r``."""
         rows = self.rows.copy()
         rows[self.gaps] = self.fills[r]
         return rows
 
-    def _pack(self) -> None:
+    def _pack_all(self) -> None:
+        """Put all filled rows into the chunks of each network."""
         for r in range(len(self.fills)):
             self._pack_rows(r, self._filled(r), np.arange(len(self.rows)))
 
     def _pack_rows(self, r: int, rows: np.ndarray, chosen: np.ndarray) -> None:
-        """Put the ``chosen`` of the filled rows ``(m, C)`` into the chunks of network ``r``."""
+        """Put filled rows, those at ``chosen`` of ``(m, C)``, into the chunks of network ``r``."""
         inputs = self.chunks.filled[self.chunks.seeds[r]]
-        inputs[:, self.places[chosen]] = packed(self.density, rows[chosen]).T
+        inputs[:, self.places[chosen]] = packed_rows(self.density, rows[chosen]).T
 
     @property
     def acceptance(self) -> dict[str, float]:
-        """Share of the proposals that were accepted, of each column with gaps."""
+        """Share of the Metropolis proposals that were accepted, by column, of all networks."""
         proposed, accepted = np.sum(self.tallies, axis=0)
         names = [column.name for column in self.density.row]
         return {names[j]: float(accepted[j] / proposed[j]) for j in np.flatnonzero(proposed)}
@@ -362,16 +379,17 @@ class Filling(Saved, Observer):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back a saved state."""
-        saved = checked(self.State, state)
+        saved = checked_state(self.State, state)
         tallies = [np.array(tally) for tally in saved.tallies]
-        _expect_shapes("fills", saved.fills, self.fills)
-        _expect_shapes("tallies", tallies, self.tallies)
+        _expect_gap_shapes("fills", saved.fills, self.fills)
+        _expect_gap_shapes("tallies", tallies, self.tallies)
         self.fills = saved.fills
         self.tallies = tallies
-        self._pack()
+        self._pack_all()
 
 
-def _expect_shapes(name: str, saved: Sequence[Any], expected: Sequence[np.ndarray]) -> None:
+def _expect_gap_shapes(name: str, saved: Sequence[Any], expected: Sequence[np.ndarray]) -> None:
+    """Check that saved arrays have the shapes that the gaps ask for (``StateError``)."""
     if [np.shape(array) for array in saved] != [array.shape for array in expected]:
         raise StateError(f"{name}: expected others, by the gaps of the training rows")
 
@@ -384,43 +402,45 @@ def gaps_of(density: CellDensity, rows: np.ndarray) -> np.ndarray:
 
 
 def filled_start(
-    density: CellDensity, rows: np.ndarray, weights: np.ndarray | None, seed: int
+    density: CellDensity, rows: np.ndarray, row_weights: np.ndarray | None, seed: int
 ) -> tuple[StartingWeights, np.ndarray]:
-    """Starting weights of rows ``(n, C)`` with gaps, and the rows filled by these.
+    """Starting network weights of rows ``(n, C)`` with gaps, and the rows filled by these.
 
     Regressions of numbers are of filled rows, by stochastic EM with one normal a column on at most
     ``START_ROWS`` of the rows; shares of outcomes of the rows as they are.
     """
     rng = stream(seed, "start")
     filled = rows.copy()
-    tallies = np.zeros((2, rows.shape[1]))
-    few = slice(None, None, -(-len(rows) // START_ROWS))  # rows at equal distances
-    few_weights = None if weights is None else weights[few]
+    tallies = np.zeros((2, rows.shape[1]))  # of proposals, not used
+    sample = slice(None, None, -(-len(rows) // START_ROWS))  # rows at equal distances
+    sample_weights = None if row_weights is None else row_weights[sample]
     layout = replace(density.layout, width=1, components=1)
     shapes = network.shapes(layout, 0)
-    plain = CellDensity(density.cells, layout, density.marginals, [], density.computed)
-    codes = np.stack([cells.codes for cells in density.encode(rows[few])], axis=1)
-    parents = starting_parents(density.cells, codes, few_weights, layout.n_given)
+    regressions = CellDensity(density.cells, layout, density.marginals, [], density.computed)
+    codes = np.stack([cells.codes for cells in density.encode(rows[sample])], axis=1)
+    parents = starting_parents(density.cells, codes, sample_weights, layout.n_given)
 
-    def starting(layout: Layout) -> StartingWeights:
-        return starting_weights(layout, density.cells, filled[few], few_weights, parents)
+    def start_of(layout: Layout) -> StartingWeights:
+        """Starting network weights by the filled rows of the sample."""
+        return starting_weights(layout, density.cells, filled[sample], sample_weights, parents)
 
-    def fill(plain: CellDensity, places: np.ndarray) -> None:
-        chosen = filled[places]
+    def fill(regressions: CellDensity, places: np.ndarray) -> None:
+        """Draw the gaps of the rows at ``places`` if they are empty, then move them."""
+        fills = filled[places]
         gaps = gaps_of(density, rows[places])
-        if np.isnan(chosen[gaps]).any():
-            chosen, _ = proposals(plain, chosen, gaps, rng)
-        member = plain.networks[0]
-        filled[places] = moved(plain, member, chosen, gaps, PROPOSALS, rng, tallies)
+        if np.isnan(fills[gaps]).any():
+            fills, _ = proposals(regressions, fills, gaps, rng)
+        member = regressions.networks[0]
+        filled[places] = moved(regressions, member, fills, gaps, METROPOLIS_STEPS, rng, tallies)
 
     places = np.flatnonzero(gaps_of(density, rows).any(axis=1))
-    are_few = np.isin(places, np.arange(len(rows))[few])
+    are_sampled = np.isin(places, np.arange(len(rows))[sample])
     for _ in range(START_ROUNDS):
-        start = starting(layout)
+        start = start_of(layout)
         arrays = {name: start.of(name, np.zeros(shape)) for name, shape in shapes.items()}
         masked = network.masked(layout, arrays)
-        plain = plain.with_networks([Member(masked, np.ones(len(density.modelled)))])
-        fill(plain, places[are_few])
-    if not are_few.all():
-        fill(plain, places[~are_few])
-    return starting(density.layout), filled
+        regressions = regressions.with_networks([Member(masked, np.ones(len(density.modelled)))])
+        fill(regressions, places[are_sampled])
+    if not are_sampled.all():
+        fill(regressions, places[~are_sampled])
+    return start_of(density.layout), filled

@@ -10,7 +10,7 @@ import numpy as np
 from nflow_cli.arrays import logsumexp
 from nflow_cli.densities.cells.conditional import UNRESOLVED, CellPosterior, conditional
 from nflow_cli.densities.cells.marginal import normal_cdf
-from nflow_cli.experiments.table.given import WeightedDraws, completions, quantiles_of
+from nflow_cli.experiments.table.given import WeightedDraws, completions, weighted_quantiles
 from nflow_cli.experiments.table.rows import TableRows
 from nflow_cli.random_streams import stream
 
@@ -81,7 +81,7 @@ def _mean(at_draws: CellPosterior, p: np.ndarray) -> CellPosterior:
     mean = by_row.mean.mean(axis=1)
     variance = (np.square(by_row.sd) + np.square(by_row.mean - mean[:, None])).mean(axis=1)
     masses = np.tile(MASSES.ravel(), (len(p), 1))
-    quantiles = quantiles_of(by_row.quantiles.reshape(len(p), -1), masses, p)
+    quantiles = weighted_quantiles(by_row.quantiles.reshape(len(p), -1), masses, p)
     error = by_row.error.mean(axis=1)  # at least that of the mean
     is_resolved = error <= UNRESOLVED
     return CellPosterior(

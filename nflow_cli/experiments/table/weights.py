@@ -1,4 +1,4 @@
-"""Arrays of ``weights.npz`` of a density of cells."""
+"""Arrays of ``weights.npz`` of a density of cells: network weights, mixture weights, marginals."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,20 +19,20 @@ from nflow_cli.densities.cells.unmixing import Unmixing, component
 from nflow_cli.runs.weights_file import Shape
 
 LIMITS = "limits"  # floor, low and high of each column
-SHARES = "shares"
-WEIGHTS = "weights"
+NETWORK_SHARES = "shares"  # mixture weights of a network beside the marginals
+MEMBER_WEIGHTS = "weights"  # mixture weights of the networks
 MARGINAL_SHARES = "marginal_log_shares"
 MARGINAL_NORMALS = "marginal_normals"
-BROKEN = "computed_broken"
+BROKEN = "computed_broken"  # probabilities that relations are broken
 UNMIXING = "unmixing"
-ALONE_NORMALS = "alone_normals"
+ALONE_NORMALS = "alone_normals"  # of the columns themselves, if they are unmixed
 OUTLIERS = "outliers"  # centres and scales
 ALONE_OUTLIERS = "alone_outliers"
 NO_SCORES = np.zeros((3, 0))  # of a column without scores
-FAR = 100.0  # widest scales of a marginal, half of which reaches the training numbers
+FARTHEST_SCALES = 100.0  # of a marginal, its widest; half as many reach the training numbers
 IN_TABLE_UNITS = "steps", "outliers"  # arrays of numbers of any size
 Requirement = tuple[str, bool | np.bool]  # in words, and whether it is met
-LARGEST = float(np.finfo(np.float32).max)  # a number of a training, which is in float32
+LARGEST_NUMBER = float(np.finfo(np.float32).max)  # networks are trained in float32
 
 
 def shapes(
@@ -43,18 +43,22 @@ def shapes(
     members: int,
     is_unmixed: bool,
 ) -> dict[str, Shape]:
-    """Shapes of all arrays; those of networks begin with R."""
+    """Shapes of the arrays of a density by name, -1 for a free length.
+
+    ``columns``: modelled or given; ``blocks``: residual blocks of a network; ``members``: R, the
+    first length of arrays of networks; ``is_unmixed``: whether a map to components is before them.
+    """
     n_mixed = len(layout.mixed)
     expected: dict[str, Shape] = {}
     for place, column in enumerate([*columns, *computed]):
         if column.has_scores and place >= layout.n_given:
-            expected |= dict.fromkeys(_scores_of(place), (3, -1))
+            expected |= dict.fromkeys(_scores_keys(place), (3, -1))
     for name, shape in network.shapes(layout, blocks).items():
         expected[name] = (members, *shape)
     expected |= {
         LIMITS: (3, n_mixed),
-        SHARES: (members, len(layout.modelled)),
-        WEIGHTS: (members,),
+        NETWORK_SHARES: (members, len(layout.modelled)),
+        MEMBER_WEIGHTS: (members,),
         MARGINAL_SHARES: (sum(layout.outcomes[i].count for i in layout.modelled),),
         MARGINAL_NORMALS: (3, n_mixed, -1),
         OUTLIERS: (2, n_mixed),
@@ -66,65 +70,65 @@ def shapes(
         expected[ALONE_NORMALS] = (3, n_mixed, -1)
         expected[ALONE_OUTLIERS] = (2, n_mixed)
     with_numbers = [k for k, column in enumerate(computed) if column.has_numbers]
-    expected |= {_shares_of(k): (column.outcomes.count,) for k, column in enumerate(computed)}
-    expected |= {_normals_of(k): (3, -1) for k in with_numbers}
-    expected |= {_outliers_of(k): (2,) for k in with_numbers}
+    expected |= {_shares_key(k): (column.outcomes.count,) for k, column in enumerate(computed)}
+    expected |= {_normals_key(k): (3, -1) for k in with_numbers}
+    expected |= {_outliers_key(k): (2,) for k in with_numbers}
     return expected
 
 
-def _shares_of(k: int) -> str:
+def _shares_key(k: int) -> str:
     return f"computed_{k}_log_shares"
 
 
-def _normals_of(k: int) -> str:
+def _normals_key(k: int) -> str:
     return f"computed_{k}_normals"
 
 
-def _outliers_of(k: int) -> str:
+def _outliers_key(k: int) -> str:
     return f"computed_{k}_outliers"
 
 
-def _scores_of(place: int) -> tuple[str, str, str]:
+def _scores_keys(place: int) -> tuple[str, str, str]:
     return f"scores_{place}_steps", f"scores_{place}_normals", f"scores_{place}_tails"
 
 
 def arrays_of(
     density: CellDensity, networks: Sequence[Mapping[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """All arrays of a density, with the trained weights of its networks."""
+    """Arrays of a density by name, with the trained network weights of each of its networks."""
     arrays = {
         **stacked(networks),
         LIMITS: density.limits[..., 0, 0],
-        SHARES: np.stack([member.shares for member in density.networks]),
-        WEIGHTS: np.array([member.weight for member in density.networks]),
+        NETWORK_SHARES: np.stack([member.shares for member in density.networks]),
+        MEMBER_WEIGHTS: np.array([member.weight for member in density.networks]),
         MARGINAL_SHARES: np.concatenate([marginal.log_shares for marginal in density.marginals]),
-        MARGINAL_NORMALS: _normals(density.marginals),
-        OUTLIERS: _outliers([density.cells[i] for i in density.layout.mixed]),
+        MARGINAL_NORMALS: _padded_normals(density.marginals),
+        OUTLIERS: _outliers_array([density.cells[i] for i in density.layout.mixed]),
     }
     for place, column in enumerate(density.row):
         if column.has_scores and place >= density.n_given:
-            arrays |= dict(zip(_scores_of(place), _of_scores(column.scores)))
+            arrays |= dict(zip(_scores_keys(place), _scores_arrays(column.scores)))
     if density.computed:
         arrays[BROKEN] = np.array([computed.broken for computed in density.computed])
     for k, computed in enumerate(density.computed):
-        arrays[_shares_of(k)] = computed.marginal.log_shares
+        arrays[_shares_key(k)] = computed.marginal.log_shares
         if computed.column.has_numbers:
-            arrays[_normals_of(k)] = computed.marginal.normals.array
-            arrays[_outliers_of(k)] = np.array(computed.column.outliers)
+            arrays[_normals_key(k)] = computed.marginal.normals.array
+            arrays[_outliers_key(k)] = np.array(computed.column.outliers)
     if density.unmixing and density.independent:
         arrays[UNMIXING] = density.unmixing.matrix
-        arrays[ALONE_NORMALS] = _normals(density.independent.marginals)
-        arrays[ALONE_OUTLIERS] = _outliers(density.independent.cells)
+        arrays[ALONE_NORMALS] = _padded_normals(density.independent.marginals)
+        arrays[ALONE_OUTLIERS] = _outliers_array(density.independent.cells)
     return arrays
 
 
 def stacked(members: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Arrays of R members as one each, R first."""
+    """Arrays of R members by name, stacked: R is the first axis."""
     return {name: np.stack([arrays[name] for arrays in members]) for name in members[0]}
 
 
-def _of_scores(scores: Scores | None) -> list[np.ndarray]:
-    """Steps, normals and tails, each ``(3, …)``, of no length without scores."""
+def _scores_arrays(scores: Scores | None) -> list[np.ndarray]:
+    """Arrays of a column's scores: steps, normals and tails, each ``(3, …)``; empty without."""
     if scores is None:
         return [NO_SCORES] * 3
     smooth = scores.smooth
@@ -132,14 +136,15 @@ def _of_scores(scores: Scores | None) -> list[np.ndarray]:
     return [steps, smooth.normals.array, np.array([smooth.lower, smooth.upper]).T]
 
 
-def _outliers(columns: Sequence[CellColumn]) -> np.ndarray:
+def _outliers_array(columns: Sequence[CellColumn]) -> np.ndarray:
     """Centres and scales ``(2, N)`` of the outliers of columns with numbers."""
     return np.array([column.outliers for column in columns]).reshape(-1, 2).T
 
 
-def _normals(marginals: Sequence[Marginal]) -> np.ndarray:
-    """Normals ``(3, N, m)`` of columns with numbers, those with fewer than m padded by some of
-    log-weight ``PADDING``.
+def _padded_normals(marginals: Sequence[Marginal]) -> np.ndarray:
+    """Log mixture weights, means and scales ``(3, N, m)`` of the normals of N columns with numbers.
+
+    A column with fewer than m is padded by normals of log mixture weight ``PADDING``.
     """
     normals = [
         marginal.normals.array for marginal in marginals if marginal.outcomes.number is not None
@@ -153,7 +158,7 @@ def _normals(marginals: Sequence[Marginal]) -> np.ndarray:
 
 
 def inconsistency(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
-    """First invalid array and the expected values; "" if all are valid."""
+    """Text on the first invalid array, with what was expected; "" if all are valid."""
     for name, requirements in _requirements(layout, arrays):
         for text, is_met in requirements:
             if not is_met:
@@ -164,36 +169,42 @@ def inconsistency(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
 def _requirements(
     layout: Layout, arrays: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[str, Iterable[Requirement]]]:
-    """What is expected of each array, by its name."""
-    weights = arrays[WEIGHTS]
-    yield LIMITS, _of_limits(arrays[LIMITS], arrays[MARGINAL_NORMALS])
-    yield WEIGHTS, [("weights of sum 1", _are_shares(weights) and np.isclose(weights.sum(), 1))]
+    """Yield the name of each array with what is required of it."""
+    member_weights = arrays[MEMBER_WEIGHTS]
+    yield LIMITS, _requirements_of_limits(arrays[LIMITS], arrays[MARGINAL_NORMALS])
+    yield (
+        MEMBER_WEIGHTS,
+        [("weights of sum 1", _are_shares(member_weights) and np.isclose(member_weights.sum(), 1))],
+    )
     counts = [layout.outcomes[i].count for i in layout.modelled]
     for name, array in arrays.items():
         if array.size or not name.startswith("scores"):
             starts = np.cumsum([0, *counts])[:-1] if name == MARGINAL_SHARES else [0]
-            yield name, _of_array(name, array, starts)
-    yield "the networks", [("finite outputs of all inputs", _are_finite(layout, arrays))]
+            yield name, _requirements_of_array(name, array, starts)
+    yield "the networks", [("finite outputs of all inputs", _are_outputs_finite(layout, arrays))]
 
 
-def _of_limits(limits: np.ndarray, normals: np.ndarray) -> Iterator[Requirement]:
+def _requirements_of_limits(limits: np.ndarray, normals: np.ndarray) -> Iterator[Requirement]:
+    """What is required of the limits ``(3, N)`` of N columns, by their normals ``(3, N, m)``."""
     floors, low, high = limits
     _, means, scales = normals
-    far = FAR * scales.max(axis=1, initial=0.0)
-    is_low_near = low >= means.min(axis=1, initial=0.0) - far
-    is_high_near = high <= means.max(axis=1, initial=0.0) + far
+    reach = FARTHEST_SCALES * scales.max(axis=1, initial=0.0)
+    is_low_near = low >= means.min(axis=1, initial=0.0) - reach
+    is_high_near = high <= means.max(axis=1, initial=0.0) + reach
     yield "scales above 0", (floors > 0).all()
     yield "low < high", (low < high).all()
     yield "ends near those of the marginal", (is_low_near & is_high_near).all()
 
 
-def _of_array(
+def _requirements_of_array(
     name: str, array: np.ndarray, starts: Sequence[int] | np.ndarray
 ) -> Iterator[Requirement]:
-    """What is expected of an array by its name; ``starts``: of the log-shares of each column."""
+    """What is required of an array by its name; ``starts``: where the log-shares of each column
+    start in it.
+    """
     if not name.endswith(IN_TABLE_UNITS):
-        yield f"numbers up to {LARGEST:.1e}", (np.abs(array) <= LARGEST).all()
-    if name in (SHARES, BROKEN):
+        yield f"numbers up to {LARGEST_NUMBER:.1e}", (np.abs(array) <= LARGEST_NUMBER).all()
+    if name in (NETWORK_SHARES, BROKEN):
         yield "numbers from 0 to 1", _are_shares(array)
     elif name.endswith("log_shares"):
         shares = np.add.reduceat(np.exp(np.minimum(array, 1.0)), starts)
@@ -210,22 +221,22 @@ def _of_array(
         yield "ascending values and units", (np.diff(array[:2]) > 0).all()
         yield "masses above 0 of sum below 1", (masses > 0).all() and masses.sum() < 1
     elif name.endswith("normals"):
-        weights = np.exp(np.minimum(array[0], 1.0)).sum(axis=-1)
-        yield "weights of sum 1", np.allclose(weights, 1)
+        total = np.exp(np.minimum(array[0], 1.0)).sum(axis=-1)  # of mixture weights
+        yield "weights of sum 1", np.allclose(total, 1)
         yield "scales above 0", (array[2] > 0).all()
     elif name == UNMIXING:
         yield "an invertible matrix", bool(np.linalg.matrix_rank(array) == len(array))
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def _are_finite(layout: Layout, arrays: Mapping[str, np.ndarray]) -> bool:
-    """Whether networks have finite outputs: those of the sizes of weights and inputs are largest,
-    since |silu(h)| is at most silu(|h|).
+def _are_outputs_finite(layout: Layout, arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether networks have finite outputs for all inputs. They are bounded by those for the
+    largest inputs and the absolute network weights, since |silu(h)| is at most silu(|h|).
     """
     names = network.shapes(layout, network.blocks_of(arrays))
-    sizes = {name: np.abs(arrays[name].astype(np.float64)) for name in names}
-    h = network.hidden(sizes, np.full((len(layout.inputs), 1), network.INPUT_LIMIT), np)
-    kernels = [sizes[name] for name in ("logits_kernel", "mixtures_kernel") if name in sizes]
+    absolute = {name: np.abs(arrays[name].astype(np.float64)) for name in names}
+    h = network.hidden(absolute, np.full((len(layout.inputs), 1), network.INPUT_LIMIT), np)
+    kernels = [absolute[name] for name in ("logits_kernel", "mixtures_kernel") if name in absolute]
     return all(np.isfinite(kernel @ h).all() for kernel in kernels)
 
 
@@ -239,16 +250,19 @@ def density_of(
     layout: Layout,
     arrays: Mapping[str, np.ndarray],
 ) -> CellDensity:
-    """Density of :func:`arrays_of`; ``columns`` have their own scales."""
+    """Density of cells from its arrays, those of :func:`arrays_of`.
+
+    ``columns``: modelled or given, still without limits, scores and outliers, which are added.
+    """
     limits = {
         place: {"floor": floor, "low": low, "high": high}
         for place, (floor, low, high) in zip(layout.mixed, arrays[LIMITS].T.tolist())
     }
-    outliers = dict(zip(layout.mixed, _outliers_in(arrays[OUTLIERS])))
-    bounded = [
+    outliers = dict(zip(layout.mixed, _outliers_of_columns(arrays[OUTLIERS])))
+    row = [
         replace(
             column,
-            scores=_scores(place, arrays),
+            scores=_scores_of_column(place, arrays),
             outliers=outliers.get(place, NONE_KNOWN),
             **limits.get(place, {}),
         )
@@ -256,50 +270,53 @@ def density_of(
     ]
     names = network.shapes(layout, network.blocks_of(arrays))
     members = []
-    for r, weight in enumerate(arrays[WEIGHTS].tolist()):
-        weights = {name: arrays[name][r].astype(np.float64) for name in names}
-        members.append(Member(network.masked(layout, weights), arrays[SHARES][r], weight))
+    for r, weight in enumerate(arrays[MEMBER_WEIGHTS].tolist()):
+        network_weights = {name: arrays[name][r].astype(np.float64) for name in names}
+        members.append(
+            Member(network.masked(layout, network_weights), arrays[NETWORK_SHARES][r], weight)
+        )
     outcomes = [layout.outcomes[i] for i in layout.modelled]
     log_shares = arrays[MARGINAL_SHARES]
-    marginals = _marginals(outcomes, log_shares, arrays[MARGINAL_NORMALS])
-    last = [_computed(k, column, bounded, arrays) for k, column in enumerate(computed)]
+    marginals = _marginals_of_columns(outcomes, log_shares, arrays[MARGINAL_NORMALS])
+    relations = [_computed_column(k, column, row, arrays) for k, column in enumerate(computed)]
     if UNMIXING not in arrays:
-        return CellDensity(bounded, layout, marginals, members, last)
+        return CellDensity(row, layout, marginals, members, relations)
     components = [
         replace(component(place, **ends), outliers=outliers[place])
         for place, ends in sorted(limits.items())
     ]
-    alone = [
-        replace(column, outliers=of_column)
-        for column, of_column in zip(columns, _outliers_in(arrays[ALONE_OUTLIERS]))
+    mixed_columns = [
+        replace(column, outliers=column_outliers)
+        for column, column_outliers in zip(columns, _outliers_of_columns(arrays[ALONE_OUTLIERS]))
     ]
-    unmixing = Unmixing(alone, arrays[UNMIXING])
-    alone_marginals = _marginals(outcomes, log_shares, arrays[ALONE_NORMALS])
-    independent = CellDensity(alone, layout, alone_marginals, [])
-    return CellDensity(components, layout, marginals, members, last, unmixing, independent)
+    unmixing = Unmixing(mixed_columns, arrays[UNMIXING])
+    alone_marginals = _marginals_of_columns(outcomes, log_shares, arrays[ALONE_NORMALS])
+    independent = CellDensity(mixed_columns, layout, alone_marginals, [])
+    return CellDensity(components, layout, marginals, members, relations, unmixing, independent)
 
 
-def _outliers_in(array: np.ndarray) -> list[Outliers]:
+def _outliers_of_columns(array: np.ndarray) -> list[Outliers]:
     """Outliers of columns, from centres and scales ``(2, N)``."""
     return [Outliers(centre, scale) for centre, scale in array.T.tolist()]
 
 
-def _computed(
+def _computed_column(
     k: int, column: CellColumn, others: Sequence[CellColumn], arrays: Mapping[str, np.ndarray]
 ) -> Computed:
-    """Computed column ``k``, behind the ``others`` of its row."""
+    """Computed column ``k`` from its arrays; ``others``: the columns before computed ones."""
     place = len(others) + k
-    column = replace(column, scores=_scores(place, arrays))
+    column = replace(column, scores=_scores_of_column(place, arrays))
     normals = Normals(*np.zeros((3, 0)))
     if column.has_numbers:
-        column = replace(column, outliers=Outliers(*arrays[_outliers_of(k)].tolist()))
-        normals = Normals(*arrays[_normals_of(k)])
-    marginal = Marginal(column.outcomes, arrays[_shares_of(k)], normals)
+        column = replace(column, outliers=Outliers(*arrays[_outliers_key(k)].tolist()))
+        normals = Normals(*arrays[_normals_key(k)])
+    marginal = Marginal(column.outcomes, arrays[_shares_key(k)], normals)
     return Computed(column, place, others, marginal, float(arrays[BROKEN][k]))
 
 
-def _scores(place: int, arrays: Mapping[str, np.ndarray]) -> Scores | None:
-    steps, normals, tails = _scores_of(place)
+def _scores_of_column(place: int, arrays: Mapping[str, np.ndarray]) -> Scores | None:
+    """Scores of the column at ``place`` of a row from its arrays; ``None`` if it has none."""
+    steps, normals, tails = _scores_keys(place)
     if steps not in arrays or not arrays[tails].size:
         return None
     lower, upper = arrays[tails].T.tolist()
@@ -308,15 +325,17 @@ def _scores(place: int, arrays: Mapping[str, np.ndarray]) -> Scores | None:
     return Scores(values, units, masses, smooth)
 
 
-def _marginals(
+def _marginals_of_columns(
     outcomes: Sequence[Outcomes], log_shares: np.ndarray, normals: np.ndarray
 ) -> list[Marginal]:
-    """Marginals of columns, those with numbers with their normals ``(3, N, m)`` without padding."""
+    """Marginals of columns with these outcomes, from the log-shares of all and the padded normals
+    ``(3, N, m)`` of the N with numbers.
+    """
     ends = np.cumsum([column.count for column in outcomes])[:-1]
-    of_numbers = iter(normals.swapaxes(0, 1))
+    column_normals = iter(normals.swapaxes(0, 1))
     marginals = []
     for column, shares in zip(outcomes, np.split(log_shares, ends)):
-        array = np.zeros((3, 0)) if column.number is None else next(of_numbers)
-        array = array[:, array[0] > PADDING / 2]
+        array = np.zeros((3, 0)) if column.number is None else next(column_normals)
+        array = array[:, array[0] > PADDING / 2]  # without padding
         marginals.append(Marginal(column, shares, Normals(*array)))
     return marginals

@@ -99,14 +99,15 @@ def test_numbers_are_round_by_the_reporter_who_rounds():
 
 
 def test_the_loss_is_of_the_density_of_rows():
-    from nflow_cli.experiments.table.cells_training import FAR, TURN, FitMaps
+    from nflow_cli.experiments.table.cells_training import LARGEST_MEAN, TURN_ARRAY, FitMaps
     from nflow_cli.experiments.table.trainer import CellWeights
 
-    rng, columns = np.random.default_rng(0), [component(i, 1e-5, -FAR, FAR) for i in range(3)]
+    rng = np.random.default_rng(0)
+    columns = [component(i, 1e-5, -LARGEST_MEAN, LARGEST_MEAN) for i in range(3)]
     layout, maps = layout_of(columns, 0, 1, 4), np.stack([2 * np.eye(3), np.ones((3, 3))])
     maps[1] += np.diag([1.0, -3.0, 0.5])
     zeros = {name: np.zeros(shape) for name, shape in network.shapes(layout, 1).items()}
-    weights = CellWeights([{**zeros, TURN: rng.standard_normal((3, 3))} for _ in maps])
+    weights = CellWeights([{**zeros, TURN_ARRAY: rng.standard_normal((3, 3))} for _ in maps])
     model = FitMaps(maps, layout, columns, weights, StartingWeights({}, {}))
     u = rng.standard_normal((3, 50))
     loss = to_numpy(model.objective(keras.ops.convert_to_tensor(u.astype("float32")), 0)["loss"])

@@ -8,7 +8,7 @@ from nflow_cli.experiments.table import trainer
 from nflow_cli.experiments.table.given import completions
 from nflow_cli.experiments.table.impute import imputed
 from nflow_cli.experiments.table.rows import TableRows
-from nflow_cli.experiments.table.trainer import packed
+from nflow_cli.experiments.table.trainer import packed_rows
 from nflow_cli.training.observers import StateError
 
 COLUMNS = [grid("a", step=1.0), levels("b", 3, missing=True), levels("c", 4)]
@@ -132,10 +132,10 @@ def test_a_network_that_has_diverged_moves_no_fill_and_the_others_do():
     lost = lost._replace(weights={k: np.full_like(a, np.nan) for k, a in lost.weights.items()})
     rows, filled = np.array([[1.0, np.nan, 2], [2.0, 1, 3]]), np.array([[1.0, 0, 2], [2.0, 1, 3]])
     rows, filled = np.tile(rows, (20, 1)), np.tile(filled, (20, 1))
-    chunks = trainer.FilledChunks(0.5, 3, packed(density, rows), [3, 5], 40, 20, 50)
+    chunks = trainer.FilledChunks(0.5, 3, packed_rows(density, rows), [3, 5], 40, 20, 50)
     moves = trainer.Filling(density, lambda: [lost, kept], rows, filled, chunks)
     moves.fill(0)
-    assert (packed(density, filled) == chunks.filled[3].T).all() and not moves.tallies[0].any()
+    assert (packed_rows(density, filled) == chunks.filled[3].T).all() and not moves.tallies[0].any()
     assert set(moves.fills[0]) == {0.0} != set(moves.fills[1])
     assert 0 < moves.acceptance["b"] < 1 and list(moves.acceptance) == ["b"]
 
@@ -143,10 +143,10 @@ def test_a_network_that_has_diverged_moves_no_fill_and_the_others_do():
 def test_fills_of_a_checkpoint_are_those_of_the_rows():
     density = random_density(WITH_GAPS)
     rows, filled = np.array([[1.0, np.nan, 2], [2.0, 1, 3]]), np.array([[1.0, 0, 2], [2.0, 1, 3]])
-    chunks = trainer.FilledChunks(0.5, 3, packed(density, rows), [3], 40, 20, 50)
+    chunks = trainer.FilledChunks(0.5, 3, packed_rows(density, rows), [3], 40, 20, 50)
     moves = trainer.Filling(density, list, rows, filled, chunks)
     moves.restore({**moves.state(), "fills": [np.array([2.0])]})
-    expected = packed(density, np.array([[1.0, 2, 2], [2.0, 1, 3]]))
+    expected = packed_rows(density, np.array([[1.0, 2, 2], [2.0, 1, 3]]))
     assert (expected == chunks.filled[3].T).all()
     with pytest.raises(StateError, match="fills: expected others"):
         moves.restore({**moves.state(), "fills": [np.zeros(2)]})

@@ -52,7 +52,7 @@ def fit_of(members, n_given=1, columns=COLUMNS):
 
 
 def packed(density, rows):
-    from nflow_cli.experiments.table.trainer import packed as pack
+    from nflow_cli.experiments.table.trainer import packed_rows as pack
 
     return pack(density, rows).T
 
