@@ -117,7 +117,7 @@ def conditional(
     suffix = density if density.unmixing else density.suffix(j)
     n_nodes = 128 if column.has_numbers else column.outcomes.count  # before refinements
     rows_per_core = max(-(-len(rows) // cores()), FEWEST_ROWS_PER_CORE)  # few rows are shared, too
-    block_rows = max(min(density.at_a_time, BLOCK_NODES // n_nodes, rows_per_core), 1)
+    block_rows = max(min(density.block_rows, BLOCK_NODES // n_nodes, rows_per_core), 1)
 
     # Of rows that no value makes possible, and of values far beyond the table's.
     @np.errstate(divide="ignore", over="ignore", invalid="ignore")
@@ -130,7 +130,7 @@ def conditional(
         p = np.full(np.shape(p)[-1], 0.5)
     p = np.broadcast_to(p, (len(rows), np.shape(p)[-1]))
     with one_blas_thread():
-        arrays = density.by_blocks(of_block, rows, p, at_a_time=block_rows, advance=advance)
+        arrays = density.by_blocks(of_block, rows, p, block_rows=block_rows, advance=advance)
     return CellPosterior(*(array[:n] for array in arrays))
 
 
@@ -326,7 +326,7 @@ class _Cell:
         log_p = np.where(nodes.mass > 0, known, np.full((2, *shape), -np.inf))
         row, node = np.nonzero((nodes.mass > 0) & is_new)
         values = np.broadcast_to(nodes.values, shape)[row, node]
-        size = self.suffix.at_a_time // 2  # whose parameters stay in the processor's cache
+        size = self.suffix.block_rows // 2  # whose parameters stay in the processor's cache
         for start in range(0, len(row), size):
             part = slice(start, start + size)
             log_p[:, row[part], node[part]] = self._log_factors(row[part], values[part])

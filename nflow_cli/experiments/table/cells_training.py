@@ -156,7 +156,7 @@ def _fit_maps(maps: np.ndarray, train: np.ndarray, config: CellsConfig) -> FitMa
     starts = [starting_weights(layout, components, train @ matrix.T, None) for matrix in maps]
     arrays = stacked([start.arrays for start in starts])
     units = stacked([start.units for start in starts])
-    initial = network.initial(layout, BLOCKS, stream(config.seed, "maps"))
+    initial = network.initial_weights(layout, BLOCKS, stream(config.seed, "maps"))
     weights = CellWeights([{**initial, TURN: np.zeros(maps.shape[1:])}] * len(maps))
     model = FitMaps(maps, layout, components, weights, StartingWeights(arrays, units))
     model.prepare(settings, steps)
@@ -184,7 +184,7 @@ def build(config: CellsConfig, data: Dataset) -> BuiltCells:
     layout = density.layout
     _expect_weights(layout, blocks, data.name)
     initial = [
-        network.initial(layout, blocks, stream(seed, "cells"))
+        network.initial_weights(layout, blocks, stream(seed, "cells"))
         for seed in seeds_from(config.seed, config.train.members)
     ]
     if config.train.filled and gaps_of(density, data.train).any():
@@ -381,7 +381,7 @@ def networks_of(built: BuiltCells) -> Iterator[Member]:
     density = built.density
     for arrays in built.model.members():
         float64 = {name: array.astype(np.float64) for name, array in arrays.items()}
-        masked = network.masked(density.layout, float64)
+        masked = network.masked_weights(density.layout, float64)
         yield Member(masked, np.ones(len(density.modelled)))
 
 

@@ -28,7 +28,7 @@ from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
 from nflow_cli.densities.cells.density import CellDensity, CellScores, Member, limits_of
 from nflow_cli.densities.cells.heads import LogCells, log_cells, log_masses, mixed, with_presence
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.proposals import moved, proposals
+from nflow_cli.densities.cells.proposals import metropolis_steps, proposals
 from nflow_cli.densities.cells.start import StartingWeights, starting_parents, starting_weights
 from nflow_cli.experiments.table.weights import stacked
 from nflow_cli.flows.layer import keep_precision
@@ -161,7 +161,7 @@ class FitCells(ChunkTrainer):
             units = ops.where(hidden_units > 0, 0.0, units)
         x = network.inputs(layout, codes, units, ops)
         arrays = {name: self.start.of(name, array) for name, array in self.trained.arrays.items()}
-        weights = network.masked(layout, arrays)
+        weights = network.masked_weights(layout, arrays)
         parameters = network.parameters(layout, weights, self.limits, x, ops)
         n_given_numbers = len(layout.with_numbers) - len(layout.mixed)
         centres = parts.centres[..., n_given_numbers:, :]
@@ -328,7 +328,7 @@ class Filling(Saved, Observer):
         most_proposals = PROPOSALS * self.chunks.batch_size
         chosen = np.sort(rng.permutation(len(rows))[:most_proposals])
         steps = min(most_proposals // max(len(chosen), 1), PROPOSALS)
-        rows[chosen] = moved(
+        rows[chosen] = metropolis_steps(
             self.density, member, rows[chosen], self.gaps[chosen], steps, rng, self.tallies[r]
         )
         self.fills[r] = rows[self.gaps]
@@ -411,14 +411,14 @@ def filled_start(
         if np.isnan(chosen[gaps]).any():
             chosen, _ = proposals(plain, chosen, gaps, rng)
         member = plain.networks[0]
-        filled[places] = moved(plain, member, chosen, gaps, PROPOSALS, rng, tallies)
+        filled[places] = metropolis_steps(plain, member, chosen, gaps, PROPOSALS, rng, tallies)
 
     places = np.flatnonzero(gaps_of(density, rows).any(axis=1))
     are_few = np.isin(places, np.arange(len(rows))[few])
     for _ in range(START_ROUNDS):
         start = starting(layout)
         arrays = {name: start.of(name, np.zeros(shape)) for name, shape in shapes.items()}
-        masked = network.masked(layout, arrays)
+        masked = network.masked_weights(layout, arrays)
         plain = plain.with_networks([Member(masked, np.ones(len(density.modelled)))])
         fill(plain, places[are_few])
     if not are_few.all():

@@ -222,9 +222,9 @@ def _are_finite(layout: Layout, arrays: Mapping[str, np.ndarray]) -> bool:
     """Whether networks have finite outputs: those of the sizes of weights and inputs are largest,
     since |silu(h)| is at most silu(|h|).
     """
-    names = network.shapes(layout, network.blocks_of(arrays))
+    names = network.shapes(layout, network.count_blocks(arrays))
     sizes = {name: np.abs(arrays[name].astype(np.float64)) for name in names}
-    h = network.hidden(sizes, np.full((len(layout.inputs), 1), network.INPUT_LIMIT), np)
+    h = network.last_hidden_layer(sizes, np.full((len(layout.inputs), 1), network.INPUT_LIMIT), np)
     kernels = [sizes[name] for name in ("logits_kernel", "mixtures_kernel") if name in sizes]
     return all(np.isfinite(kernel @ h).all() for kernel in kernels)
 
@@ -254,11 +254,11 @@ def density_of(
         )
         for place, column in enumerate(columns)
     ]
-    names = network.shapes(layout, network.blocks_of(arrays))
+    names = network.shapes(layout, network.count_blocks(arrays))
     members = []
     for r, weight in enumerate(arrays[WEIGHTS].tolist()):
         weights = {name: arrays[name][r].astype(np.float64) for name in names}
-        members.append(Member(network.masked(layout, weights), arrays[SHARES][r], weight))
+        members.append(Member(network.masked_weights(layout, weights), arrays[SHARES][r], weight))
     outcomes = [layout.outcomes[i] for i in layout.modelled]
     log_shares = arrays[MARGINAL_SHARES]
     marginals = _marginals(outcomes, log_shares, arrays[MARGINAL_NORMALS])
