@@ -11,7 +11,7 @@ from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.drift import (
-    LEVEL,
+    SIGNIFICANCE,
     Change,
     Drift,
     Features,
@@ -22,7 +22,7 @@ from nflow_cli.evaluation.drift import (
     change_of_pit,
     change_of_rows,
     features,
-    moved,
+    moved_names,
 )
 from nflow_cli.evaluation.estimates import rounded, with_error
 from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked, raised_warnings
@@ -86,7 +86,7 @@ def drifted(density: CellDensity, held_out: np.ndarray, rows: np.ndarray, seed: 
     first = 0 if density.unmixing or density.n_given else 1
     related = [column.name for column in density.scored[first:]]
     tests = len(columns) + len(related) + 1
-    moved_columns = moved(columns, tests)
+    moved_columns = moved_names(columns, tests)
     with phase(f"comparing relations: {len(rows):,} rows"):
         held_out_scores = density.scored_rows(held_out, stream(seed, "drift", 0))
         new_scores = density.scored_rows(rows, stream(seed, "drift", 1))
@@ -106,8 +106,8 @@ def drifted(density: CellDensity, held_out: np.ndarray, rows: np.ndarray, seed: 
         p_value=min(1.0, smallest * tests),
         tests=tests,
         moved=moved_columns,
-        moved_relations=moved(relations, tests),
-        row_moved=row.p_value * tests <= LEVEL,
+        moved_relations=moved_names(relations, tests),
+        row_moved=row.p_value * tests <= SIGNIFICANCE,
         columns=columns,
         relations=relations,
         row=row,
