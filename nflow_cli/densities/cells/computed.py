@@ -301,14 +301,14 @@ class Computed:
             log_p = np.logaddexp(log_unbroken, np.log(broken) + log_marginal)
         return np.where(cells.codes == UNKNOWN, 0.0, log_p)
 
-    def ends(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def below_and_at(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``P(X < x)`` and ``P(X = x)`` ``(n,)`` of cells, as of
-        :meth:`~nflow_cli.densities.cells.distribution.CellDistribution.ends`.
+        :meth:`~nflow_cli.densities.cells.distribution.CellDistribution.below_and_at`.
         """
         values = rows[:, self.place]
         expected = self.expected(rows)
         broken = np.where(expected.known, self.broken, 1.0)
-        below, at = self._marginal_distribution(len(rows)).ends(self.column.encode(values))
+        below, at = self._marginal_distribution(len(rows)).below_and_at(self.column.encode(values))
         holds = self.holds(rows, expected)
         places = self._places_in_rounding(rows, expected)
         is_above = expected.known & (self._rank(expected.values) < self._rank(values))

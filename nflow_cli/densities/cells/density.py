@@ -234,7 +234,7 @@ class CellDensity:
 
     def marginal_log_cells(self, rows: np.ndarray) -> LogCells:
         """Log-masses ``(n, D)`` by marginals or of outliers; NaN if unknown."""
-        return self._log_cells(lambda block: block.of_marginals, rows)
+        return self._log_cells(lambda block: block.marginal_cells, rows)
 
     def _log_cells(
         self, log_cells: Callable[["CellScores"], LogCells], rows: np.ndarray
@@ -246,7 +246,7 @@ class CellDensity:
         def of_block(block: "CellScores") -> tuple[np.ndarray, ...]:
             masses, presence = log_cells(block)
             # w N + (1 - w) M + O = w (N + O) + (1 - w) (M + O): outliers do not change w.
-            masses = np.logaddexp(masses, block.outliers)
+            masses = np.logaddexp(masses, block.log_outliers)
             return np.where(block.codes >= 0, masses, np.nan).T, presence.T
 
         return LogCells(*self.by_blocks(of_block, rows))
@@ -473,7 +473,7 @@ class CellScores:
     # Log-probabilities, in nats.
 
     @Lazy
-    def outliers(self) -> np.ndarray:
+    def log_outliers(self) -> np.ndarray:
         """Log-masses ``(D, n)`` of cells that are new: new levels and outliers."""
         columns = zip(self.density.marginals, self.cells)
         return np.array([marginal.log_new + cells.log_outlier for marginal, cells in columns])
@@ -484,7 +484,7 @@ class CellScores:
         ones -inf.
         """
         computed = np.full((len(self.rows), len(self.density.computed)), -np.inf)
-        return np.column_stack([self._as_densities(self.outliers), computed])
+        return np.column_stack([self._as_densities(self.log_outliers), computed])
 
     @Lazy
     def by_members(self) -> np.ndarray:
@@ -497,8 +497,8 @@ class CellScores:
         with the marginals.
         """
         log_shares = log_pair(member.shares[:, None])
-        by_network, by_marginal, _ = mixed(log_shares, cells, self.of_marginals, np)
-        masses = np.logaddexp(np.logaddexp(by_network, by_marginal), self.outliers)
+        by_network, by_marginal, _ = mixed(log_shares, cells, self.marginal_cells, np)
+        masses = np.logaddexp(np.logaddexp(by_network, by_marginal), self.log_outliers)
         of_computed = [computed.log_prob(self.rows) for computed in self.density.computed]
         return np.column_stack([self._as_densities(masses), *of_computed])
 
@@ -532,7 +532,7 @@ class CellScores:
         of_computed = [
             computed.by_marginal.log_prob(self.rows) for computed in self.density.computed
         ]
-        masses = np.logaddexp(self.of_marginals.masses, self.outliers)
+        masses = np.logaddexp(self.marginal_cells.masses, self.log_outliers)
         return np.column_stack([self._as_densities(masses), *of_computed])
 
     @Lazy
@@ -541,7 +541,7 @@ class CellScores:
         return [self.log_cells(parameters) for parameters in self.parameters]
 
     @Lazy
-    def of_marginals(self) -> LogCells:
+    def marginal_cells(self) -> LogCells:
         """Log-masses ``(D, n)`` of cells that are not new, and of their presence, by the
         marginals.
         """
@@ -610,9 +610,9 @@ class CellScores:
         """Randomised probability integral transforms ``(n, D + K)``, by uniform noise of that
         shape.
         """
-        ends = [self.distribution(j).ends(cells) for j, cells in enumerate(self.cells)]
-        ends += [computed.ends(self.rows) for computed in self.density.computed]
-        below, at = np.stack(ends, axis=-1)
+        pairs = [self.distribution(j).below_and_at(cells) for j, cells in enumerate(self.cells)]
+        pairs += [computed.below_and_at(self.rows) for computed in self.density.computed]
+        below, at = np.stack(pairs, axis=-1)
         return np.clip(below + noise * at, 0.0, 1.0)
 
     def distribution(self, place: int) -> CellDistribution:

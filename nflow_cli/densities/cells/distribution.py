@@ -118,7 +118,7 @@ class CellDistribution:
     # Of all outcomes.
 
     @np.errstate(over="ignore", invalid="ignore")  # of very large numbers
-    def ends(self, cells: Cells) -> tuple[np.ndarray, np.ndarray]:
+    def below_and_at(self, cells: Cells) -> tuple[np.ndarray, np.ndarray]:
         """``P(X < x)`` and ``P(X = x)`` ``(n,)`` of cells; NaN if unknown.
 
         Levels are in their order; missing is above all levels and numbers, a new level above
@@ -127,13 +127,15 @@ class CellDistribution:
         at = self.outcomes[cells.codes, np.arange(self.n)]
         below = np.cumsum(self.outcomes, axis=0)[cells.codes, np.arange(self.n)] - at
         if self.column.has_numbers:
-            below, at = self._ends_of_numbers(cells, at)
+            below, at = self._below_and_at_of_numbers(cells, at)
         unknown = cells.codes == UNKNOWN
         return np.where(unknown, np.nan, below), np.where(unknown, np.nan, at)
 
-    def _ends_of_numbers(self, cells: Cells, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities as of :meth:`ends` in a column of numbers: ``at`` ``(n,)`` are those of the
-        outcomes of the cells.
+    def _below_and_at_of_numbers(
+        self, cells: Cells, at: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities as of :meth:`below_and_at` in a column of numbers: ``at`` ``(n,)`` are
+        those of the outcomes of the cells.
         """
         column = self.column
         codes = cells.codes

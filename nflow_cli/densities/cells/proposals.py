@@ -147,7 +147,7 @@ def metropolis_steps(
 
     log_p = log_cells(rows)
     for _ in range(steps):
-        column = (rng.random(unknown.shape) * is_movable).argmax(axis=1)  # of each row
+        column = (rng.random(unknown.shape) * is_movable).argmax(axis=1)  # random, of each row
         cell = np.arange(len(rows)), column
         is_drawn = np.zeros_like(unknown)
         is_drawn[cell] = is_movable[cell]

@@ -92,26 +92,31 @@ class Scores:
         column units, ``centre ± half``, infinite at the ends. A step is at a value within
         ``slack``.
         """
-        is_low = half == -np.inf
-        is_high = half == np.inf
+        is_lowest = half == -np.inf
+        is_highest = half == np.inf
         finite_half = np.where(np.isinf(half), 0.0, half)
-        below, at_step, above = self._log_steps(x, slack)
-        smooth_below, _ = self._log_smooth(centre - finite_half)
-        _, smooth_above = self._log_smooth(centre + finite_half)
-        below = np.logaddexp(below, np.where(is_low, -np.inf, smooth_below))
-        above = np.logaddexp(above, np.where(is_high, -np.inf, smooth_above))
+        log_below, log_step, log_above = self._log_steps(x, slack)
+        log_smooth_below, _ = self._log_smooth(centre - finite_half)
+        _, log_smooth_above = self._log_smooth(centre + finite_half)
+        log_below = np.logaddexp(log_below, np.where(is_lowest, -np.inf, log_smooth_below))
+        log_above = np.logaddexp(log_above, np.where(is_highest, -np.inf, log_smooth_above))
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            mass = np.logaddexp(at_step, np.log(self.rest) + self.smooth.log_mass(centre, half))
-        low = score(below, np.logaddexp(above, mass))
-        high = score(np.logaddexp(below, mass), above)
-        middle = score(np.logaddexp(below, mass - LOG_2), np.logaddexp(above, mass - LOG_2))
+            log_mass = np.logaddexp(
+                log_step, np.log(self.rest) + self.smooth.log_mass(centre, half)
+            )
+        low = score(log_below, np.logaddexp(log_above, log_mass))
+        high = score(np.logaddexp(log_below, log_mass), log_above)
+        middle = score(
+            np.logaddexp(log_below, log_mass - LOG_2), np.logaddexp(log_above, log_mass - LOG_2)
+        )
         with np.errstate(over="ignore", invalid="ignore"):
-            by_slope = np.exp(mass - LOG_2 + (middle * middle + LOG_2PI) / 2)
+            # Half of the mass over the density of N(0, 1) at the middle.
+            by_slope = np.exp(log_mass - LOG_2 + (middle * middle + LOG_2PI) / 2)
             is_narrow = by_slope * (1 + np.abs(middle)) < NARROW
             centre = np.where(is_narrow, middle, (low + high) / 2)
             half = np.where(is_narrow, by_slope, (high - low) / 2)
-        centre = np.where(is_low, high, np.where(is_high, low, centre))
-        return centre, np.where(is_low, -np.inf, np.where(is_high, np.inf, half))
+        centre = np.where(is_lowest, high, np.where(is_highest, low, centre))
+        return centre, np.where(is_lowest, -np.inf, np.where(is_highest, np.inf, half))
 
     def inside(
         self, x: np.ndarray, units: np.ndarray, log_slope: np.ndarray, slack: float
@@ -119,14 +124,16 @@ class Scores:
         """Scores ``(n,)`` of values ``x``, of a step its middle, and the log-slope ``(n,)`` of the
         smooth part. ``units`` are the values in column units, with their ``log_slope``.
         """
-        below, at_step, above = self._log_steps(x, slack)
-        below = np.logaddexp(below, at_step - LOG_2)
-        above = np.logaddexp(above, at_step - LOG_2)
-        smooth_below, smooth_above = self._log_smooth(units)
-        z = score(np.logaddexp(below, smooth_below), np.logaddexp(above, smooth_above))
+        log_below, log_step, log_above = self._log_steps(x, slack)
+        log_below = np.logaddexp(log_below, log_step - LOG_2)
+        log_above = np.logaddexp(log_above, log_step - LOG_2)
+        log_smooth_below, log_smooth_above = self._log_smooth(units)
+        z = score(
+            np.logaddexp(log_below, log_smooth_below), np.logaddexp(log_above, log_smooth_above)
+        )
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            log_f = self.smooth.log_density(units) + np.log(self.rest)
-            return z, log_f + (z * z + LOG_2PI) / 2 + log_slope
+            log_density = self.smooth.log_density(units) + np.log(self.rest)
+            return z, log_density + (z * z + LOG_2PI) / 2 + log_slope
 
     def log_wider(
         self, x: np.ndarray, centre: np.ndarray, half: np.ndarray, slack: float
@@ -143,16 +150,16 @@ class Scores:
         finite_half = np.where(np.isinf(half), 0.0, half)
         first = np.where(place == len(self.values), centre - finite_half, ends[place])
         last = np.where(place == 0, centre + finite_half, ends[place + 1])
-        below_first, above_first = self._log_smooth(first)
-        below_last, above_last = self._log_smooth(last)
-        is_low = below_first < above_first
+        log_below_first, log_above_first = self._log_smooth(first)
+        log_below_last, log_above_last = self._log_smooth(last)
+        is_low = log_below_first < log_above_first
         # By the tail that is smaller: a difference of masses near 1 has few digits.
-        large = np.where(is_low, below_last, above_first)
-        small = np.where(is_low, below_first, above_last)
+        log_larger = np.where(is_low, log_below_last, log_above_first)
+        log_smaller = np.where(is_low, log_below_first, log_above_last)
         with np.errstate(invalid="ignore"):
-            gap = large + log1mexp(np.minimum(small - large, -1e-300), np)
-        log_mass = np.log(self.rest) + self.smooth.log_mass(centre, half)
-        return np.where(np.isneginf(log_step), np.maximum(gap - log_mass, 0.0), 0.0)
+            log_between = log_larger + log1mexp(np.minimum(log_smaller - log_larger, -1e-300), np)
+        log_own = np.log(self.rest) + self.smooth.log_mass(centre, half)
+        return np.where(np.isneginf(log_step), np.maximum(log_between - log_own, 0.0), 0.0)
 
     def outside(self, z: np.ndarray, exact: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """Values at scores ``z`` ``(n,)``: those of the steps that the scores are in, else NaN; and
@@ -168,11 +175,11 @@ class Scores:
             step = np.minimum(place, len(self.values) - 1)
             is_in_step = (place < len(self.values)) & (z >= starts[step])
             values = np.where(is_in_step, self.values[step], np.nan)
-        mass_below = self._cumulative[place]
-        below = self._within(log_ndtr(z, np), mass_below)
-        above = self._within(log_ndtr(-z, np), self._cumulative[-1] - mass_below)
+        steps_below = self._cumulative[place]
+        log_below = self._log_of_smooth(log_ndtr(z, np), steps_below)
+        log_above = self._log_of_smooth(log_ndtr(-z, np), self._cumulative[-1] - steps_below)
         units = np.concatenate([[-np.inf], self.units, [np.inf]])
-        within = self.smooth.units_at(below, above, exact)
+        within = self.smooth.units_at(log_below, log_above, exact)
         return values, np.clip(within, units[place], units[place + 1])
 
     def snapped(self, x: np.ndarray, reach: float) -> np.ndarray:
@@ -182,9 +189,9 @@ class Scores:
         place = np.searchsorted((self.values[1:] + self.values[:-1]) / 2, x)
         return np.where(np.abs(x - self.values[place]) <= reach, self.values[place], x)
 
-    def _within(self, log_p: np.ndarray, step_mass: np.ndarray) -> np.ndarray:
-        """Log-probability ``(n,)`` by the smooth part alone, where all have ``log_p`` and steps a
-        mass.
+    def _log_of_smooth(self, log_p: np.ndarray, step_mass: np.ndarray) -> np.ndarray:
+        """Log-probability ``(n,)`` by the smooth part alone of what has ``log_p`` in all, of which
+        steps have ``step_mass``.
         """
         log_rest = np.log(np.maximum(np.exp(log_p) - step_mass, LEAST_MASS))
         return np.where(step_mass > 0, log_rest, log_p) - np.log(self.rest)
@@ -192,11 +199,12 @@ class Scores:
     @cached_property
     def _step_ends(self) -> np.ndarray:
         """Scores ``(2, m)`` at which each step starts and ends."""
-        step_mass_below = np.stack([self._cumulative[:-1], self._cumulative[1:]])
-        below, above = self._log_smooth(self.units)
-        step_mass_above = _log_mass(self._cumulative[-1] - step_mass_below)
+        steps_below = np.stack([self._cumulative[:-1], self._cumulative[1:]])
+        log_smooth_below, log_smooth_above = self._log_smooth(self.units)
+        log_steps_above = _log_mass(self._cumulative[-1] - steps_below)
         return score(
-            np.logaddexp(_log_mass(step_mass_below), below), np.logaddexp(step_mass_above, above)
+            np.logaddexp(_log_mass(steps_below), log_smooth_below),
+            np.logaddexp(log_steps_above, log_smooth_above),
         )
 
 

@@ -230,7 +230,7 @@ def packed(density: CellDensity, rows: np.ndarray) -> np.ndarray:
     def pack_block(block: CellScores) -> tuple[np.ndarray]:
         codes, *numbers = block.encoded
         codes = np.where(codes < learnt, codes, UNKNOWN)
-        log_marginals = np.logaddexp(block.of_marginals.masses, block.outliers)
+        log_marginals = np.logaddexp(block.marginal_cells.masses, block.log_outliers)
         log_marginals = np.maximum(log_marginals - density.log_learnt[:, None], LEAST_LOG_MARGINAL)
         log_marginals = np.where(codes[density.n_given :] < 0, 0.0, log_marginals)
         return (np.concatenate([codes, *numbers, log_marginals]).T.astype(np.float32),)
