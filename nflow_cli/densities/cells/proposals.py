@@ -61,6 +61,7 @@ def proposals(
         _draw_computed(density, drawn, unknown[places], rng)
         filled[places] = drawn
         log_cells = density.cells_by(member, drawn)
+        # Unknown cells are drawn from their factors of q: the weight is the product of the others.
         is_known = ~unknown[places, density.n_given :]
         log_weights[places] = np.where(is_known, log_cells, 0.0).sum(axis=1) + log_present
     return filled, log_weights

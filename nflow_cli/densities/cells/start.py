@@ -125,6 +125,7 @@ def starting_weights(
 
 
 def _in_float32(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays in float32, by name."""
     return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
@@ -166,9 +167,9 @@ def with_atoms_in_numbers(column: CellColumn, log_shares: np.ndarray, part: floa
 def _without_many_levels(
     columns: Sequence[Outcomes], codes: np.ndarray
 ) -> tuple[list[Outcomes], np.ndarray]:
-    """Outcomes of columns, and codes ``(n, C)``, for regressions: a column of the most levels
-    beyond ``MOST_INPUTS`` in all has a single outcome, and is unknown. The normal matrix is square
-    in the levels.
+    """Outcomes of columns, and codes ``(n, C)``, for regressions, whose normal matrix is square in
+    the levels: columns with the most levels, beyond ``MOST_INPUTS`` in all, have a single outcome
+    and are unknown.
     """
     n_levels = np.zeros(len(columns), int)
     for i, column in enumerate(columns):
@@ -177,10 +178,10 @@ def _without_many_levels(
     order = np.argsort(n_levels, kind="stable")
     are_many = np.zeros(len(columns), bool)
     are_many[order] = np.cumsum(n_levels[order]) > MOST_INPUTS
-    narrow = list(columns)
+    outcomes = list(columns)
     for i in np.flatnonzero(are_many):
-        narrow[i] = Outcomes(1)
-    return narrow, np.where(are_many, UNKNOWN, codes)
+        outcomes[i] = Outcomes(1)
+    return outcomes, np.where(are_many, UNKNOWN, codes)
 
 
 def _logit_start(layout: Layout, parents: Mapping[int, ParentShares]) -> dict[str, np.ndarray]:
@@ -234,7 +235,7 @@ def _mixture_start(
         inputs.append(places)
     for row, j in enumerate(layout.mixed):
         ridge = ridges[j]
-        # Log-weights stay 0; then means, and what the network adds to the least scale, as a log.
+        # Of log-weights 0; of means; of the log of what is added to the least scale.
         bias[row, 1] = ridge.intercept + ridge.scale * relative_means
         scale = ridge.scale * relative_scale
         bias[row, 2] = np.log(max(scale - floors[j], 0.1 * scale))
