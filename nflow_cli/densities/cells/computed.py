@@ -107,7 +107,7 @@ class Expected(NamedTuple):
         return integral * self._scale / (2 * self._width)
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """Draws ``(n,)`` of the values that rounding leaves."""
+        """Draws ``(n,)`` of the values that rounding leaves, by their probabilities."""
         uniform = rng.random(len(self.low))
         normal = rng.standard_normal(len(self.low))
         error = self.widest * (2 * uniform - 1) + self.rest * normal
@@ -174,6 +174,7 @@ class Computed:
         exact = np.where(is_gap | ~known, np.nan, exact)
         values = self._written(exact)
         low, count, step = self._values_of_rounding(values, exact, rounding_errors.sum(axis=1))
+        # The largest error is uniform, the sum of the others normal: h²/3 is the variance of each.
         *other_errors, widest = np.sort(np.where(known[:, None], rounding_errors, 0.0)).T
         rest = np.sqrt(np.sum(np.square(other_errors), axis=0) / 3) + np.zeros(len(rows))
         return Expected(values, exact, NOISE * term_size, known, low, count, step, widest, rest)
@@ -250,7 +251,7 @@ class Computed:
             values = significant(values, digits) if digits else values
             return np.round(values, kind.decimals) + 0.0
         nearest = self.column.nearest(values)
-        is_near = np.abs(nearest - values) <= 0.01 * self.column.step
+        is_near = np.abs(nearest - values) <= 0.01 * self.column.step  # off it by arithmetic alone
         return as_written(np.where(is_near, nearest, values), kind.single is not None)
 
     def holds(self, rows: np.ndarray, expected: Expected) -> np.ndarray:

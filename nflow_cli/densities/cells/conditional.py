@@ -180,7 +180,7 @@ class _Cell:
             n_levels = len(self.column.first)
             statistics = np.full((4 + p.shape[1], len(missing)), np.nan)
         mean, sd, below, at = statistics[:4]
-        if self._half_step:  # by the number itself: a bin has many values
+        if self._half_step:  # a bin has many values: P(number), less P(outlier and number)
             log_outlier = self.column.encode(self.block.rows[:, self.j]).log_outlier
             inlier = np.exp(log_p) / present - outlier * np.exp(log_outlier)
             at = np.where(np.isnan(at), at, np.maximum(inlier, 0.0) / (1 - outlier))
@@ -241,14 +241,14 @@ class _Cell:
         has below it.
         """
         _, low, high, mass, _ = nodes
-        at = x[:, None]
+        point = x[:, None]
         is_bin = high > low
-        is_below = np.where(is_bin, high <= at, high < at)
-        is_around = is_bin & (low < at) & (at < high)
+        is_below = np.where(is_bin, high <= point, high < point)
+        is_around = is_bin & (low < point) & (point < high)
         bin_index = is_around.argmax(axis=1)[:, None]
         low = np.take_along_axis(low, bin_index, 1)
         high = np.take_along_axis(high, bin_index, 1)
-        ends = np.concatenate([low, high, at], axis=1)
+        ends = np.concatenate([low, high, point], axis=1)
         units = self.column.inside(ends.ravel())[0].reshape(ends.shape)
         units = np.where(np.isinf(ends), ends, units)
         units = np.where(np.isnan(units), 0.0, units)
