@@ -270,7 +270,7 @@ class _Cell:
         """
         nodes = point_nodes(self.prior)
         if self.grid is not None:
-            nodes = joined(nodes, self.grid)
+            nodes = join_nodes(nodes, self.grid)
         log_behind = self._log_behind(nodes)
         error = np.zeros(len(nodes.mass))
         if self.has_bins:
@@ -291,7 +291,7 @@ class _Cell:
         log_behind_bins = self._log_behind(bins)
         passes = 0
         while True:
-            nodes = joined(points, bins)
+            nodes = join_nodes(points, bins)
             log_behind = np.concatenate([log_behind_points, log_behind_bins], axis=2)
             if self.is_exact:
                 return nodes, log_behind, np.zeros(len(edges))
@@ -488,7 +488,7 @@ def _quantile_bins(
     return np.take_along_axis(low, node, 1), np.take_along_axis(high, node, 1), part
 
 
-def joined(first: Nodes, second: Nodes) -> Nodes:
+def join_nodes(first: Nodes, second: Nodes) -> Nodes:
     """Nodes of two sets in one, side by side."""
     pairs = zip(first.by_row, second.by_row)
     return Nodes(*(np.concatenate(pair, axis=1) for pair in pairs))

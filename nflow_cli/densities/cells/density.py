@@ -26,7 +26,7 @@ from nflow_cli.densities.cells.heads import (
     log_cells,
     log_masses,
     log_pair,
-    mixed,
+    log_parts,
     with_presence,
 )
 from nflow_cli.densities.cells.layout import Layout
@@ -497,7 +497,7 @@ class CellScores:
         with the marginals.
         """
         log_shares = log_pair(member.shares[:, None])
-        by_network, by_marginal, _ = mixed(log_shares, cells, self.marginal_cells, np)
+        by_network, by_marginal, _ = log_parts(log_shares, cells, self.marginal_cells, np)
         masses = np.logaddexp(np.logaddexp(by_network, by_marginal), self.log_outliers)
         of_computed = [computed.log_prob(self.rows) for computed in self.density.computed]
         return np.column_stack([self._as_densities(masses), *of_computed])

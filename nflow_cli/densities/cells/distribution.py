@@ -9,7 +9,7 @@ import numpy as np
 
 from nflow_cli.arrays import logsumexp, ndtri
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn, Cells
-from nflow_cli.densities.cells.heads import LogCells, log_pair, mixed
+from nflow_cli.densities.cells.heads import LogCells, log_pair, log_parts
 from nflow_cli.densities.cells.marginal import REACH, STEPS, Marginal, cdf_at
 from nflow_cli.densities.cells.network import Parameters
 
@@ -77,8 +77,8 @@ class CellDistribution:
         self.marginal = marginal
         self.n = n
         marginal_cells = self._log_cells(marginal.log_shares[:, None])
-        by_networks = np.zeros((column.outcomes.count, n))
-        by_marginal = np.zeros((column.outcomes.count, n))
+        network_outcomes = np.zeros((column.outcomes.count, n))
+        marginal_outcomes = np.zeros((column.outcomes.count, n))
         weights = [np.zeros((0, n))]
         means = [np.zeros((0, n))]
         scales = [np.zeros((0, n))]
@@ -87,22 +87,22 @@ class CellDistribution:
             log_shares = parameters.log_shares + marginal.log_learnt
             log_shares = np.append(log_shares, np.full((1, n), marginal.log_new), axis=0)
             cells = self._log_cells(log_shares)
-            log_network, log_marginal, _ = mixed(log_pair(share), cells, marginal_cells, np)
+            log_network, log_marginal, _ = log_parts(log_pair(share), cells, marginal_cells, np)
             by_network = weight * np.exp(log_network)
-            by_networks += by_network
-            by_marginal += weight * np.exp(log_marginal)
+            network_outcomes += by_network
+            marginal_outcomes += weight * np.exp(log_marginal)
             if column.has_numbers:
                 weights.append(by_network[column.number] * np.exp(parameters.log_weights))
                 means.append(parameters.means)
                 scales.append(parameters.scales)
         if not networks:
-            by_marginal += np.exp(marginal_cells.masses)
-        self.outcomes = by_networks + by_marginal
+            marginal_outcomes += np.exp(marginal_cells.masses)
+        self.outcomes = network_outcomes + marginal_outcomes
         if column.has_numbers:
             self.weights = np.concatenate(weights)
             self.means = np.concatenate(means)
             self.scales = np.concatenate(scales)
-            self.by_marginal = by_marginal[column.number]
+            self.by_marginal = marginal_outcomes[column.number]
 
     def _log_cells(self, log_shares: np.ndarray) -> LogCells:
         """Log-probabilities ``(L, n)`` of cells by outcome, and of their presence, in nats, by
@@ -236,11 +236,11 @@ class CellDistribution:
         """
         weights = self.weights.max(axis=1)
         normals = self.marginal.normals
-        by_marginal = self.by_marginal.max() * np.exp(normals.log_weights)
+        shares = self.by_marginal.max() * np.exp(normals.log_weights)
         networks = zip(weights, self.means, self.scales)
         low_ends = []
         high_ends = []
-        for weight, mean, scale in [*networks, *zip(by_marginal, normals.means, normals.scales)]:
+        for weight, mean, scale in [*networks, *zip(shares, normals.means, normals.scales)]:
             if weight > least:
                 distance = np.sqrt(2 * np.log(weight / least)) * scale
                 low_ends.append(np.min(mean - distance))

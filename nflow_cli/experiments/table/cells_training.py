@@ -32,7 +32,7 @@ from nflow_cli.densities.cells.fitting import (
     fitted_marginals,
     layout_of,
 )
-from nflow_cli.densities.cells.heads import LogCells, log_pair, mixed
+from nflow_cli.densities.cells.heads import LogCells, log_pair, log_parts
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.marginal import member_weights, mixing_weights
 from nflow_cli.densities.cells.start import StartingWeights, starting_weights
@@ -318,7 +318,7 @@ def validator(
 
     def losses(cells: LogCells) -> np.ndarray:
         shares = _shares(built.density, _at(cells, few), few_marginal, few_weights)
-        of_network, of_marginal, _ = mixed(log_pair(shares), cells, marginal, np)
+        of_network, of_marginal, _ = log_parts(log_pair(shares), cells, marginal, np)
         return -np.logaddexp(of_network, of_marginal).sum(axis=1) - shift
 
     def validate() -> np.ndarray:

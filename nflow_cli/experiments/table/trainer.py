@@ -26,7 +26,13 @@ from nflow_cli.backend.start import cores
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
 from nflow_cli.densities.cells.density import CellDensity, CellScores, Member, limits_of
-from nflow_cli.densities.cells.heads import LogCells, log_cells, log_masses, mixed, with_presence
+from nflow_cli.densities.cells.heads import (
+    LogCells,
+    log_cells,
+    log_masses,
+    log_parts,
+    with_presence,
+)
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.proposals import metropolis_steps, proposals
 from nflow_cli.densities.cells.start import StartingWeights, starting_parents, starting_weights
@@ -137,7 +143,9 @@ class FitCells(ChunkTrainer):
         log_weights = (math.log1p(-FLOOR), math.log(FLOOR))
         by_networks = self.log_cells(batch)
         by_marginals = self.marginal_log_cells(batch, ops)
-        network_parts, marginal_parts, presence = mixed(log_weights, by_networks, by_marginals, ops)
+        network_parts, marginal_parts, presence = log_parts(
+            log_weights, by_networks, by_marginals, ops
+        )
         log_q = ops.logaddexp(network_parts, marginal_parts)
         are_filled = self.parts(batch).are_filled
         if are_filled.shape[-2]:
