@@ -96,7 +96,7 @@ def in_units(column):
 
 def random_weights(layout, rng, blocks=2):
     """Return weights that say much of each cell by those before it, its scales within bounds."""
-    weights = network.initial(layout, blocks, rng)
+    weights = network.initial_weights(layout, blocks, rng)
     sizes = {"logits_kernel": 1.5, "logits_skip_kernel": 0.7, "logits_bias": 1.0}
     sizes |= {"mixtures_kernel": 0.15, "means_skip_kernel": 0.2, "inputs_bias": 0.5}
     for name, size in sizes.items():
@@ -134,7 +134,7 @@ def random_density(columns, n_given=0, members=1, seed=0, width=16, shares=None,
     marginals = [random_marginal(column, rng, new) for column in columns][n_given:]
     networks = []
     for weight in np.random.default_rng([seed, 1]).dirichlet(np.full(members, 5.0)):
-        weights = network.masked(layout, random_weights(layout, rng))
+        weights = network.masked_weights(layout, random_weights(layout, rng))
         count = len(layout.modelled)
         of_member = rng.uniform(0.2, 0.9, count) if shares is None else np.full(count, shares)
         networks.append(Member(weights, of_member, weight))

@@ -17,10 +17,10 @@ from nflow_cli.evaluation.two_samples import (
     ranks,
 )
 
-LEVEL = 0.05  # probability of any finding without a change
+SIGNIFICANCE = 0.05  # probability of any finding without a change
 MISSING = "missing"
 NEW = "new level"
-USED = 2  # polynomials in products
+PRODUCT_ORDERS = 2  # polynomials in products
 MOST_LEVELS = 12  # with a feature of their own
 
 
@@ -135,19 +135,21 @@ class Drift(Strict):
     row: RowChange
 
 
-def moved(changes: Mapping[str, Change], tests: int) -> list[str]:
-    """Names of the changes found among a number of tests, the clearest first."""
-    significant = [name for name, change in changes.items() if change.p_value * tests <= LEVEL]
+def moved_names(changes: Mapping[str, Change], tests: int) -> list[str]:
+    """Names of the changes that are significant among a number of tests, the clearest first."""
+    significant = [
+        name for name, change in changes.items() if change.p_value * tests <= SIGNIFICANCE
+    ]
     return sorted(significant, key=lambda name: changes[name].p_value)
 
 
 def change_of_numbers(held_out: np.ndarray, new: np.ndarray) -> Change:
     """Change of numbers ``(m,)`` to ``(n,)``; NaN is missing."""
-    return change_with(held_out, new, p_of_numbers(held_out, new))
+    return change_with_p_value(held_out, new, p_of_numbers(held_out, new))
 
 
-def change_with(held_out: np.ndarray, new: np.ndarray, p: float) -> Change:
-    """Change of numbers, with its p-value."""
+def change_with_p_value(held_out: np.ndarray, new: np.ndarray, p: float) -> Change:
+    """Change of numbers ``(m,)`` to ``(n,)``, NaN missing, whose test has the p-value ``p``."""
     known_before = _without_gaps(held_out)
     known_after = _without_gaps(new)
     has_shift = len(known_before) > 1 and len(known_after) > 1
@@ -160,16 +162,18 @@ def change_with(held_out: np.ndarray, new: np.ndarray, p: float) -> Change:
 
 
 def _without_gaps(values: np.ndarray) -> np.ndarray:
+    """Values ``(k,)`` that are not NaN."""
     return values[~np.isnan(values)]
 
 
 def _missing_share(values: np.ndarray) -> float:
+    """Share of values that are NaN; 0 of none."""
     return float(np.isnan(values).mean()) if len(values) else 0.0
 
 
 def _shift(held_out: np.ndarray, new: np.ndarray) -> Shift:
-    """Shift of numbers, with the standard errors of normal scores: ``√(s²/n + t²/m)`` and
-    ``s/t √(1/2n + 1/2m)``.
+    """Shift of numbers ``(m,)`` to ``(n,)`` in normal scores, with standard errors:
+    ``√(s²/n + t²/m)`` of the mean and ``s/t √(1/2n + 1/2m)`` of the spread.
     """
     m = len(held_out)
     n = len(new)
@@ -192,7 +196,9 @@ def _normal_scores(values: np.ndarray, held_out: np.ndarray) -> np.ndarray:
 
 
 def change_of_levels(held_out: np.ndarray, new: np.ndarray, names: Sequence[str]) -> Change:
-    """Change of indices of levels ``(m,)`` to ``(n,)``; NaN is missing, -1 a new level."""
+    """Change of indices of levels ``(m,)`` to ``(n,)``, with their ``names``; NaN is missing, -1 a
+    new level.
+    """
     outcomes = [*names, MISSING, NEW]
     before = _outcome_shares(held_out, len(names))
     after = _outcome_shares(new, len(names))
@@ -215,9 +221,11 @@ def change_of_levels(held_out: np.ndarray, new: np.ndarray, names: Sequence[str]
 
 
 def _outcome_shares(levels: np.ndarray, count: int) -> np.ndarray:
-    """Shares ``(L + 2,)`` of each of ``count`` levels, of missing cells, and of new levels."""
-    places = np.where(np.isnan(levels), count, levels).astype(int) % (count + 2)
-    return np.bincount(places, minlength=count + 2) / len(levels)
+    """Shares ``(L + 2,)`` of each of L = ``count`` levels, of missing cells, and of new levels,
+    among indices ``(n,)``, NaN or -1.
+    """
+    outcomes = np.where(np.isnan(levels), count, levels).astype(int) % (count + 2)
+    return np.bincount(outcomes, minlength=count + 2) / len(levels)
 
 
 def change_of_rows(held_out: np.ndarray, new: np.ndarray, n_unknown: int = 0) -> RowChange:
@@ -274,8 +282,8 @@ def features(held_out: np.ndarray, new: np.ndarray, are_levels: bool) -> Feature
             new=(after[:, None] == commonest).astype(float),
         )
     before, after = polynomials(held_out, new)
-    before = np.nan_to_num(before[:, :USED])
-    after = np.nan_to_num(after[:, :USED])
+    before = np.nan_to_num(before[:, :PRODUCT_ORDERS])
+    after = np.nan_to_num(after[:, :PRODUCT_ORDERS])
     n_missing = np.isnan(held_out).sum() + np.isnan(new).sum()
     if n_missing > 0 and n_missing >= least:
         before = np.column_stack([before, np.isnan(held_out)])
@@ -301,14 +309,15 @@ def change_of_pit(
     after = new[is_known_after]
     scores_before, scores_after = polynomials(before, after)
     covariates = given.at(is_known_before, is_known_after)[:2] if given else None
+    # By itself, and with each other column, by its name.
     p_values = {"": p_of_means(scores_before, scores_after, covariates)}
     for name, column_features in others.items():
         known_features = column_features.at(is_known_before, is_known_after)
-        products_before = _products(scores_before[:, :USED], known_features.held_out)
-        products_after = _products(scores_after[:, :USED], known_features.new)
+        products_before = _products(scores_before[:, :PRODUCT_ORDERS], known_features.held_out)
+        products_after = _products(scores_after[:, :PRODUCT_ORDERS], known_features.new)
         p_values[name] = p_of_means(products_before, products_after, covariates)
     clearest = min(p_values, key=p_values.__getitem__)
-    change = change_with(before, after, min(1.0, p_values[clearest] * len(p_values)))
+    change = change_with_p_value(before, after, min(1.0, p_values[clearest] * len(p_values)))
     if not clearest:
         return change
     known_features = others[clearest].at(is_known_before, is_known_after)
@@ -317,11 +326,14 @@ def change_of_pit(
 
 
 def _products(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Products ``(n, k l)`` of each column of x ``(n, k)`` with each of y ``(n, l)``."""
     return (x[:, :, None] * y[:, None, :]).reshape(len(x), x.shape[1] * y.shape[1])
 
 
 def _link(name: str, before: np.ndarray, after: np.ndarray, linked: Features) -> Link:
-    """Link of a PIT with polynomials ``before`` and ``after`` to the column ``name``."""
+    """Link to the column ``name`` of a PIT with polynomials ``before`` ``(m, 4)`` and ``after``
+    ``(n, 4)``, by the first of these and of the column's features.
+    """
     if not linked.are_ordered:
         return Link(column=name, before=None, after=None)
     return Link(
@@ -332,6 +344,7 @@ def _link(name: str, before: np.ndarray, after: np.ndarray, linked: Features) ->
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Correlation of x and y ``(n,)``; 0 if one is constant."""
     x = x - x.mean()
     y = y - y.mean()
     size = np.sqrt((x @ x) * (y @ y))

@@ -23,21 +23,21 @@ from nflow_cli.runs.npz import (
     check_axes,
 )
 
-GRID = 200  # points along each axis
-DRAWS = 2_000  # samples that set the window
-FRAMES = 96  # of an animation, at most
+GRID_POINTS = 200  # along each axis
+WINDOW_DRAWS = 2_000  # samples that set the window
+MOST_FRAMES = 96  # of an animation
 FRAMES_A_FLOW = 24  # at most
 FEWEST_FRAMES = 24  # of an animation
-INVERSES = 8_192  # of a map, about the most of an animation
+MOST_INVERSES = 8_192  # of a map, by about all frames of an animation
 # Lines that a flow warps, each way; points of a line; its part beyond each side of the window.
-LINES = 25
-ALONG = 300
-BEYOND = 0.35
-SQUARE = 0.75  # least ratio of the sides of a flow's window
-OUTER = 0.003  # share of samples of base and fit outside a window at each end
-INNER = 0.03  # the same of the stages between
+N_LINES = 25
+LINE_POINTS = 300
+LINE_PART_BEYOND = 0.35
+LEAST_SIDE_RATIO = 0.75  # of a flow's window
+OUTER_SHARE = 0.003  # of samples of base and fit that are outside a window at each end
+INNER_SHARE = 0.03  # the same of the stages between
 BORDER = 0.1  # of a window, relative to its sides
-DOT = 0.05  # side of the fit's window over that of the deformation's, below which it shows a dot
+DOT_RATIO = 0.05  # sides of the fit's window to the deformation's: below, the fit would be a dot
 
 
 class Grid(NamedTuple):
@@ -75,7 +75,9 @@ class Motion:
         self._programs: dict[tuple[int, bool], Callable[..., tuple[Any, Any]]] = {}
 
     def run(self, step: Step, points: Any, inverse: bool = False) -> tuple[Any, Any]:
-        """``step.run`` of a tensor of points, compiled once per map if at all."""
+        """Image of a tensor of points ``(n, D)`` by a step, and its log-determinants ``(n,)``; the
+        map is compiled once, if the motion compiles.
+        """
         if not self.compiles:
             return step.run(points, inverse)
         key = (id(step.map), inverse)
@@ -91,22 +93,24 @@ class Motion:
         steps = self.steps[:k]
         if t:
             steps.append(self.steps[k].part(t))
-        total = ops.zeros(len(z), points.dtype)
+        log_dets = ops.zeros(len(z), points.dtype)
         for step in reversed(steps):
             points, log_det = self.run(step, points, inverse=True)
-            total = total + log_det
-        return ops.convert_to_numpy(self.density.base.log_prob(points) + total)
+            log_dets = log_dets + log_det
+        return ops.convert_to_numpy(self.density.base.log_prob(points) + log_dets)
 
     def images(self, moments: Sequence[float] | np.ndarray, z0: np.ndarray) -> np.ndarray:
-        """Images of base points ``(n, D)`` at increasing moments."""
+        """Images ``(F, n, D)`` of base points ``(n, D)`` at F increasing moments, in the
+        coordinates of the flows.
+        """
         images = []
         points = self.density.tensor(z0)
-        passed = 0  # flows
+        n_applied = 0
         for moment in moments:
             k, t = _flows_at(moment)
-            for step in self.steps[passed:k]:
+            for step in self.steps[n_applied:k]:
                 points, _ = self.run(step, points)
-            passed = k
+            n_applied = k
             image = self.run(self.steps[k].part(t), points)[0] if t else points
             images.append(ops.convert_to_numpy(image))
         return np.stack(images)
@@ -118,12 +122,12 @@ class Motion:
         return np.stack(log_q)
 
     def draws(self, seed: int) -> np.ndarray:
-        """Base points ``(S, D)``."""
-        return self.density.base.sample(stream(seed, "motion"), (DRAWS, self.density.dim))
+        """Base points ``(S, D)`` whose images set the window."""
+        return self.density.base.sample(stream(seed, "motion"), (WINDOW_DRAWS, self.density.dim))
 
 
 def _flows_at(moment: float) -> tuple[int, float]:
-    """Number k of whole flows before a moment ``k + t``, and the part ``t`` of the next."""
+    """Number k of complete flows before a moment ``k + t``, and the part ``t`` of the next."""
     k = math.floor(moment)
     return k, float(moment) - k
 
@@ -132,16 +136,20 @@ def moments_of(length: int) -> np.ndarray:
     """Moments of the frames for ``length`` flows, 0 to ``length``: whole numbers for fewer flows
     than frames.
     """
-    if length > FRAMES:
-        return np.linspace(0, length, min(FRAMES, max(FEWEST_FRAMES, INVERSES // length)) + 1)
-    return np.linspace(0, length, length * min(FRAMES_A_FLOW, FRAMES // length) + 1)
+    if length > MOST_FRAMES:
+        return np.linspace(
+            0, length, min(MOST_FRAMES, max(FEWEST_FRAMES, MOST_INVERSES // length)) + 1
+        )
+    return np.linspace(0, length, length * min(FRAMES_A_FLOW, MOST_FRAMES // length) + 1)
 
 
 def motion_arrays(motion: Motion, seed: int) -> dict[str, np.ndarray]:
-    """Arrays of :func:`~nflow_cli.plotting.plane.animation_files`, in units of the density."""
+    """Arrays by name of :func:`~nflow_cli.plotting.plane.animation_files`, in units of the
+    density.
+    """
     moments = moments_of(len(motion.steps))
     draws = motion.density.units.outside(motion.images(moments, motion.draws(seed)))
-    grid = grid_of(window_of_all(draws), GRID)
+    grid = grid_over(window_of_stages(draws), GRID_POINTS)
     return {
         "moments": moments,
         "axis_1": grid.first,
@@ -160,7 +168,7 @@ def deformation_arrays(
     motion = Motion(density, compiles=False)
     panels = strip_panels(len(motion.steps))
     images = density.units.outside(motion.images(panels, z0))
-    grid = grid or grid_of(window_of_all(images), STRIP_GRID)
+    grid = grid or grid_over(window_of_stages(images), STRIP_GRID)
     return {
         "deformation_k": np.array(panels),
         "log_deformation": motion.log_densities(panels, grid),
@@ -176,14 +184,16 @@ def strip_panels(k: int) -> list[int]:
 
 
 def flow_arrays(motion: Motion, number: int, seed: int) -> dict[str, np.ndarray]:
-    """Arrays of :func:`~nflow_cli.plotting.plane.flow_figure`, in the coordinates of the flows."""
+    """Arrays by name of :func:`~nflow_cli.plotting.plane.flow_figure`, of a flow by its ``number``
+    from 1, in the coordinates of the flows.
+    """
     before, after = motion.images((number - 1, number), motion.draws(seed))
-    window = window_of(np.stack([before, after]), OUTER)
+    window = window_of(np.stack([before, after]), OUTER_SHARE)
     sides = np.ptp(window, axis=0)
-    half = np.maximum(sides, SQUARE * sides.max()) / 2
+    half = np.maximum(sides, LEAST_SIDE_RATIO * sides.max()) / 2
     centre = window.mean(axis=0)
-    grid = grid_of(np.stack([centre - half, centre + half]), GRID)
-    lines = _lines(grid)
+    grid = grid_over(np.stack([centre - half, centre + half]), GRID_POINTS)
+    lines = _warped_lines(grid)
     points = motion.density.tensor(lines.reshape(-1, 2))
     moved, _ = motion.steps[number - 1].run(points)
     return {
@@ -198,38 +208,50 @@ def flow_arrays(motion: Motion, number: int, seed: int) -> dict[str, np.ndarray]
     }
 
 
-def _lines(grid: Grid) -> np.ndarray:
-    """Points of the lines that a flow warps ``(2 LINES, ALONG, 2)``: horizontal, then vertical."""
-    along_x = _widened(grid.first, ALONG)
-    along_y = _widened(grid.second, ALONG)
-    lines = [np.stack([along_x, np.full(ALONG, y)], -1) for y in _widened(grid.second, LINES)]
-    lines += [np.stack([np.full(ALONG, x), along_y], -1) for x in _widened(grid.first, LINES)]
+def _warped_lines(grid: Grid) -> np.ndarray:
+    """Points of the lines that a flow warps ``(2 N_LINES, LINE_POINTS, 2)``: horizontal, then
+    vertical.
+    """
+    along_x = _coordinates_beyond(grid.first, LINE_POINTS)
+    along_y = _coordinates_beyond(grid.second, LINE_POINTS)
+    lines = [
+        np.stack([along_x, np.full(LINE_POINTS, y)], -1)
+        for y in _coordinates_beyond(grid.second, N_LINES)
+    ]
+    lines += [
+        np.stack([np.full(LINE_POINTS, x), along_y], -1)
+        for x in _coordinates_beyond(grid.first, N_LINES)
+    ]
     return np.stack(lines)
 
 
-def _widened(axis: np.ndarray, n: int) -> np.ndarray:
+def _coordinates_beyond(axis: np.ndarray, n: int) -> np.ndarray:
     """``n`` coordinates over an axis and a part beyond each of its ends."""
-    beyond = np.ptp(axis) * BEYOND
+    beyond = np.ptp(axis) * LINE_PART_BEYOND
     return np.linspace(axis[0] - beyond, axis[-1] + beyond, n)
 
 
-def window_of(draws: np.ndarray, out: float) -> np.ndarray:
-    """Corners ``(2, 2)`` of a window of samples (F, S, 2), without a share ``out`` at each end."""
-    low, high = np.nanquantile(draws, [out, 1 - out], axis=1)
+def window_of(draws: np.ndarray, share_outside: float) -> np.ndarray:
+    """Corners ``(2, 2)`` of a window of samples ``(F, S, 2)`` at F stages, of each without a
+    ``share_outside`` at each end.
+    """
+    low, high = np.nanquantile(draws, [share_outside, 1 - share_outside], axis=1)
     return np.stack([low.min(axis=0), high.max(axis=0)])
 
 
-def window_of_all(draws: np.ndarray) -> np.ndarray:
-    """Corners ``(2, 2)`` of a window for all stages ``(F, S, 2)`` of a flow."""
-    windows = [window_of(draws[[0, -1]], OUTER)]
+def window_of_stages(draws: np.ndarray) -> np.ndarray:
+    """Corners ``(2, 2)`` of a window for samples ``(F, S, 2)`` at all stages of a flow; between the
+    first and the last fewer need to be inside.
+    """
+    windows = [window_of(draws[[0, -1]], OUTER_SHARE)]
     stages_between = draws[1:-1]
     if len(stages_between):
-        windows.append(window_of(stages_between, INNER))
+        windows.append(window_of(stages_between, INNER_SHARE))
     return np.stack([np.min(windows, axis=0)[0], np.max(windows, axis=0)[1]])
 
 
-def grid_of(window: np.ndarray, n: int) -> Grid:
-    """``n`` × ``n`` grid over a window and a border."""
+def grid_over(window: np.ndarray, n: int) -> Grid:
+    """``n`` × ``n`` grid over a window with corners ``(2, 2)``, and a border."""
     middle = window.mean(axis=0)
     half = (0.5 + BORDER) * np.ptp(window, axis=0)
     return grid_between(middle - half, middle + half, n)
@@ -242,25 +264,25 @@ def grid_between(low: np.ndarray, high: np.ndarray, n: int) -> Grid:
 
 
 def density_arrays(
-    density: PushforwardDensity, target: Target, first: Draw, seed: int, n: int
+    density: PushforwardDensity, target: Target, fit_draws: Draw, seed: int, n: int
 ) -> dict[str, np.ndarray]:
     """Arrays for the plots: densities on an ``n x n`` grid over the target's window, and after each
     flow.
 
-    ``first`` are samples of the fit.
+    ``fit_draws`` are samples of the fit.
     """
     window = target.window
     if window is None:
-        window = float(np.quantile(np.abs(first.x), 0.999))
+        window = float(np.quantile(np.abs(fit_draws.x), 0.999))  # but for outliers
     center = np.broadcast_to(target.center, 2)
     grid = grid_between(center - window, center + window, n)
     target_samples = np.empty((0, target.dim))
     if target.sample is not None:
         target_samples = target.sample(stream(seed, "target-samples"), SHOWN_SAMPLES)
-    z0 = first.z0[:SHOWN_SAMPLES]
+    z0 = fit_draws.z0[:SHOWN_SAMPLES]
     arrays = {
-        **_on_grid(density, target, grid, z0),
-        "samples": first.x[:SHOWN_SAMPLES],
+        **_grid_arrays(density, target, grid, z0),
+        "samples": fit_draws.x[:SHOWN_SAMPLES],
         "target_samples": target_samples,
         **deformation_arrays(density, z0),
     }
@@ -268,10 +290,11 @@ def density_arrays(
     return arrays | {name: arrays[name].astype(np.float32) for name in doubles}
 
 
-def _on_grid(
+def _grid_arrays(
     density: PushforwardDensity, target: Target, grid: Grid, z0: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Log-densities on a grid in the density's units, and its base samples there.
+    """Log-densities of target, base and fit on a grid, by name, with its axes, and base points
+    ``z0`` ``(S, 2)``: all in the density's units.
 
     That of the fit is exact, ``log q(x) = log q0(f^-1(x)) + log|det df^-1/dx|``.
     """
@@ -298,16 +321,16 @@ def plane_arrays(
     mixture, and where the fit would be a dot beside the base.
     """
     rng = stream(seed, "evaluation")
-    first = next(density.draw(SHOWN_SAMPLES, lambda _: rng, even=True))
+    fit_draws = next(density.draw(SHOWN_SAMPLES, lambda _: rng, even=True))
     with suppress(ArrayError, TargetError), np.errstate(all="ignore"):
-        grid = grid_of(window_of(np.stack([rows, first.x]), OUTER), GRID)
+        grid = grid_over(window_of(np.stack([rows, fit_draws.x]), OUTER_SHARE), GRID_POINTS)
         deformation = {}
         if density.members == 1:
-            deformation = deformation_arrays(density, first.z0)
+            deformation = deformation_arrays(density, fit_draws.z0)
         check_axes({"axis_1": grid.first, "axis_2": grid.second, **deformation})
         if deformation and _is_dot(grid, deformation):
             deformation = {}
-        arrays = deformation | _on_grid(density, target, grid, first.z0)
+        arrays = deformation | _grid_arrays(density, target, grid, fit_draws.z0)
         arrays["log_target"] -= log_z
         arrays["target_samples"] = rows if target.sample is not None else rows[:0]
         # Axes stay float64: far from 0 its steps may be wider than the grid's.
@@ -317,7 +340,9 @@ def plane_arrays(
 
 
 def _is_dot(grid: Grid, deformation: Mapping[str, np.ndarray]) -> bool:
-    """Whether the window of a fit is small beside that of its deformation."""
+    """Whether the window of a fit is so small beside that of its deformation that the fit is a
+    dot.
+    """
     sides = np.array([np.ptp(grid.first), np.ptp(grid.second)])
     axes = [deformation["deformation_axis_1"], deformation["deformation_axis_2"]]
-    return bool(np.any(sides < DOT * np.ptp(axes, axis=1)))
+    return bool(np.any(sides < DOT_RATIO * np.ptp(axes, axis=1)))

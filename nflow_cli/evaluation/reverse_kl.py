@@ -28,8 +28,8 @@ RESAMPLED_FROM = 20  # samples per resampled point
 EM_STEPS = 100  # of the weights of a mixture
 LEAST_WEIGHT = 1e-6  # of a member of it
 LEAST_SAMPLES = 20_000  # of a mixture
-PER_WIDE = 9  # samples of q for each of its wide neighbours
-MOMENTS = 10_000  # samples of q for its moments
+DRAWS_PER_WIDE = 9  # of q, for each of its wide neighbours
+MOMENT_DRAWS = 10_000  # of q, for its moments
 MOST_NUMBERS = 10**8  # coordinates of the samples, which are kept
 BY_Q = (  # log Z by the draws of q alone, and how far the estimate is from it
     "q_log_z",
@@ -39,9 +39,9 @@ BY_Q = (  # log Z by the draws of q alone, and how far the estimate is from it
     "log_z_difference_standard_error",
 )
 MISSED_RATIO = 1_000  # p/q above which p is missed
-BLOCK = 1_000_000  # points of a base that are scored at a time
-POINTS = 1_000  # for the rounding error
-BITS = 53  # of a float64 mantissa
+BLOCK_POINTS = 1_000_000  # of a base, that are scored at a time
+ROUNDING_POINTS = 1_000  # for the rounding error
+MANTISSA_BITS = 53  # of a float64
 
 
 def judge(
@@ -65,23 +65,23 @@ def judge(
         covered: Whether ``q`` misses nothing of ``p``.
     """
     ratios = (log_q - log_p).astype(np.float64)
-    averaged = ratios
-    finite = np.isfinite(log_p)
-    if not finite.all():
-        averaged = ratios[finite | np.isnan(log_q)]
-        ratios = np.where(finite, ratios, np.inf)
-    least = np.min(ratios)
+    possible_ratios = ratios
+    is_possible = np.isfinite(log_p)
+    if not is_possible.all():
+        possible_ratios = ratios[is_possible | np.isnan(log_q)]  # NaN of q stays NaN
+        ratios = np.where(is_possible, ratios, np.inf)
+    least_ratio = np.min(ratios)
     with np.errstate(invalid="ignore", divide="ignore"):  # of infinities
-        energy = np.mean(averaged) if len(averaged) else math.inf
-        spread = np.std(averaged, ddof=1) if len(averaged) > 1 else math.nan
-        w = np.exp(least - ratios)  # the largest is 1
+        energy = np.mean(possible_ratios) if len(possible_ratios) else math.inf
+        spread = np.std(possible_ratios, ddof=1) if len(possible_ratios) > 1 else math.nan
+        w = np.exp(least_ratio - ratios)  # the largest is 1
         mean_w = np.mean(w)
         ess = mean_w**2 / np.mean(w**2)
         relative_w = np.divide(w, mean_w, out=w)
         if covered and log_z is not None and ess < 1:
             slope = -np.mean((ratios - energy) * relative_w) / (1 / ess - 1)
             spread = np.std(ratios + slope * relative_w, ddof=1)
-            energy -= slope * math.expm1(log_z - (np.log(mean_w) - least))
+            energy -= slope * math.expm1(log_z - (np.log(mean_w) - least_ratio))
     kl = None if log_z is None else float(energy + log_z)
     return {
         "kl": kl,
@@ -181,21 +181,23 @@ def score(
 
 
 def _energies(draws: Draws, weights: Weights, log_z: float | None, covered: bool) -> dict[str, Any]:
-    """Free energy, ESS and KL; where log Z is unknown, by its estimate."""
+    """Scores by draws of ``q``: free energy, ESS and KL, in nats but for the ESS, with standard
+    errors. Where log Z is unknown the KL is by its estimate.
+    """
     log_q = draws.without_wide.log_q
     log_p = draws.without_wide.log_p
-    target_log_z = None if log_z is None else 0.0
+    target_log_z = None if log_z is None else 0.0  # where it is known, log p is normalised
     scores = judge(log_q, log_p, log_z=target_log_z, covered=covered)
     energies = np.where(np.isfinite(log_p), log_q - log_p, scores["free_energy"])
-    terms = weights.within(_at_draws_of_q(draws, energies / len(energies)))
-    energy_error = float(norm(terms))
+    energy_terms = weights.within(_terms_of_all_draws(draws, energies / len(energies)))
+    energy_error = float(norm(energy_terms))
     if covered:
         energy_error = scores["kl_standard_error"]
     kl = scores["kl"]
     kl_error = energy_error
     if log_z is None:
         kl = scores["free_energy"] + weights.log_z
-        kl_error = _standard_error(terms + weights.terms(), weights.unseen, weights.k)
+        kl_error = _standard_error(energy_terms + weights.terms(), weights.unseen, weights.k)
     return {
         "kl": kl,
         "kl_standard_error": kl_error,
@@ -206,7 +208,9 @@ def _energies(draws: Draws, weights: Weights, log_z: float | None, covered: bool
 
 
 def _log_zs(draws: Draws, weights: Weights, q_weights: Weights, shift: float) -> dict[str, Any]:
-    """Log Z, also by the draws of ``q`` alone, and the difference, if there are others."""
+    """Scores of log Z in nats: by all draws; by those of ``q`` alone, and the difference, ``None``
+    if there are no others. ``shift`` is added: the log Z by which log p is normalised.
+    """
     terms = weights.terms()
     scores = {
         "estimated_log_z": weights.log_z + shift,
@@ -215,7 +219,7 @@ def _log_zs(draws: Draws, weights: Weights, q_weights: Weights, shift: float) ->
     }
     if draws.is_of_q.all():  # p fails at those of the wide neighbour
         return scores | dict.fromkeys(BY_Q)
-    q_terms = weights.within(_at_draws_of_q(draws, q_weights.plain))
+    q_terms = weights.within(_terms_of_all_draws(draws, q_weights.plain))
     unseen = math.hypot(weights.unseen, q_weights.unseen)
     by_q = (
         q_weights.log_z + shift,
@@ -228,11 +232,13 @@ def _log_zs(draws: Draws, weights: Weights, q_weights: Weights, shift: float) ->
 
 
 def _standard_error(terms: np.ndarray, unseen: float, k: float) -> float | None:
-    """Standard error of log Z by its terms ``(n,)`` and its unseen part; ``None`` if poor."""
+    """Standard error of log Z in nats by its terms ``(n,)`` and its unseen part; ``None`` where
+    k-hat is poor.
+    """
     return math.hypot(norm(terms), unseen) if k < ROUGH else None
 
 
-def _at_draws_of_q(draws: Draws, q_terms: np.ndarray) -> np.ndarray:
+def _terms_of_all_draws(draws: Draws, q_terms: np.ndarray) -> np.ndarray:
     """Terms ``(m,)`` of the draws of ``q``, and 0 at all others: ``(n,)``."""
     terms = np.zeros(len(draws.strata))
     terms[draws.is_of_q] = q_terms
@@ -259,15 +265,15 @@ def mixture_weights(density: PushforwardDensity, target: Target, seed: int, n: i
     per_member = sample_size(n, density) // count
     z0 = density.base.sample(stream(seed, "mixture"), (count, per_member, density.dim))
     x = ops.convert_to_numpy(density.push(ops.convert_to_tensor(z0))[0]).reshape(-1, density.dim)
-    log_q = density.member_log_probs(x).astype(np.float64)
+    log_q = density.member_log_probs(x).astype(np.float64)  # (R, n)
     with np.errstate(all="ignore"):  # of a user's function, far away
         log_p = values_at(target.log_prob, x).astype(np.float64)
     log_weights = log_ratio(log_p, np.logaddexp.reduce(log_q))
     w, _ = scaled(smoothed(log_weights).log_weights)
-    q = np.exp(log_q - log_q.max(axis=0))
+    relative_q = np.exp(log_q - log_q.max(axis=0))
     shares = np.full(count, 1 / count)
     for _ in range(EM_STEPS):
-        joint = shares[:, None] * q
+        joint = shares[:, None] * relative_q
         shares = np.maximum(joint / joint.sum(axis=0) @ w / w.sum(), LEAST_WEIGHT)
         shares /= shares.sum()
     return shares
@@ -281,17 +287,18 @@ def sample_of(
     """
     components = [Component(density, n, "evaluation")]
     if not density.base.bounded:
-        components += _neighbours(density, seed, n // PER_WIDE // 2)
+        components += _wide_neighbours(density, seed, n // DRAWS_PER_WIDE // 2)
     return _sample(components, target, units, seed)
 
 
-def _neighbours(density: PushforwardDensity, seed: int, n: int) -> Iterator[Component]:
-    """Heavy tails through the flows, along each of their latents; and of the moments of ``q``, in
-    all directions: either is light where the other is heavy.
+def _wide_neighbours(density: PushforwardDensity, seed: int, n: int) -> Iterator[Component]:
+    """Yield two wide densities near ``q``, of ``n`` draws each: heavy tails through its flows,
+    along each of their latents; and of the moments of ``q``, in all directions, if these are finite
+    and in no plane. Either is light where the other is heavy.
     """
     yield Component(PushforwardDensity(Cauchy(), density.flow), n, "widened")
     rng = stream(seed, "moments")
-    x = next(density.draw(MOMENTS, lambda _: rng)).x.astype(np.float64)
+    x = next(density.draw(MOMENT_DRAWS, lambda _: rng)).x.astype(np.float64)
     gaussian = FlowStack(["planar"], 0, affine="full")
     with suppress(np.linalg.LinAlgError, ConfigError):  # not finite, or in a plane
         gaussian.adapt(x.mean(axis=0), np.linalg.cholesky(np.atleast_2d(np.cov(x.T))))
@@ -305,46 +312,52 @@ def _sample(
     seed: int,
     even: bool = True,
 ) -> Sample:
-    """Samples of ``q``, the first component, and of the others unless ``p`` fails at theirs."""
+    """Samples of ``q``, the first component, and of the others unless ``p`` fails at theirs, with
+    log-densities of the mixture of all that are sampled.
+    """
     counts = np.array([component.n for component in components])
     log_shares = np.log(counts / counts.sum())
 
-    def blocks_of(number: int) -> Iterator[tuple[np.ndarray, ...]]:
-        density, n, purpose = components[number]
+    def blocks_of(index: int) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yield blocks of draws of a component: points, and arrays of :class:`Draws`."""
+        density, n, purpose = components[index]
         rng = stream(seed, purpose)
         for points in density.draw(n, lambda _: rng, even=even):
             with np.errstate(all="ignore"):  # of a user's function, far away
                 log_p = values_at(target.log_prob, points.x).astype(np.float64)
-                columns = _log_densities(components, number, points)
-                log_densities = np.stack(columns, axis=-1, dtype=float)
-            log_mix = np.logaddexp.reduce(log_shares + log_densities, axis=1)
-            strata = points.member
-            if number > 0:
-                strata = np.full(len(log_p), -number)
+                component_log_densities = _log_densities(components, index, points)
+                log_densities = np.stack(component_log_densities, axis=-1, dtype=float)
+            log_mixture = np.logaddexp.reduce(log_shares + log_densities, axis=1)
+            strata = points.member  # of q; below 0 of other components
+            if index > 0:
+                strata = np.full(len(log_p), -index)
             log_q = log_densities[:, 0].copy()
-            yield units.outside(points.x), log_q, log_mix, log_p, strata.astype(np.int16)
+            yield units.outside(points.x), log_q, log_mixture, log_p, strata.astype(np.int16)
 
     blocks = list(blocks_of(0))
     with suppress(TargetError):
-        blocks += [block for number in range(1, len(components)) for block in blocks_of(number)]
-    x, log_q, log_mix, log_p, strata = _joined(blocks)
+        blocks += [block for index in range(1, len(components)) for block in blocks_of(index)]
+    x, log_q, log_mixture, log_p, strata = _join_blocks(blocks)
     if len(log_p) == components[0].n:  # of q alone
-        log_mix = log_q
-    return Sample(x, Draws(log_q, log_mix, log_p, strata))
+        log_mixture = log_q
+    return Sample(x, Draws(log_q, log_mixture, log_p, strata))
 
 
-def _joined(blocks: list[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
-    """Arrays of all blocks, which are freed one after the other: draws may fill the memory."""
-    columns = [list(arrays) for arrays in zip(*blocks)]
+def _join_blocks(blocks: list[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
+    """Join the arrays of all blocks; each is freed when it is joined, as draws may fill the
+    memory.
+    """
+    parts = [list(arrays) for arrays in zip(*blocks)]
     blocks.clear()
     joined = []
-    while columns:
-        joined.append(np.concatenate(columns.pop(0)))
+    while parts:
+        joined.append(np.concatenate(parts.pop(0)))
     return joined
 
 
-def _log_densities(components: Sequence[Component], number: int, points: Draw) -> list[np.ndarray]:
-    """Log-densities ``(m,)`` in nats of each component at points of that of a ``number``.
+def _log_densities(components: Sequence[Component], index: int, points: Draw) -> list[np.ndarray]:
+    """Log-densities ``(m,)`` in nats of each component, at points drawn from the one of an
+    ``index``.
 
     ``q`` and its first neighbour share the flows: they differ by their bases at the latents.
     """
@@ -354,52 +367,53 @@ def _log_densities(components: Sequence[Component], number: int, points: Draw) -
         return [log_q]
 
     def log_base_ratios(z0: np.ndarray) -> np.ndarray:
+        """Log-ratio ``(…)`` of the neighbour's base to that of ``q`` at latents ``(…, D)``."""
         flat = z0.reshape(-1, q.dim)
         log_base = values_at(q.base.log_prob, flat)
         log_wide = values_at(components[1].density.base.log_prob, flat)
         return (log_wide - log_base).reshape(z0.shape[:-1])
 
-    if points.log_q is None or number > 1:
+    if points.log_q is None or index > 1:  # by inversion
         log_q = q.member_log_probs(points.x)
         log_ratios = log_base_ratios(q.member_latents(points.x))
     else:
         log_ratios = log_base_ratios(points.z0[None])
-        log_q = points.log_q - log_ratios if number else points.log_q[None]
+        log_q = points.log_q - log_ratios if index else points.log_q[None]
     weights = q.member_weights
     log_densities = [mixture(log_q, weights), mixture(log_q + log_ratios, weights)]
     return log_densities + [c.density.log_prob(points.x) for c in components[2:]]
 
 
 def shown_samples(density: PushforwardDensity, units: ColumnUnits, seed: int) -> np.ndarray:
-    """Plotted samples, in the user's units."""
+    """Samples of ``q`` for the plots ``(n, D)``, in the user's units."""
     rng = stream(seed, "evaluation")
     return units.outside(next(density.draw(SHOWN_SAMPLES, lambda _: rng, even=True)).x)
 
 
 def moments(x: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weighted mean and standard deviation of each coordinate ``(n, D)``, their errors, and k-hat
-    of their terms, ``(D, 2)`` each.
+    """Weighted mean and standard deviation of each coordinate of points ``(n, D)``, their standard
+    errors, and k-hat of their terms, ``(D, 2)`` each.
 
     With shares ``s``: ``m = Σ s x`` and ``sd² = Σ s (x - m)²``, with errors by the delta method:
     those of sums of ``w (x - m)`` and ``w ((x - m)² - sd²) / 2 sd``.
     """
     has_weight = weights.shares > 0
-    pairs = []
+    means_and_sds = []
     errors_and_ks = []
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        for column in x.T:
-            mean = weights.shares[has_weight] @ column[has_weight]
-            values = column - mean
-            values[~has_weight] = 0.0
-            deviation = np.sqrt(weights.shares @ np.square(values))
-            pairs.append((mean, deviation))
-            errors_and_ks.append(weights.error(values))
-            np.square(values, out=values)
-            values -= deviation**2
-            values /= 2 * deviation
-            errors_and_ks.append(weights.error(values))
+        for coordinates in x.T:
+            mean = weights.shares[has_weight] @ coordinates[has_weight]
+            deviations = coordinates - mean
+            deviations[~has_weight] = 0.0
+            sd = np.sqrt(weights.shares @ np.square(deviations))
+            means_and_sds.append((mean, sd))
+            errors_and_ks.append(weights.error(deviations))
+            np.square(deviations, out=deviations)  # in place, as draws may fill the memory
+            deviations -= sd**2
+            deviations /= 2 * sd
+            errors_and_ks.append(weights.error(deviations))
     errors, ks = np.reshape(errors_and_ks, (-1, 2, 2)).transpose(2, 0, 1)
-    return np.array(pairs), errors, ks
+    return np.array(means_and_sds), errors, ks
 
 
 def resampled(
@@ -423,19 +437,23 @@ def resample(x: np.ndarray, weights: Weights, seed: int, n: int) -> np.ndarray:
 
 
 def arrays_of(
-    density: PushforwardDensity, target: Target, units: ColumnUnits, seed: int, judged: ScoredDraws
+    density: PushforwardDensity,
+    target: Target,
+    units: ColumnUnits,
+    seed: int,
+    scored_draws: ScoredDraws,
 ) -> dict[str, np.ndarray]:
     """Arrays for the plots; ``rows`` are exact samples if available, else resampled."""
     if target.sample is not None:
         rows = target.sample(stream(seed, "target-samples"), SHOWN_SAMPLES)
     else:
-        rows = resample(judged.x, judged.weights, seed, SHOWN_SAMPLES)
+        rows = resample(scored_draws.x, scored_draws.weights, seed, SHOWN_SAMPLES)
     return {
         "rows": rows,
         "samples": shown_samples(density, units, seed),
         "columns_shown": np.array(most_dependent(rows, SHOWN_COLUMNS)),
-        "tail": judged.weights.tail.tail,
-        "smooth_tail": judged.weights.tail.smooth_tail,
+        "tail": scored_draws.weights.tail.tail,
+        "smooth_tail": scored_draws.weights.tail.smooth_tail,
     }
 
 
@@ -447,7 +465,7 @@ def effective_share(weights: np.ndarray) -> float:
 def base_energy(base: Base, target: Target, seed: int, n: int) -> dict[str, float | None]:
     """Free energy of the base alone, by the ``n`` samples of it that give those of a fit."""
     z0 = base.sample(stream(seed, "evaluation"), (n, target.dim))
-    blocks = np.array_split(z0, max(n // BLOCK, 1))
+    blocks = np.array_split(z0, max(n // BLOCK_POINTS, 1))
     energies = [values_at(base.log_prob, z) - values_at(target.log_prob, z) for z in blocks]
     energy = Moments.of(np.concatenate(energies))
     return {
@@ -490,13 +508,15 @@ def step_of(values: np.ndarray) -> float:
     if len(distinct) == 1:  # the step is unknown
         return spacing
     mantissas, exponents = np.frexp(distinct[distinct != 0])
-    integers = (mantissas * 2.0**BITS).astype(np.int64)
-    divisors = np.ldexp((integers & -integers).astype(np.float64), exponents - BITS)
+    integers = (mantissas * 2.0**MANTISSA_BITS).astype(np.int64)
+    divisors = np.ldexp((integers & -integers).astype(np.float64), exponents - MANTISSA_BITS)
     return max(spacing, float(divisors.min()))
 
 
-def own_values(target: Target) -> Callable[[Any], Any]:
-    """``log p`` of points ``(..., D)``; of a user's function without the Jacobian."""
+def user_log_prob(target: Target) -> Callable[[Any], Any]:
+    """Function of points ``(..., D)``: ``log p``, of a user's function without the Jacobian of the
+    units.
+    """
     if isinstance(target, LogDensity):
         return lambda z: target.values(target.outside(z)[0])
     return target.log_prob
@@ -510,11 +530,11 @@ def rounding(density: PushforwardDensity, target: Target, seed: int) -> dict[str
     variance h²/12.
     """
     rng = stream(seed, "rounding")
-    z = next(density.draw(POINTS, lambda _: rng)).x
-    moved = z + np.spacing(z) * rng.choice(np.array([-1, 1], z.dtype), z.shape)
+    z = next(density.draw(ROUNDING_POINTS, lambda _: rng)).x
+    neighbours = z + np.spacing(z) * rng.choice(np.array([-1, 1], z.dtype), z.shape)
     with np.errstate(all="ignore"):  # of a user's function
         log_p = values_at(target.log_prob, z)
-        moved_log_p = values_at(target.log_prob, moved).astype(np.float64)
-        step = step_of(values_at(own_values(target), z))
-        variance = float(np.mean((moved_log_p - log_p) ** 2))
+        neighbour_log_p = values_at(target.log_prob, neighbours).astype(np.float64)
+        step = step_of(values_at(user_log_prob(target), z))
+        variance = float(np.mean((neighbour_log_p - log_p) ** 2))
     return {"log_density_step": step, "rounding_error": float(np.sqrt((step**2 + variance) / 12))}

@@ -50,7 +50,7 @@ def test_text_in_svg_and_pdf_is_text(invoke, run):
 
 
 def test_a_flow_and_all_in_motion_are_drawn_from_the_model(invoke, run, monkeypatch):
-    monkeypatch.setattr(motion, "FRAMES", 2)
+    monkeypatch.setattr(motion, "MOST_FRAMES", 2)
     path = run(**MIXED)
     options = ["--flow-at", 2, "--flow-at", 2, "--animate", "--format", "svg", "--dpi", 40]
     names = drawn(invoke, path, *options)

@@ -22,7 +22,7 @@ from nflow_cli.evaluation.drift import (
     change_of_pit,
     change_of_rows,
     features,
-    moved,
+    moved_names,
 )
 from nflow_cli.evaluation.two_samples import (
     fisher,
@@ -391,4 +391,4 @@ def test_changes_are_named_by_bonferroni_the_clearest_first():
     changes = {"a": 0.006, "b": 0.004, "c": 0.001}
     zero = change_of_numbers(np.zeros(2), np.zeros(2))
     every = {name: zero.model_copy(update={"p_value": p}) for name, p in changes.items()}
-    assert moved(every, 10) == ["c", "b"] and moved(every, 1) == ["c", "b", "a"]
+    assert moved_names(every, 10) == ["c", "b"] and moved_names(every, 1) == ["c", "b", "a"]

@@ -12,7 +12,7 @@ from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.evaluation import motion as of_motion
 from nflow_cli.evaluation.motion import (
-    FRAMES,
+    MOST_FRAMES,
     Grid,
     Motion,
     flow_arrays,
@@ -114,8 +114,8 @@ def test_moments_rise_from_0_to_the_end_and_hold_every_flow_if_there_is_room():
     for length in (1, 2, 8, 32, 96, 97, 1_000):
         moments = moments_of(length)
         assert moments[0] == 0 and moments[-1] == length and np.all(np.diff(moments) > 0)
-        assert 24 <= len(moments) - 1 <= FRAMES
-        if length <= FRAMES:
+        assert 24 <= len(moments) - 1 <= MOST_FRAMES
+        if length <= MOST_FRAMES:
             assert set(range(length + 1)) <= set(moments)
 
 

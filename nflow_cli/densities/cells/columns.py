@@ -15,9 +15,9 @@ from nflow_cli.densities.cells.layout import UNKNOWN, Outcomes
 from nflow_cli.densities.cells.outliers import NONE_KNOWN, Outliers
 from nflow_cli.densities.cells.scores import Scores
 
-END = 0.01  # steps: a value this close to the last one within bounds equals it
-LEAST_MASS = 1e-12  # probability of an outlier farther away than any that is drawn
-SMALL_HALF = 1e-5  # half width below which the slope is more accurate than a difference
+NEAR_END = 0.01  # steps: a value this close to the last one within bounds equals it
+LEAST_TAIL = 1e-12  # probability of an outlier farther away than any that is drawn
+NARROW_HALF = 1e-5  # half width below which the slope is more accurate than a difference
 
 
 class Interval(NamedTuple):
@@ -68,7 +68,7 @@ class Cells(NamedTuple):
 
 @dataclass(frozen=True)
 class CellColumn:
-    """Column whose kind is fixed by the training rows.
+    """Column of a density of cells: its kind, units and scores, fixed by the training rows.
 
     Outcomes, in order: levels or atoms; a number; missing; and new: a level that no training row
     has, or an outlier. A number may be of a training row's kind or an outlier, but beyond found
@@ -150,18 +150,22 @@ class CellColumn:
         return float(np.log(self.step)) if self.kind.is_continuous else 0.0
 
     def codes(self, values: np.ndarray) -> np.ndarray:
-        """Outcomes of values ``(n,)``, as of :class:`Cells`."""
-        gaps = np.isnan(values)
+        """Outcomes ``(n,)`` of values, indices of levels or numbers; ``UNKNOWN`` of a gap of a
+        column without gaps.
+        """
+        is_gap = np.isnan(values)
         if not self.has_numbers:
-            codes = np.where(gaps, 0, values).astype(np.int64)
+            codes = np.where(is_gap, 0, values).astype(np.int64)
             codes = np.where(codes < 0, self.new, codes)
         else:
-            codes = self._codes_of_numbers(np.where(gaps, 0.0, values))
-            codes = np.where(self._steps_beyond(values) > 0, self.new, codes)
-        return np.where(gaps, UNKNOWN if self.missing is None else self.missing, codes)
+            codes = self._codes_of_numbers(np.where(is_gap, 0.0, values))
+            codes = np.where(self._steps_beyond_bounds(values) > 0, self.new, codes)
+        return np.where(is_gap, UNKNOWN if self.missing is None else self.missing, codes)
 
     def encode(self, values: np.ndarray) -> Cells:
-        """Outcomes and intervals of values ``(n,)``."""
+        """Outcomes, intervals and inputs of the cells with values ``(n,)``; those without a number,
+        or outliers, have the interval ``0 ± 1`` and the input 0.
+        """
         codes = self.codes(values)
         if not self.has_numbers:
             zeros = np.zeros(len(values))
@@ -169,7 +173,7 @@ class CellColumn:
             log_outlier = np.where(codes == self.new, 0.0, -np.inf)
             return Cells(codes, Interval(zeros, zeros), zeros, no_dates, log_outlier, zeros)
         is_no_number = np.isnan(values) | (codes == self.new)
-        numbers = np.where(is_no_number, self._typical, values)
+        numbers = np.where(is_no_number, self._middle_number, values)
         unit_interval = self._interval(numbers)
         centre, half = unit_interval
         if self.scores:
@@ -183,24 +187,24 @@ class CellColumn:
         return Cells(codes, interval, units, calendar, log_outlier, outlier_below)
 
     def _outliers(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Log-probability ``(n,)`` of values if they are outliers, and the probability that an
-        outlier is less.
+        """Log-probability ``(n,)`` in nats of values if they are outliers, -inf if impossible, and
+        the probability ``(n,)`` that an outlier is less; 0 of gaps.
         """
-        gaps = np.isnan(values)
-        numbers = self.nearest(np.where(gaps, self.outliers.centre, values))
+        is_gap = np.isnan(values)
+        numbers = self.nearest(np.where(is_gap, self.outliers.centre, values))
         low = numbers - self.step / 2
         high = numbers + self.step / 2
-        is_possible = ~gaps
+        is_possible = ~is_gap
         if self.is_closed:  # the last values have the outliers beyond them
-            least, most = self._ends
+            least, greatest = self._ends
             low = np.where(numbers <= least + self.slack, -np.inf, low)
-            high = np.where(numbers >= most - self.slack, np.inf, high)
-            is_possible &= self._steps_beyond(values) == 0
+            high = np.where(numbers >= greatest - self.slack, np.inf, high)
+            is_possible &= self._steps_beyond_bounds(values) == 0
         if self.kind.kind == "grid":
             is_possible &= self._is_on_grid(values)
         width = np.where(np.isinf(low) | np.isinf(high), np.inf, self.step)
         log_mass = self.outliers.log_mass(low, high, width)
-        below = np.where(gaps, 0.0, self.outliers.below(low))
+        below = np.where(is_gap, 0.0, self.outliers.below(low))
         return np.where(is_possible, log_mass, -np.inf), below
 
     @property
@@ -209,7 +213,9 @@ class CellColumn:
         return self.kind.bounds is not None and not self.kind.is_open
 
     def log_wider(self, values: np.ndarray) -> np.ndarray:
-        """Log-ratio ``(n,)`` of the mass of new numbers between those seen to their own; else 0."""
+        """Log-ratio ``(n,)`` of the mass of new numbers between those with steps, around a value,
+        to the mass of its own interval; 0 of values with a step, and in columns without scores.
+        """
         log_ratios = np.zeros(len(values))
         places = np.flatnonzero(self.codes(values) == self.number)
         if self.scores and len(places):
@@ -221,7 +227,7 @@ class CellColumn:
     @property
     def slack(self) -> float:
         """Distance within which a number has a step's value."""
-        return END * self.step if self.kind.kind == "grid" else 1e-6 * self.step
+        return NEAR_END * self.step if self.kind.kind == "grid" else 1e-6 * self.step
 
     @cached_property
     def bounds(self) -> tuple[float | None, float | None]:
@@ -233,13 +239,13 @@ class CellColumn:
             low = 0.0
         return low, high
 
-    def _steps_beyond(self, values: np.ndarray) -> np.ndarray:
+    def _steps_beyond_bounds(self, values: np.ndarray) -> np.ndarray:
         """Steps ``(n,)`` from the bounds, 0 within."""
         low, high = self.bounds
         below = -np.inf if low is None else (low - values) / self.step
         above = -np.inf if high is None else (values - high) / self.step
         steps = np.maximum(below, above)
-        return np.where(steps > END, steps, 0.0)
+        return np.where(steps > NEAR_END, steps, 0.0)
 
     def _codes_of_numbers(self, values: np.ndarray) -> np.ndarray:
         """Outcomes of numbers ``(n,)`` within the bounds: an atom or another number."""
@@ -250,13 +256,15 @@ class CellColumn:
         return codes
 
     @cached_property
-    def _typical(self) -> float:
-        """A number in the middle, in place of cells without one."""
+    def _middle_number(self) -> float:
+        """Number at 0 in scores or units, in place of cells without one."""
         return float(self.values_at(np.zeros(1))[0])
 
     @np.errstate(over="ignore")  # of numbers near the largest
     def _interval(self, values: np.ndarray) -> Interval:
-        """Intervals in units; those within the bounds partition R."""
+        """Intervals, in units, of values ``(n,)`` and half a step around; those within the bounds
+        partition R.
+        """
         step = self.step
         values = self.nearest(values)
         below = values - step / 2
@@ -265,43 +273,45 @@ class CellColumn:
         high, _ = self.in_units(above)
         middle, log_slope = self.in_units(values)
         by_slope = 0.5 * step * np.exp(log_slope)
-        is_small = (by_slope < SMALL_HALF) | (np.abs(above - below - step) > END * step)
-        centre = np.where(is_small, middle, 0.5 * (low + high))
-        half = np.where(is_small, by_slope, 0.5 * (high - low))
-        least, most = self.bounds
-        reach = END / 2 * step
+        is_narrow = (by_slope < NARROW_HALF) | (np.abs(above - below - step) > NEAR_END * step)
+        centre = np.where(is_narrow, middle, 0.5 * (low + high))
+        half = np.where(is_narrow, by_slope, 0.5 * (high - low))
+        least, greatest = self.bounds
+        reach = NEAR_END / 2 * step
         if self.kind.kind == "grid":
-            reach = (1 - END) * step
+            reach = (1 - NEAR_END) * step  # a bound may be off the grid
         if least is not None:  # the lowest interval is all below its upper end
             is_lowest = values - least <= reach
             centre = np.where(is_lowest, high, centre)
             half = np.where(is_lowest, -np.inf, half)
-        if most is not None:
-            is_highest = most - values <= reach
+        if greatest is not None:
+            is_highest = greatest - values <= reach
             centre = np.where(is_highest, low, centre)
             half = np.where(is_highest, np.inf, half)
         return Interval(centre, half)
 
     def _is_on_grid(self, values: np.ndarray) -> np.ndarray:
-        return np.abs(self.nearest(values) - values) <= END * self.step
+        """Mask ``(n,)`` of values on the grid."""
+        return np.abs(self.nearest(values) - values) <= NEAR_END * self.step
 
     def nearest(self, values: np.ndarray) -> np.ndarray:
         """Nearest values on the grid, if there is one."""
         return self._on_lattice(values) if self.kind.kind == "grid" else values
 
     def _on_lattice(self, values: np.ndarray) -> np.ndarray:
+        """Nearest values ``(n,)`` at whole steps from the offset."""
         offset = self.kind.lattice.offset if self.kind.lattice else 0.0
         return offset + self.step * np.rint((values - offset) / self.step)
 
     def inside(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Values as of intervals, in scores or units, and the log-slope."""
+        """Values ``(n,)`` in scores or units, as intervals are, and the log-slope ``(n,)``."""
         units, log_slope = self.in_units(values)
         if self.scores is None:
             return units, log_slope
         return self.scores.inside(values, units, log_slope, self.slack)
 
     def in_units(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Values in units, and ``log|du/dx|``."""
+        """Values ``(n,)`` in units, and ``log|du/dx|``."""
         total_log_slope = np.zeros_like(values)
         for column_map in self.maps:
             values, log_slope = column_map.inside(values)
@@ -321,16 +331,18 @@ class CellColumn:
         ``exact`` as of :meth:`~nflow_cli.densities.cells.tails.Tailed.units_at`.
         """
         if self.scores:
-            on_steps, units = self.scores.outside(units, exact)
+            step_values, units = self.scores.outside(units, exact)
             values = self.scores.snapped(self._outside(units), 0.51 * self.step)
-            values = np.where(np.isnan(on_steps), values, on_steps)
+            values = np.where(np.isnan(step_values), values, step_values)
         else:
             values = self._outside(units)
         return self._written(values, is_within=True)
 
     def _written(self, values: np.ndarray, is_within: bool) -> np.ndarray:
-        """Values ``(n,)`` on the grid and with the column's decimals, as a table is read; those
-        ``is_within`` bounds, but for rounding, not beyond the first or the last one.
+        """Values ``(n,)`` as a table has them: on the grid and with the column's decimals.
+
+        Values that are, but for rounding, ``is_within`` bounds are not beyond the first or the last
+        one.
         """
         written = values
         with np.errstate(over="ignore"):
@@ -346,23 +358,25 @@ class CellColumn:
 
     @cached_property
     def _ends(self) -> np.ndarray:
-        """First and last value within the bounds, NaN without one."""
+        """First and last value within the bounds ``(2,)``, NaN without one."""
         bounds = np.array(self.bounds, float)
         ends = self.nearest(bounds)
-        slack = END * self.step
+        slack = NEAR_END * self.step
         is_on_bound = np.abs(ends - bounds) <= slack
-        inwards = np.array([1, -1])
+        inwards = np.array([1, -1])  # directions
         is_beyond = inwards * (ends - bounds) < -slack
         ends = np.where(is_beyond, ends + inwards * self.step, ends)
         return np.where(is_on_bound, bounds, ends)
 
     def _outliers_at(self, p: np.ndarray) -> np.ndarray:
         """Outliers ``(n,)`` at probabilities, as written."""
-        values = self.outliers.quantile(np.clip(p, LEAST_MASS, 1 - LEAST_MASS))
+        values = self.outliers.quantile(np.clip(p, LEAST_TAIL, 1 - LEAST_TAIL))
         return self._written(values, is_within=self.is_closed)
 
     def decode(self, codes: np.ndarray, units: np.ndarray) -> np.ndarray:
-        """Values ``(n,)`` of outcomes; of numbers at ``units``, of outliers at probabilities."""
+        """Values ``(n,)`` of outcomes; ``units`` ``(n,)`` are those of numbers, in scores or units,
+        and of outliers the probabilities below them.
+        """
         if self.has_numbers:
             atoms = np.append(self.kind.atoms, np.nan)
             values = atoms[np.minimum(codes, len(atoms) - 1)]

@@ -26,9 +26,9 @@ from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
 from nflow_cli.densities.cells.distribution import CellDistribution
 from nflow_cli.densities.cells.marginal import Marginal, normal_cdf
 
-ALIKE = 1e-6  # of the last decimal: closer numbers are equal
-NARROW = 1_000  # more values that rounding leaves have a density
-HALF = 0.499  # of the last decimal: numbers beside a value that it is rounded to
+EQUAL_STEPS = 1e-6  # of the last decimal: closer numbers are equal
+MOST_SUMMED = 1_000  # more values that rounding leaves have a density
+HALF_STEP = 0.499  # of the last decimal: numbers beside a value that it is rounded to
 QUANTILES = ndtri((np.arange(20) + 0.5) / 20, np)  # of a column, in its units
 
 
@@ -58,46 +58,56 @@ class Expected(NamedTuple):
     rest: np.ndarray
 
     def before(self, places: np.ndarray) -> np.ndarray:
-        """Probabilities ``(n,)`` of the values before some places, from 0 to ``count``."""
+        """Probabilities ``(n,)`` that the cell is one of the values before places ``(n,)``, from 0
+        to ``count``, among those that rounding leaves.
+        """
         if not (self.widest > 0).any():  # the usual case
             return places / self.count
-        first = self._cdf(np.zeros_like(self.count))
-        last = self._cdf(self.count)
+        cdf_first = self._cdf(np.zeros_like(self.count))
+        cdf_last = self._cdf(self.count)
         with np.errstate(invalid="ignore"):
-            by_errors = (self._cdf(places) - first) / (last - first)
+            by_errors = (self._cdf(places) - cdf_first) / (cdf_last - cdf_first)
         return np.where(self.widest > 0, by_errors, places / self.count)
 
     def at(self, places: np.ndarray) -> np.ndarray:
-        """Probabilities ``(n,)`` of the values at some places; of narrow ones by the density."""
-        shares = self.before(places + 1) - self.before(places)
-        is_narrow = (self.widest > 0) & (self.count > NARROW)
-        if not is_narrow.any():
-            return shares
+        """Probabilities ``(n,)`` of the values at places ``(n,)``; of one of very many by the
+        density of the errors, as a difference has no digits.
+        """
+        probabilities = self.before(places + 1) - self.before(places)
+        are_many = (self.widest > 0) & (self.count > MOST_SUMMED)
+        if not are_many.any():
+            return probabilities
         lower, upper = self._ends(places + 0.5)
         density = (normal_cdf(upper) - normal_cdf(lower)) * self.step / (2 * self._width)
-        return np.where(is_narrow, density, shares)
+        return np.where(are_many, density, probabilities)
 
     @property
     def _width(self) -> np.ndarray:
+        """Half width ``(n,)`` of the uniform error; 1 without any, in place of 0."""
         return np.where(self.widest > 0, self.widest, 1.0)
 
     @property
     def _scale(self) -> np.ndarray:
-        return np.maximum(self.rest, ALIKE * self._width)
+        """Standard deviation ``(n,)`` of the normal error, positive."""
+        return np.maximum(self.rest, EQUAL_STEPS * self._width)
 
     def _ends(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Ends of the uniform error before some places, in scales of the normal one."""
+        """Ends, ``(n,)`` each, of the uniform error around the lower edges of the values at places,
+        in scales of the normal error.
+        """
         distance = np.nan_to_num(self.low - self.exact) + self.step * (places - 0.5)
         return (distance - self._width) / self._scale, (distance + self._width) / self._scale
 
     def _cdf(self, places: np.ndarray) -> np.ndarray:
-        """Distribution function of a uniform and a normal error: the integral of Φ, divided."""
+        """Probability ``(n,)`` that the sum of a uniform and a normal error is before places: the
+        integral of Φ between the ends, divided by their distance.
+        """
         lower, upper = self._ends(places)
         integral = _integral_of_cdf(upper) - _integral_of_cdf(lower)
         return integral * self._scale / (2 * self._width)
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """Draws ``(n,)`` of the values that rounding leaves."""
+        """Draws ``(n,)`` of the values that rounding leaves, by their probabilities."""
         uniform = rng.random(len(self.low))
         normal = rng.standard_normal(len(self.low))
         error = self.widest * (2 * uniform - 1) + self.rest * normal
@@ -143,47 +153,54 @@ class Computed:
     # The function.
 
     def expected(self, rows: np.ndarray) -> Expected:
-        """Values of the function at rows ``(n, C)``."""
+        """Values of the function at rows ``(n, C)``, and what rounding leaves of them."""
         sources = [(column, rows[:, place]) for place, column in self.sources]
-        errors = np.zeros((len(rows), 1))
+        rounding_errors = np.zeros((len(rows), 1))
         rule = self.relation.rule
         if rule in ("map", "date"):
-            exact = self._mapped(*sources[0]) if rule == "map" else self._by_calendar(sources)
-            size = np.abs(exact)
+            exact = self._by_map(*sources[0]) if rule == "map" else self._by_date(sources)
+            term_size = np.abs(exact)
         else:
-            x = np.column_stack([_numbers(*source) for source in sources])
-            exact, size = _by_formula(self.relation, x)
+            x = np.column_stack([_numbers_of(*source) for source in sources])
+            exact, term_size = _values_by_formula(self.relation, x)
             if self.relation.is_rounded:
                 decimals = [column.kind.decimals for _, column in self.sources]
-                errors = errors_of(self.relation, x, decimals, exact)
+                rounding_errors = errors_of(self.relation, x, decimals, exact)
             if self.relation.is_sum:
-                size = np.maximum(size, self._typical)
-        gaps = [np.isnan(values) & (column.missing is not None) for column, values in sources]
-        is_gap = np.any(gaps, axis=0)
+                term_size = np.maximum(term_size, self._median_size)
+        are_gaps = [np.isnan(values) & (column.missing is not None) for column, values in sources]
+        is_gap = np.any(are_gaps, axis=0)
         known = np.where(is_gap, self.column.missing is not None, np.isfinite(exact))
         exact = np.where(is_gap | ~known, np.nan, exact)
         values = self._written(exact)
-        low, count, step = self._rounded_values(values, exact, errors.sum(axis=1))
-        *smaller_errors, widest = np.sort(np.where(known[:, None], errors, 0.0)).T
-        rest = np.sqrt(np.sum(np.square(smaller_errors), axis=0) / 3) + np.zeros(len(rows))
-        return Expected(values, exact, NOISE * size, known, low, count, step, widest, rest)
+        low, count, step = self._values_of_rounding(values, exact, rounding_errors.sum(axis=1))
+        # The largest error is uniform, the sum of the others normal: h²/3 is the variance of each.
+        *other_errors, widest = np.sort(np.where(known[:, None], rounding_errors, 0.0)).T
+        rest = np.sqrt(np.sum(np.square(other_errors), axis=0) / 3) + np.zeros(len(rows))
+        return Expected(values, exact, NOISE * term_size, known, low, count, step, widest, rest)
 
-    def _by_calendar(self, sources: Sequence[tuple[CellColumn, np.ndarray]]) -> np.ndarray:
-        """Values ``(n,)`` of the rule ``date``, in units of the column."""
+    def _by_date(self, sources: Sequence[tuple[CellColumn, np.ndarray]]) -> np.ndarray:
+        """Values ``(n,)`` of the rule ``date``, in units of the column, by its sources and their
+        values.
+        """
         are_days = sources[0][0].kind.type == "date"
-        exact = by_calendar(self.relation, [_numbers(*source) for source in sources], are_days)
+        exact = by_calendar(self.relation, [_numbers_of(*source) for source in sources], are_days)
         is_date = self.relation.part is None and self.column.kind.type == "date"
         return exact / DAY if is_date else exact
 
-    def _rounded_values(
+    def _values_of_rounding(
         self, values: np.ndarray, exact: np.ndarray, error: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Least of the values that rounding leaves, their number and step, each ``(n,)``."""
+        """Values that rounding leaves, whose exact ones are ``exact`` with errors up to ``error``
+        ``(n,)``: the least, their number, and the step between them, each ``(n,)``.
+
+        One value, as given, where there is no rounding.
+        """
         kind = self.column.kind
         ones = np.ones(len(values))
         if not self.column.has_numbers:
             return values, ones, ones
-        step = self._steps_at(np.nan_to_num(np.abs(exact) - error))
+        step = self._steps_near(np.nan_to_num(np.abs(exact) - error))
         if self.relation.rule == "map":
             return values, ones, step
         if kind.decimals is None and kind.kind == "number":
@@ -191,33 +208,37 @@ class Computed:
             return np.where(count > 1, exact - error, values), count, step
         origin = kind.lattice.offset if kind.lattice and kind.decimals is None else 0.0
         place = (exact - origin) / step
-        reach = error / step + 0.5 + ALIKE
+        reach = error / step + 0.5 + EQUAL_STEPS
         first = np.ceil(place - reach)
         count = np.fmax(1.0, np.floor(place + reach) - first + 1)
         return np.where(count > 1, origin + step * first, values), count, step
 
-    def _mapped(self, source: CellColumn, values: np.ndarray) -> np.ndarray:
-        """Images ``(n,)`` of the values of a source by a map; NaN where it has none."""
+    def _by_map(self, source: CellColumn, values: np.ndarray) -> np.ndarray:
+        """Values ``(n,)`` by the map of a source's ``values`` ``(n,)``; NaN where it has none. Of
+        numbers the nearest key counts.
+        """
         keys = self.relation.keys
-        images = np.append(self._images, np.nan)
+        map_values = np.append(self._map_values, np.nan)
         if source.kind.type in ("text", "truth"):
-            places: dict[str | float, int] = {key: i for i, key in enumerate(keys)}
-            key_of_level = np.array([places.get(level, -1) for level in source.first] + [-1])
-            return images[key_of_level[_level_indices(values)]]
-        numbers = _numbers(source, values)
+            key_indices: dict[str | float, int] = {key: i for i, key in enumerate(keys)}
+            key_of_level = np.array([key_indices.get(level, -1) for level in source.first] + [-1])
+            return map_values[key_of_level[_level_indices(values)]]
+        numbers = _numbers_of(source, values)
         nearest = _nearest_index(np.array(keys, float), numbers)
-        return np.where(np.isnan(numbers), np.nan, images[nearest])
+        return np.where(np.isnan(numbers), np.nan, map_values[nearest])
 
     @cached_property
-    def _images(self) -> np.ndarray:
-        """Images of the keys of a map: numbers, or indices of levels, NaN of no level."""
+    def _map_values(self) -> np.ndarray:
+        """Values of a map, one for each of its keys: numbers, or indices of levels, NaN of no
+        level.
+        """
         values = self.relation.values
         levels = self.column.first
         if self.column.has_numbers:
             return np.array(values, float)
         if self.column.kind.type in ("text", "truth"):
-            places: dict[str | float, int] = {level: i for i, level in enumerate(levels)}
-            return np.array([places.get(value, np.nan) for value in values])
+            level_indices: dict[str | float, int] = {level: i for i, level in enumerate(levels)}
+            return np.array([level_indices.get(value, np.nan) for value in values])
         return _nearest_index(np.array(levels, float), np.array(values, float)).astype(float)
 
     def _written(self, values: np.ndarray) -> np.ndarray:
@@ -230,20 +251,22 @@ class Computed:
             values = significant(values, digits) if digits else values
             return np.round(values, kind.decimals) + 0.0
         nearest = self.column.nearest(values)
-        is_near = np.abs(nearest - values) <= 0.01 * self.column.step
+        is_near = np.abs(nearest - values) <= 0.01 * self.column.step  # off it by arithmetic alone
         return as_written(np.where(is_near, nearest, values), kind.single is not None)
 
     def holds(self, rows: np.ndarray, expected: Expected) -> np.ndarray:
-        """Whether the cells ``(n,)`` of rows agree with the function."""
+        """Mask ``(n,)`` of the rows ``(n, C)`` whose cell is a value that the function and rounding
+        allow.
+        """
         values = rows[:, self.place]
-        is_equal = (values == expected.values) | (np.isnan(values) & np.isnan(expected.values))
+        agrees = (values == expected.values) | (np.isnan(values) & np.isnan(expected.values))
         if self.column.has_numbers:
             steps = (values - expected.low) / expected.step
-            is_equal |= (steps >= -ALIKE) & (steps <= expected.count - 1 + ALIKE)
-            is_equal |= np.abs(values - expected.exact) <= HALF * expected.step + expected.slack
-        return is_equal & expected.known
+            agrees |= (steps >= -EQUAL_STEPS) & (steps <= expected.count - 1 + EQUAL_STEPS)
+            agrees |= np.abs(values - expected.exact) <= HALF_STEP * expected.step + expected.slack
+        return agrees & expected.known
 
-    def _steps_at(self, values: np.ndarray) -> np.ndarray:
+    def _steps_near(self, values: np.ndarray) -> np.ndarray:
         """Steps ``(n,)`` between the numbers that the column may have near values."""
         kind = self.column.kind
         if kind.decimals is not None:
@@ -252,10 +275,10 @@ class Computed:
             return np.fmax(steps, steps_of_digits(values, digits)) if digits else steps
         if kind.kind == "grid":
             return np.full(len(values), self.column.step)
-        return self.column.step * spacing(values, self._typical)
+        return self.column.step * spacing(values, self._median_size)
 
     @cached_property
-    def _typical(self) -> float:
+    def _median_size(self) -> float:
         """Median size of the column's numbers."""
         return float(np.median(np.abs(self.column.values_at(QUANTILES)))) or 1.0
 
@@ -263,7 +286,7 @@ class Computed:
 
     @property
     def by_marginal(self) -> "Computed":
-        """Its marginal alone."""
+        """Column that is always broken: each cell is by the marginal."""
         return replace(self, broken=1.0)
 
     def log_prob(self, rows: np.ndarray) -> np.ndarray:
@@ -273,40 +296,41 @@ class Computed:
         broken = np.where(expected.known, self.broken, 1.0)
         log_marginal = self.marginal.log_prob(cells.codes, *cells.interval, cells.log_outlier)
         with np.errstate(divide="ignore"):
-            at_value = expected.at(self._places(rows, expected))
-            log_held = np.log1p(-broken) + np.log(at_value)
-            log_held = np.where(self.holds(rows, expected), log_held, -np.inf)
-            log_p = np.logaddexp(log_held, np.log(broken) + log_marginal)
+            p_of_value = expected.at(self._places_in_rounding(rows, expected))
+            log_unbroken = np.log1p(-broken) + np.log(p_of_value)
+            log_unbroken = np.where(self.holds(rows, expected), log_unbroken, -np.inf)
+            log_p = np.logaddexp(log_unbroken, np.log(broken) + log_marginal)
         return np.where(cells.codes == UNKNOWN, 0.0, log_p)
 
-    def ends(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def below_and_at(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``P(X < x)`` and ``P(X = x)`` ``(n,)`` of cells, as of
-        :meth:`~nflow_cli.densities.cells.distribution.CellDistribution.ends`.
+        :meth:`~nflow_cli.densities.cells.distribution.CellDistribution.below_and_at`.
         """
         values = rows[:, self.place]
         expected = self.expected(rows)
         broken = np.where(expected.known, self.broken, 1.0)
-        below, at = self._by_marginal(len(rows)).ends(self.column.encode(values))
+        below, at = self._marginal_distribution(len(rows)).below_and_at(self.column.encode(values))
         holds = self.holds(rows, expected)
-        places = self._places(rows, expected)
+        places = self._places_in_rounding(rows, expected)
         is_above = expected.known & (self._rank(expected.values) < self._rank(values))
-        below_if_held = np.where(holds, expected.before(places), is_above)
-        at_if_held = np.where(holds, expected.at(places), 0.0)
-        below = (1 - broken) * below_if_held + broken * below
-        return below, (1 - broken) * at_if_held + broken * at
+        below_unbroken = np.where(holds, expected.before(places), is_above)
+        at_unbroken = np.where(holds, expected.at(places), 0.0)
+        below = (1 - broken) * below_unbroken + broken * below
+        return below, (1 - broken) * at_unbroken + broken * at
 
-    def _places(self, rows: np.ndarray, expected: Expected) -> np.ndarray:
-        """Places ``(n,)`` of the cells among the values that rounding leaves."""
+    def _places_in_rounding(self, rows: np.ndarray, expected: Expected) -> np.ndarray:
+        """Places ``(n,)`` of the cells among the values that rounding leaves; 0 of levels."""
         if not self.column.has_numbers:
             return np.zeros(len(rows))
         steps = np.nan_to_num((rows[:, self.place] - expected.low) / expected.step)
         return np.clip(np.rint(steps), 0, expected.count - 1)
 
-    def _by_marginal(self, n: int) -> CellDistribution:
+    def _marginal_distribution(self, n: int) -> CellDistribution:
+        """Distribution of n cells by the marginal."""
         return CellDistribution(self.column, self.marginal, [], n)
 
     def _rank(self, values: np.ndarray) -> np.ndarray:
-        """Numbers ``(n,)`` in the order of cells, missing above all."""
+        """Keys ``(n,)`` by which values are in the order of cells, missing above all numbers."""
         if self.column.has_numbers:
             return np.where(np.isnan(values), np.inf, values)
         return self.column.codes(values).astype(float)
@@ -320,18 +344,20 @@ class Computed:
         """
         expected = self.expected(rows)
         is_broken = with_new & (rng.random(len(rows)) < self.broken)
-        by_marginal = np.flatnonzero(~expected.known | is_broken)
+        marginal_rows = np.flatnonzero(~expected.known | is_broken)
         values = expected.values
-        rounded = np.flatnonzero(expected.count > 1)
-        several = Expected(*(part[rounded] for part in expected))
-        values[rounded] = self._written(several.draw(rng))
-        drawn = self._by_marginal(len(by_marginal)).draw(rng, with_new=with_new)
-        values[by_marginal] = self.column.decode(*drawn)
+        rounded_rows = np.flatnonzero(expected.count > 1)
+        rounded_values = Expected(*(part[rounded_rows] for part in expected))
+        values[rounded_rows] = self._written(rounded_values.draw(rng))
+        drawn = self._marginal_distribution(len(marginal_rows)).draw(rng, with_new=with_new)
+        values[marginal_rows] = self.column.decode(*drawn)
         return values
 
 
-def _by_formula(relation: Relation, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values ``(n,)`` of a formula at numbers ``(n, k)``, and the size of its terms."""
+def _values_by_formula(relation: Relation, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values ``(n,)`` of a formula at numbers ``(n, k)``, and the size ``(n,)`` of its terms, by
+    which arithmetic has rounding errors.
+    """
     plain, size = combined(relation, x)
     if relation.is_sum:
         values = plain + relation.constant
@@ -341,8 +367,8 @@ def _by_formula(relation: Relation, x: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return values, np.abs(values)
 
 
-def _numbers(column: CellColumn, values: np.ndarray) -> np.ndarray:
-    """Numbers ``(n,)`` of values, also of levels that are numbers."""
+def _numbers_of(column: CellColumn, values: np.ndarray) -> np.ndarray:
+    """Numbers ``(n,)`` of a column's values, also of levels that are numbers; NaN of gaps."""
     if column.has_numbers:
         return values
     levels = np.array([*column.first, np.nan], float)

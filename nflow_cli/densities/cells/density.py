@@ -26,7 +26,7 @@ from nflow_cli.densities.cells.heads import (
     log_cells,
     log_masses,
     log_pair,
-    mixed,
+    log_parts,
     with_presence,
 )
 from nflow_cli.densities.cells.layout import Layout
@@ -87,7 +87,7 @@ class CellDensity:
         columns: Of a row; the first ``n_given`` are given.
         layout: Of each network.
         marginals: Of the D modelled columns.
-        members: The networks.
+        members: R networks with their weights.
         computed: K computed columns, last in a row.
         unmixing: Map of rows to components, if ``columns`` are components; none is then given or
             computed.
@@ -147,7 +147,7 @@ class CellDensity:
         return np.array([member.weight for member in self.networks])
 
     @property
-    def alone(self) -> "CellDensity":
+    def marginal_density(self) -> "CellDensity":
         """Density of independent columns, each by its marginal."""
         return self.independent or self.with_networks([])
 
@@ -175,7 +175,10 @@ class CellDensity:
         rng: np.random.Generator,
         advance: Callable[[int], None] | None = None,
     ) -> Scored:
-        """All scores, in one pass; ``rng`` as of :meth:`pit`, ``advance`` of :meth:`by_blocks`."""
+        """Scores of rows ``(n, C)``, all in one pass.
+
+        ``rng`` as of :meth:`pit`, ``advance`` of :meth:`by_blocks`.
+        """
 
         def of_block(block: "CellScores", noise: np.ndarray) -> Scored:
             pit = block.pit(noise)
@@ -220,26 +223,30 @@ class CellDensity:
         """Log-probability ``(n, D + K)`` in nats of each cell by one member."""
 
         def of_block(block: "CellScores") -> tuple[np.ndarray]:
-            return (block.by_member(member, block.log_cells(block.by_network(member))),)
+            return (block.by_member(member, block.log_cells(block.parameters_of(member))),)
 
         (log_q,) = self.by_blocks(of_block, rows)
         return log_q
 
     def network_log_cells(self, member: Member, rows: np.ndarray) -> LogCells:
         """Log-masses ``(n, D)`` by a network or of outliers; NaN if unknown."""
-        return self._log_cells(lambda block: block.log_cells(block.by_network(member)), rows)
+        return self._log_cells(lambda block: block.log_cells(block.parameters_of(member)), rows)
 
     def marginal_log_cells(self, rows: np.ndarray) -> LogCells:
         """Log-masses ``(n, D)`` by marginals or of outliers; NaN if unknown."""
-        return self._log_cells(lambda block: block.of_marginals, rows)
+        return self._log_cells(lambda block: block.marginal_cells, rows)
 
     def _log_cells(
         self, log_cells: Callable[["CellScores"], LogCells], rows: np.ndarray
     ) -> LogCells:
+        """Log-masses and presences ``(n, D)`` by a function of a block, outliers among the
+        masses.
+        """
+
         def of_block(block: "CellScores") -> tuple[np.ndarray, ...]:
             masses, presence = log_cells(block)
             # w N + (1 - w) M + O = w (N + O) + (1 - w) (M + O): outliers do not change w.
-            masses = np.logaddexp(masses, block.outliers)
+            masses = np.logaddexp(masses, block.log_outliers)
             return np.where(block.codes >= 0, masses, np.nan).T, presence.T
 
         return LogCells(*self.by_blocks(of_block, rows))
@@ -260,27 +267,29 @@ class CellDensity:
         scores: Callable[..., tuple[np.ndarray, ...]],
         rows: np.ndarray,
         *arrays: np.ndarray,
-        at_a_time: int | None = None,
+        block_rows: int | None = None,
         advance: Callable[[int], None] | None = None,
     ) -> list[np.ndarray]:
-        """Return arrays of scores: of blocks of rows, and of the same rows of the arrays.
+        """Return arrays of scores of rows ``(n, C)``, computed in threads, a block of rows at a
+        time.
 
-        ``advance`` is called with the number of rows of each block.
+        ``scores`` gets the scores of a block and its rows of each of ``arrays``, and returns arrays
+        with one entry per row. ``advance`` is called with the number of rows of each block.
         """
 
-        def scored(block: slice) -> tuple[np.ndarray, ...]:
+        def scores_of(block: slice) -> tuple[np.ndarray, ...]:
             return scores(CellScores(self, rows[block]), *(array[block] for array in arrays))
 
         with ThreadPoolExecutor(cores()) as pool:
             parts = []
-            for part in pool.map(scored, _blocks(len(rows), at_a_time or self.at_a_time)):
+            for part in pool.map(scores_of, _blocks(len(rows), block_rows or self.block_rows)):
                 parts.append(part)
                 if advance:
                     advance(len(part[0]))
         return [np.concatenate(blocks) for blocks in zip(*parts)]
 
     @property
-    def at_a_time(self) -> int:
+    def block_rows(self) -> int:
         """Number of rows scored at a time."""
         count = len(self.layout.mixed) * self.layout.components * self.members
         return min(max(MIN_BLOCK_ROWS, MAX_BLOCK_PARAMETERS // max(count, 1)), MAX_BLOCK_ROWS)
@@ -307,19 +316,21 @@ class CellDensity:
         """
         rows = given.astype(float)
         unknown = np.ones(rows.shape, bool)
-        chosen = rng.choice(self.members, len(rows), p=self.weights)
+        drawn_members = rng.choice(self.members, len(rows), p=self.weights)
         for r, member in enumerate(self.networks):
-            of_member = np.flatnonzero(chosen == r)
-            for block in _blocks(len(of_member), ROWS_DRAWN):
-                at = of_member[block]
-                rows[at], _ = self.completed(member, rows[at], unknown[at], rng, with_new=with_new)
+            places = np.flatnonzero(drawn_members == r)
+            for block in _blocks(len(places), ROWS_DRAWN):
+                part = places[block]
+                rows[part], _ = self.draw_cells(
+                    member, rows[part], unknown[part], rng, with_new=with_new
+                )
         if self.unmixing:
             rows = self.unmixing.rows(rows)
         for computed in self.computed:
             rows[:, computed.place] = computed.draw(rows, rng, with_new)
         return rows
 
-    def completed(
+    def draw_cells(
         self,
         member: Member,
         rows: np.ndarray,
@@ -329,7 +340,8 @@ class CellDensity:
         present: bool = False,
         with_new: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows ``(n, C)`` with ``unknown`` cells of modelled columns drawn by one member.
+        """Rows ``(n, C)`` whose ``unknown`` cells ``(n, C)`` of modelled columns are drawn by one
+        member.
 
         Each is drawn given the cells before it, those behind it ignored; with ``present`` also
         given that it is not missing. Returns also the log-probability ``(n,)`` in nats, at the
@@ -338,19 +350,19 @@ class CellDensity:
         n = len(rows)
         rows = rows.copy()
         log_present = np.zeros(n)
-        walk = ColumnByColumn(self.layout, member.weights, self.limits, n)
+        network_pass = ColumnByColumn(self.layout, member.weights, self.limits, n)
         for j, column in enumerate(self.cells):
-            at = unknown[:, j]
-            if j >= self.n_given and at.any():
+            is_drawn = unknown[:, j]
+            if j >= self.n_given and is_drawn.any():
                 place = j - self.n_given
-                network = NetworkCell(1.0, member.shares[place], walk.parameters(j))
-                cell = CellDistribution(column, self.marginals[place], [network], n)
-                drawn = column.decode(*cell.draw(rng, at & present, with_new))
-                rows[at, j] = drawn[at]
+                network = NetworkCell(1.0, member.shares[place], network_pass.parameters(j))
+                distribution = CellDistribution(column, self.marginals[place], [network], n)
+                drawn = column.decode(*distribution.draw(rng, is_drawn & present, with_new))
+                rows[is_drawn, j] = drawn[is_drawn]
                 if present:
-                    log_present += np.where(at, cell.log_present, 0.0)
+                    log_present += np.where(is_drawn, distribution.log_present, 0.0)
             cells = column.encode(rows[:, j])
-            walk.see(j, cells.codes, np.vstack([cells.units, cells.calendar]))
+            network_pass.add_column(j, cells.codes, np.vstack([cells.units, cells.calendar]))
         return rows, log_present
 
     def suffix(self, j: int) -> "CellDensity":
@@ -359,7 +371,7 @@ class CellDensity:
         Without computed columns, and not unmixed. Members have their weights in the whole density.
         """
         mixed = np.array(self.layout.mixed, int)
-        kept = {  # of the rows of an output's arrays
+        kept = {  # rows of the weights of each output
             "logits": self.layout.logits >= j,
             "mixtures": np.repeat(mixed, 3 * self.layout.components) >= j,
             "means": mixed >= j,
@@ -389,8 +401,9 @@ def _blocks(n: int, size: int) -> list[slice]:
 
 
 def _encoded(layout: Layout, cells: Sequence[Cells], n: int) -> Encoded:
-    """Cells of n rows, column by column, as a network takes them."""
+    """Arrays of n rows as a network takes them, of the cells of each column."""
     codes = np.array([column.codes for column in cells], float)
+    # Of each column with numbers: units, centres and half widths.
     numbers = [(cells[i].units, *cells[i].interval) for i in layout.with_numbers]
     units, centre, half = np.array(numbers).reshape(len(numbers), 3, n).swapaxes(0, 1)
     units = np.concatenate([units, *(column.calendar for column in cells)])
@@ -405,6 +418,11 @@ class CellScores:
         rows: The rows.
         cells: Their cells, where they are encoded.
         marginal_masses: Log-masses ``(D, n)`` of cells by marginals, where they are known.
+
+    Attributes:
+        all_cells: Cells of each given and modelled column.
+        cells: Cells of each modelled column.
+        encoded: Arrays of all cells.
     """
 
     def __init__(
@@ -422,32 +440,32 @@ class CellScores:
         self.encoded = _encoded(self.layout, self.all_cells, len(rows))
         self._known_masses = marginal_masses
 
-    def with_values(self, which: np.ndarray, j: int, values: np.ndarray) -> "CellScores":
-        """Scores of some of the rows, by their places ``(m,)``, with other values ``(m,)`` of the
-        modelled column ``j``.
+    def with_values(self, row_indices: np.ndarray, j: int, values: np.ndarray) -> "CellScores":
+        """Scores of the rows at indices ``(m,)``, with other values ``(m,)`` of the modelled column
+        ``j``.
 
         The cells of other columns are neither encoded nor scored by their marginals again.
         """
         density = self.density
-        rows = self.rows[which]
+        rows = self.rows[row_indices]
         rows[:, j] = values
         if density.unmixing:  # each component depends on every column
             return CellScores(density, rows)
         place = j - density.n_given
-        cells = [column.of_rows(which) for column in self.all_cells]
+        cells = [column.of_rows(row_indices) for column in self.all_cells]
         cells[j] = density.cells[j].encode(values)
-        masses = self._marginal_masses[:, which]
+        masses = self._marginal_masses[:, row_indices]
         masses[place] = density.marginals[place].log_masses(cells[j].codes, *cells[j].interval)
         return CellScores(density, rows, cells, masses)
 
     # Distributions by each network.
 
     @Lazy
-    def networks(self) -> list[Parameters]:
+    def parameters(self) -> list[Parameters]:
         """Parameters of all networks."""
-        return [self.by_network(member) for member in self.density.networks]
+        return [self.parameters_of(member) for member in self.density.networks]
 
-    def by_network(self, member: Member) -> Parameters:
+    def parameters_of(self, member: Member) -> Parameters:
         """Parameters of one network."""
         x = network.inputs(self.layout, self.encoded.codes, self.encoded.units, np)
         return network.parameters(self.layout, member.weights, self.density.limits, x, np)
@@ -455,7 +473,7 @@ class CellScores:
     # Log-probabilities, in nats.
 
     @Lazy
-    def outliers(self) -> np.ndarray:
+    def log_outliers(self) -> np.ndarray:
         """Log-masses ``(D, n)`` of cells that are new: new levels and outliers."""
         columns = zip(self.density.marginals, self.cells)
         return np.array([marginal.log_new + cells.log_outlier for marginal, cells in columns])
@@ -466,7 +484,7 @@ class CellScores:
         ones -inf.
         """
         computed = np.full((len(self.rows), len(self.density.computed)), -np.inf)
-        return np.column_stack([self._as_densities(self.outliers), computed])
+        return np.column_stack([self._as_densities(self.log_outliers), computed])
 
     @Lazy
     def by_members(self) -> np.ndarray:
@@ -475,10 +493,12 @@ class CellScores:
         return np.stack([self.by_member(member, cells) for member, cells in pairs])
 
     def by_member(self, member: Member, cells: LogCells) -> np.ndarray:
-        """Log-probabilities ``(n, D + K)`` of cells by one member, given those by its network."""
+        """Log-probabilities ``(n, D + K)`` of cells by one member: by its network, as given, mixed
+        with the marginals.
+        """
         log_shares = log_pair(member.shares[:, None])
-        by_network, by_marginal, _ = mixed(log_shares, cells, self.of_marginals, np)
-        masses = np.logaddexp(np.logaddexp(by_network, by_marginal), self.outliers)
+        by_network, by_marginal, _ = log_parts(log_shares, cells, self.marginal_cells, np)
+        masses = np.logaddexp(np.logaddexp(by_network, by_marginal), self.log_outliers)
         of_computed = [computed.log_prob(self.rows) for computed in self.density.computed]
         return np.column_stack([self._as_densities(masses), *of_computed])
 
@@ -493,9 +513,9 @@ class CellScores:
         if len(cells) == 1:
             return cells[0]
         log_weights = self.density.log_weights[:, None, None]
-        before = logsumexp(log_weights + np.cumsum(cells, axis=2), 0, np)
+        log_q_through = logsumexp(log_weights + np.cumsum(cells, axis=2), 0, np)
         with np.errstate(invalid="ignore"):  # of cells behind one that no row can have
-            differences = np.diff(before, axis=1, prepend=0.0)
+            differences = np.diff(log_q_through, axis=1, prepend=0.0)
         return np.nan_to_num(differences, nan=0.0, neginf=-np.inf)
 
     @property
@@ -512,15 +532,16 @@ class CellScores:
         of_computed = [
             computed.by_marginal.log_prob(self.rows) for computed in self.density.computed
         ]
-        masses = np.logaddexp(self.of_marginals.masses, self.outliers)
+        masses = np.logaddexp(self.marginal_cells.masses, self.log_outliers)
         return np.column_stack([self._as_densities(masses), *of_computed])
 
     @Lazy
     def _network_cells(self) -> list[LogCells]:
-        return [self.log_cells(parameters) for parameters in self.networks]
+        """Log-masses and presences ``(D, n)`` of cells by each network."""
+        return [self.log_cells(parameters) for parameters in self.parameters]
 
     @Lazy
-    def of_marginals(self) -> LogCells:
+    def marginal_cells(self) -> LogCells:
         """Log-masses ``(D, n)`` of cells that are not new, and of their presence, by the
         marginals.
         """
@@ -529,6 +550,7 @@ class CellScores:
 
     @Lazy
     def _marginal_masses(self) -> np.ndarray:
+        """Log-masses ``(D, n)`` of cells that are not new, by the marginals; 0 if unknown."""
         if self._known_masses is not None:
             return self._known_masses
         columns = zip(self.density.marginals, self.cells)
@@ -539,8 +561,8 @@ class CellScores:
     # Values on no grid have mass 0; of very large ones the square overflows.
     @np.errstate(divide="ignore", over="ignore", invalid="ignore")
     def log_cells(self, parameters: Parameters) -> LogCells:
-        """Log-masses ``(D, n)`` of cells that are not new, and of their presence, by the parameters
-        of a network.
+        """Log-masses ``(D, n)`` of cells that are not new, -inf of those that are, and of their
+        presence, by the parameters of a network.
         """
         layout = self.layout
         log_learnt = self.density.log_learnt
@@ -549,9 +571,9 @@ class CellScores:
             for bank, log_share in zip(layout.banks, parameters.log_shares)
         ]
         parameters = parameters._replace(log_shares=log_shares)
-        n_given = len(layout.with_numbers) - len(layout.mixed)  # columns with numbers
-        centre = self.encoded.centre[n_given:]
-        half = self.encoded.half[n_given:]
+        n_given_numbers = len(layout.with_numbers) - len(layout.mixed)
+        centre = self.encoded.centre[n_given_numbers:]
+        half = self.encoded.half[n_given_numbers:]
         masses = log_masses(layout, parameters, centre, half, np)
         cells = log_cells(layout, parameters, self.codes, masses, np)
         is_new = self.codes == layout.of_modelled("new")
@@ -563,11 +585,17 @@ class CellScores:
         return self.encoded.codes[self.density.n_given :]
 
     def _as_densities(self, masses: np.ndarray) -> np.ndarray:
+        """Log-probabilities ``(n, D)`` in nats by log-masses ``(D, n)``: of numbers a
+        log-density.
+        """
         return masses.T - self._log_measures
 
     @Lazy
     def _log_measures(self) -> np.ndarray:
-        """Log-width ``(n, D)`` by which a mass becomes a density; 0 for cells with a mass."""
+        """Log-width ``(n, D)`` by which a mass becomes a density; 0 for cells with a mass.
+
+        Of unmixed columns less the log-slopes of the components.
+        """
         measures = np.zeros((len(self.rows), len(self.density.modelled)))
         for j, (column, code) in enumerate(zip(self.density.modelled, self.codes)):
             if column.log_measure:
@@ -579,33 +607,37 @@ class CellScores:
     # The distributions of cells given the cells before.
 
     def pit(self, noise: np.ndarray) -> np.ndarray:
-        """Randomised probability integral transforms ``(n, D + K)``."""
-        ends = [self.distribution(j).ends(cells) for j, cells in enumerate(self.cells)]
-        ends += [computed.ends(self.rows) for computed in self.density.computed]
-        below, at = np.stack(ends, axis=-1)
+        """Randomised probability integral transforms ``(n, D + K)``, by uniform noise of that
+        shape.
+        """
+        pairs = [self.distribution(j).below_and_at(cells) for j, cells in enumerate(self.cells)]
+        pairs += [computed.below_and_at(self.rows) for computed in self.density.computed]
+        below, at = np.stack(pairs, axis=-1)
         return np.clip(below + noise * at, 0.0, 1.0)
 
-    def distribution(self, j: int) -> CellDistribution:
-        """The distributions of the modelled cell ``j``, from 0, given the cells before it."""
+    def distribution(self, place: int) -> CellDistribution:
+        """Distributions of the cell at a place among the modelled ones, given the cells before
+        it.
+        """
         density = self.density
-        place = density.n_given + j
-        weights = np.exp(self.log_weights_before[:, :, j])
+        j = density.n_given + place
+        weights = np.exp(self.log_weights_before[:, :, place])
         networks = [
-            NetworkCell(weight, member.shares[j], network.of_column(self.layout, parameters, place))
-            for weight, member, parameters in zip(weights, density.networks, self.networks)
+            NetworkCell(weight, member.shares[place], network.of_column(self.layout, parameters, j))
+            for weight, member, parameters in zip(weights, density.networks, self.parameters)
         ]
-        column = density.cells[place]
-        return CellDistribution(column, density.marginals[j], networks, len(self.rows))
+        column = density.cells[j]
+        return CellDistribution(column, density.marginals[place], networks, len(self.rows))
 
     @Lazy
     def log_weights_before(self) -> np.ndarray:
-        """Log-weights of members in each cell ``(R, n, D)``: prior times likelihood of the cells
-        before.
+        """Log-weights ``(R, n, D)`` of members in each cell, normalised: their weights times their
+        likelihoods of the cells before.
         """
         density = self.density
         if density.members <= 1:
             return np.zeros((density.members, len(self.rows), len(density.modelled)))
-        cells = self.by_members[:, :, : len(density.modelled)]
-        before = np.cumsum(np.pad(cells, ((0, 0), (0, 0), (1, 0)))[:, :, :-1], axis=2)
-        before = np.maximum(before, IMPOSSIBLE)
-        return log_softmax(before + density.log_weights[:, None, None], 0, np)
+        log_cells = self.by_members[:, :, : len(density.modelled)]
+        log_before = np.cumsum(np.pad(log_cells, ((0, 0), (0, 0), (1, 0)))[:, :, :-1], axis=2)
+        log_before = np.maximum(log_before, IMPOSSIBLE)
+        return log_softmax(log_before + density.log_weights[:, None, None], 0, np)

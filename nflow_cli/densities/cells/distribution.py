@@ -9,16 +9,16 @@ import numpy as np
 
 from nflow_cli.arrays import logsumexp, ndtri
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn, Cells
-from nflow_cli.densities.cells.heads import LogCells, log_pair, mixed
+from nflow_cli.densities.cells.heads import LogCells, log_pair, log_parts
 from nflow_cli.densities.cells.marginal import REACH, STEPS, Marginal, cdf_at
 from nflow_cli.densities.cells.network import Parameters
 
 BLOCK_POINTS = 2**15  # points of normals: more are not in the processor's cache
-AROUND = np.array([-1.5, 0.0, 1.5])  # scales from a mean: first guesses of quantiles
+OFFSETS = np.array([-1.5, 0.0, 1.5])  # scales from a mean: first guesses of quantiles
 LEAST_MASS = 1e-12  # probabilities below are rounding errors of a difference
 MARGINAL_LEVELS = np.array([0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999])  # of guesses, by a marginal
-CONVERGED = 1e-12  # error of a probability
-MOST_ROUNDS = 100  # to reach it
+CONVERGED_ERROR = 1e-12  # of a probability
+MOST_ROUNDS = 100  # of false position, to reach it
 
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class NetworkCell(NamedTuple):
 
 
 class CellDistribution:
-    """The distributions of a column's cell in n rows, given the cells before it.
+    """Distributions of a column's cell in n rows, given the cells before it.
 
     Args:
         column: The column.
@@ -77,8 +77,8 @@ class CellDistribution:
         self.marginal = marginal
         self.n = n
         marginal_cells = self._log_cells(marginal.log_shares[:, None])
-        of_networks = np.zeros((column.outcomes.count, n))
-        of_marginal = np.zeros((column.outcomes.count, n))
+        network_outcomes = np.zeros((column.outcomes.count, n))
+        marginal_outcomes = np.zeros((column.outcomes.count, n))
         weights = [np.zeros((0, n))]
         means = [np.zeros((0, n))]
         scales = [np.zeros((0, n))]
@@ -87,25 +87,27 @@ class CellDistribution:
             log_shares = parameters.log_shares + marginal.log_learnt
             log_shares = np.append(log_shares, np.full((1, n), marginal.log_new), axis=0)
             cells = self._log_cells(log_shares)
-            log_network, log_marginal, _ = mixed(log_pair(share), cells, marginal_cells, np)
-            of_network = weight * np.exp(log_network)
-            of_networks += of_network
-            of_marginal += weight * np.exp(log_marginal)
+            log_network, log_marginal, _ = log_parts(log_pair(share), cells, marginal_cells, np)
+            by_network = weight * np.exp(log_network)
+            network_outcomes += by_network
+            marginal_outcomes += weight * np.exp(log_marginal)
             if column.has_numbers:
-                weights.append(of_network[column.number] * np.exp(parameters.log_weights))
+                weights.append(by_network[column.number] * np.exp(parameters.log_weights))
                 means.append(parameters.means)
                 scales.append(parameters.scales)
         if not networks:
-            of_marginal += np.exp(marginal_cells.masses)
-        self.outcomes = of_networks + of_marginal
+            marginal_outcomes += np.exp(marginal_cells.masses)
+        self.outcomes = network_outcomes + marginal_outcomes
         if column.has_numbers:
             self.weights = np.concatenate(weights)
             self.means = np.concatenate(means)
             self.scales = np.concatenate(scales)
-            self.by_marginal = of_marginal[column.number]
+            self.by_marginal = marginal_outcomes[column.number]
 
     def _log_cells(self, log_shares: np.ndarray) -> LogCells:
-        """Outcomes as cells, by log-shares ``(L, n)`` or ``(L, 1)``."""
+        """Log-probabilities ``(L, n)`` of cells by outcome, and of their presence, in nats, by
+        log-shares ``(L, n)`` or ``(L, 1)`` of the outcomes.
+        """
         presence = np.zeros_like(log_shares)
         gap = self.column.missing
         if gap is not None:
@@ -116,7 +118,7 @@ class CellDistribution:
     # Of all outcomes.
 
     @np.errstate(over="ignore", invalid="ignore")  # of very large numbers
-    def ends(self, cells: Cells) -> tuple[np.ndarray, np.ndarray]:
+    def below_and_at(self, cells: Cells) -> tuple[np.ndarray, np.ndarray]:
         """``P(X < x)`` and ``P(X = x)`` ``(n,)`` of cells; NaN if unknown.
 
         Levels are in their order; missing is above all levels and numbers, a new level above
@@ -125,13 +127,15 @@ class CellDistribution:
         at = self.outcomes[cells.codes, np.arange(self.n)]
         below = np.cumsum(self.outcomes, axis=0)[cells.codes, np.arange(self.n)] - at
         if self.column.has_numbers:
-            below, at = self._ends_of_numbers(cells, at)
+            below, at = self._below_and_at_of_numbers(cells, at)
         unknown = cells.codes == UNKNOWN
         return np.where(unknown, np.nan, below), np.where(unknown, np.nan, at)
 
-    def _ends_of_numbers(self, cells: Cells, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """:meth:`ends` of a column of numbers, by the probabilities ``at`` ``(n,)`` of the
-        outcomes.
+    def _below_and_at_of_numbers(
+        self, cells: Cells, at: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities as of :meth:`below_and_at` in a column of numbers: ``at`` ``(n,)`` are
+        those of the outcomes of the cells.
         """
         column = self.column
         codes = cells.codes
@@ -141,22 +145,22 @@ class CellDistribution:
         below, through = self.below(np.stack([low, high], axis=1)).T
         mass = np.where(half == 0, 0.0, through - below)
         atoms = np.array(column.first)
-        of_atoms = self.outcomes[: len(atoms)]
+        atom_shares = self.outcomes[: len(atoms)]
         is_atom = codes < len(atoms)
-        values = np.append(atoms, np.nan)[np.where(is_atom, codes, len(atoms))]
+        own_atoms = np.append(atoms, np.nan)[np.where(is_atom, codes, len(atoms))]
         atom_units = column.inside(atoms)[0][:, None]
-        are_below = np.where(is_atom, atoms[:, None] < values, atom_units < centre)
-        below = below + (of_atoms * are_below).sum(axis=0)
+        are_below = np.where(is_atom, atoms[:, None] < own_atoms, atom_units < centre)
+        below = below + (atom_shares * are_below).sum(axis=0)
         mass = np.where(is_atom, at, 0.0) + mass
         # Beyond the bounds all numbers are on one side.
-        numbers = self.number + of_atoms.sum(axis=0)
+        p_number = self.number + atom_shares.sum(axis=0)
         is_new = codes == column.new
-        below = np.where(is_new, np.where(cells.outlier_below > 0.5, numbers, 0.0), below)
+        below = np.where(is_new, np.where(cells.outlier_below > 0.5, p_number, 0.0), below)
         mass = np.where(is_new, 0.0, mass)
-        outliers = self.outcomes[column.new]
+        p_outlier = self.outcomes[column.new]
         is_gap = codes == column.missing
-        below = np.where(is_gap, numbers + outliers, below + outliers * cells.outlier_below)
-        at = np.where(is_gap, at, mass + outliers * np.exp(cells.log_outlier))
+        below = np.where(is_gap, p_number + p_outlier, below + p_outlier * cells.outlier_below)
+        at = np.where(is_gap, at, mass + p_outlier * np.exp(cells.log_outlier))
         return below, at
 
     @property
@@ -175,9 +179,11 @@ class CellDistribution:
         present: np.ndarray | bool = False,
         with_new: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Draw outcomes ``(n,)`` and numbers, in scores or units; those ``present`` not missing.
+        """Draw outcomes ``(n,)`` and, in a column with numbers, numbers ``(n,)`` in scores or
+        units: of an outlier a probability below it.
 
-        Without ``with_new`` none is new: no level, and no outlier.
+        Cells ``present`` ``(n,)`` are not missing. Without ``with_new`` none is new: no level, and
+        no outlier.
         """
         column = self.column
         shares = self.outcomes.copy()
@@ -188,12 +194,12 @@ class CellDistribution:
         if not column.has_numbers:
             return codes, np.zeros(self.n)
         normals = self.marginal.normals
-        of_marginal = np.exp(normals.log_weights)[:, None] * self.by_marginal
-        chosen = _drawn(np.append(self.weights, of_marginal, axis=0), rng)
+        marginal_weights = np.exp(normals.log_weights)[:, None] * self.by_marginal
+        component = _drawn(np.append(self.weights, marginal_weights, axis=0), rng)
         means = np.append(self.means, np.tile(normals.means[:, None], self.n), axis=0)
         scales = np.append(self.scales, np.tile(normals.scales[:, None], self.n), axis=0)
         rows = np.arange(self.n)
-        units = means[chosen, rows] + scales[chosen, rows] * rng.standard_normal(self.n)
+        units = means[component, rows] + scales[component, rows] * rng.standard_normal(self.n)
         return codes, np.where(codes == column.new, rng.random(self.n), units)
 
     # Of numbers that are no atoms.
@@ -206,12 +212,12 @@ class CellDistribution:
     def below(self, u: np.ndarray) -> np.ndarray:
         """Probability ``(n, k)`` of a number below units ``(n, k)`` or ``(1, k)``."""
         mass = self.by_marginal[:, None] * self.marginal.normals.cdf(u)
-        count = max(BLOCK_POINTS // max(mass.size, 1), 1)
-        for start in range(0, len(self.means), count):
-            normals = slice(start, start + count)
-            away = u - self.means[normals, :, None]
-            away *= STEPS / self.scales[normals, :, None]
-            mass += np.sum(self.weights[normals, :, None] * cdf_at(away), axis=0)
+        n_at_once = max(BLOCK_POINTS // max(mass.size, 1), 1)
+        for start in range(0, len(self.means), n_at_once):  # a part of the normals
+            normals = slice(start, start + n_at_once)
+            distances = u - self.means[normals, :, None]
+            distances *= STEPS / self.scales[normals, :, None]
+            mass += np.sum(self.weights[normals, :, None] * cdf_at(distances), axis=0)
         return mass
 
     def masses(self, edges: np.ndarray) -> np.ndarray:
@@ -225,36 +231,38 @@ class CellDistribution:
         return np.where(mass > LEAST_MASS * self.number[:, None], mass, 0.0)
 
     def reach(self, least: float) -> tuple[float, float]:
-        """Ends in units, for all rows, beyond which each normal has mass below ``least``."""
+        """Ends in units, for all rows, beyond which each normal has a mass below ``least``; 0 if no
+        normal has as much.
+        """
         weights = self.weights.max(axis=1)
         normals = self.marginal.normals
-        of_marginal = self.by_marginal.max() * np.exp(normals.log_weights)
-        of_networks = zip(weights, self.means, self.scales)
-        low = []
-        high = []
-        for weight, mean, scale in [*of_networks, *zip(of_marginal, normals.means, normals.scales)]:
+        shares = self.by_marginal.max() * np.exp(normals.log_weights)
+        networks = zip(weights, self.means, self.scales)
+        low_ends = []
+        high_ends = []
+        for weight, mean, scale in [*networks, *zip(shares, normals.means, normals.scales)]:
             if weight > least:
-                away = np.sqrt(2 * np.log(weight / least)) * scale
-                low.append(np.min(mean - away))
-                high.append(np.max(mean + away))
-        return (min(low), max(high)) if low else (0.0, 0.0)
+                distance = np.sqrt(2 * np.log(weight / least)) * scale
+                low_ends.append(np.min(mean - distance))
+                high_ends.append(np.max(mean + distance))
+        return (min(low_ends), max(high_ends)) if low_ends else (0.0, 0.0)
 
     def quantiles(self, p: np.ndarray) -> np.ndarray:
         """Units ``(n, k)`` below which a number that is no atom lies with probability ``p``
         ``(n, k)``: a root between two guesses, by false position (Illinois).
         """
         x, low, high, below, above = self._guesses(p)
-        side = np.zeros(p.shape)
+        last_side = np.zeros(p.shape)  # that moved: -1 the lower end, 1 the upper
         for _ in range(MOST_ROUNDS):
-            off = self._cdf(x) - p
-            if not (np.abs(off) > CONVERGED).any():
+            difference = self._cdf(x) - p
+            if not (np.abs(difference) > CONVERGED_ERROR).any():
                 break
-            is_low = off < 0
-            above = np.where(is_low, np.where(side < 0, above / 2, above), off)
-            below = np.where(is_low, off, np.where(side > 0, below / 2, below))
+            is_low = difference < 0
+            above = np.where(is_low, np.where(last_side < 0, above / 2, above), difference)
+            below = np.where(is_low, difference, np.where(last_side > 0, below / 2, below))
             low = np.where(is_low, x, low)
             high = np.where(is_low, high, x)
-            side = np.where(is_low, -1.0, 1.0)
+            last_side = np.where(is_low, -1.0, 1.0)
             x = low - (high - low) * below / np.maximum(above - below, 1e-300)
         return x
 
@@ -263,6 +271,7 @@ class CellDistribution:
         return self._guesses(p[None])[0]
 
     def _cdf(self, u: np.ndarray) -> np.ndarray:
+        """Probability ``(n, k)`` that a number that is no atom is below units ``(n, k)``."""
         number = self.number[:, None]
         return self.below(u) / np.where(number > 0, number, 1.0)
 
@@ -272,13 +281,13 @@ class CellDistribution:
         ``(3, n, K)``.
         """
         normals = self.marginal.normals.cdf
-        away = REACH * self.scales
-        low = (self.means - away).min(axis=0, initial=normals.knots[0])[:, None]
-        high = (self.means + away).max(axis=0, initial=normals.knots[-1])[:, None]
-        middle = (self.means[..., None] + self.scales[..., None] * AROUND).swapaxes(0, 1)
+        distances = REACH * self.scales
+        low = (self.means - distances).min(axis=0, initial=normals.knots[0])[:, None]
+        high = (self.means + distances).max(axis=0, initial=normals.knots[-1])[:, None]
+        near_means = (self.means[..., None] + self.scales[..., None] * OFFSETS).swapaxes(0, 1)
         of_marginal = np.interp(MARGINAL_LEVELS, normals.cdf, normals.knots)
         of_marginal = np.tile(of_marginal, (self.n, 1))
-        points = np.concatenate([low, middle.reshape(self.n, -1), of_marginal, high], axis=1)
+        points = np.concatenate([low, near_means.reshape(self.n, -1), of_marginal, high], axis=1)
         points.sort(axis=1)
         cdf = self._cdf(points)
         cdf[:, 0] = 0.0
@@ -286,7 +295,9 @@ class CellDistribution:
         return np.stack([points, cdf, _score(cdf)])
 
     def _guesses(self, p: np.ndarray) -> list[np.ndarray]:
-        """A quantile, and the ends of an interval about it with ``F - p`` there."""
+        """Guess of quantiles at ``p`` ``(n, k)``, and the two points of the table beside each with
+        ``F - p`` there: five arrays ``(n, k)``.
+        """
         cdf = self._table[1]
         place = np.stack([(cdf[:, 1:-1] < level[:, None]).sum(axis=1) for level in p.T], axis=1)
         low, below, score_below = np.take_along_axis(self._table, place[None], 2)
@@ -297,11 +308,12 @@ class CellDistribution:
 
 
 def _score(p: np.ndarray) -> np.ndarray:
+    """Normal score ``Φ⁻¹(p)``, finite."""
     return ndtri(np.clip(p, LEAST_MASS, 1 - LEAST_MASS), np)
 
 
 def _drawn(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw an index ``(n,)`` by weights ``(m, n)``."""
-    total = np.cumsum(weights, axis=0)
-    is_passed = total <= rng.random(weights.shape[1]) * total[-1]
-    return np.minimum(is_passed.sum(axis=0), len(total) - 1)
+    """Index ``(n,)`` drawn in each column of weights ``(m, n)``, in proportion to them."""
+    cumulative = np.cumsum(weights, axis=0)
+    is_passed = cumulative <= rng.random(weights.shape[1]) * cumulative[-1]
+    return np.minimum(is_passed.sum(axis=0), len(cumulative) - 1)

@@ -15,14 +15,14 @@ from nflow_cli.densities.cells.scores import Numbers, Scores, fit_scores
 from nflow_cli.densities.cells.start import fit_parents, with_atoms_in_numbers
 
 LEAST_FLOOR = 1e-5  # least scale of a normal, in units in which the numbers are near 1
-NARROW = 0.01  # quantile of half widths that bounds the scales
-IN_ATOMS = 1e-9  # part of the shares of atoms that is no number
-HURDLE = 0.1  # nats a row by which an earlier column predicts atoms, of a hurdle model
+NARROW_LEVEL = 0.01  # of the quantile of half widths that bounds the scales
+ATOM_PART = 1e-9  # of the shares of atoms, that is no number
+HURDLE_GAIN = 0.1  # nats a row by which an earlier column predicts atoms, of a hurdle model
 BROAD_RANGES = 10.0  # ranges of the numbers that hold 95 % of a broad normal
 
 
 def fitted_columns(data: Dataset) -> list[CellColumn]:
-    """The given and modelled columns of a table."""
+    """The given and modelled columns of a table, fitted to its training rows."""
     columns: list[CellColumn] = []
     for place in range(len(data.given) + len(data.modelled)):
         columns.append(_fitted_column(data, place, columns))
@@ -30,8 +30,10 @@ def fitted_columns(data: Dataset) -> list[CellColumn]:
 
 
 def _fitted_column(data: Dataset, place: int, before: Sequence[CellColumn] = ()) -> CellColumn:
-    """Column with the limits of its normals: least scale a quarter of a typical interval, ends
-    those of the intervals.
+    """Column at a place of the table, with its outliers, scores, and limits of its normals: the
+    least scale is a quarter of a typical interval, the ends are those of all intervals.
+
+    The columns ``before`` it decide whether it is a hurdle model.
     """
     name = data.columns[place]
     column = CellColumn(name, data.kinds[name].alone, tuple(data.units.get(name, ())))
@@ -43,12 +45,12 @@ def _fitted_column(data: Dataset, place: int, before: Sequence[CellColumn] = ())
     if column.has_scores and place >= len(data.given):
         column = replace(column, is_hurdle=_is_hurdle(column, data, before))
         column = replace(column, scores=_fitted_scores(column, data, place))
-    atoms_in_order = column.scores is not None and not column.is_hurdle
-    _, (centre, half) = _number_intervals(column, values, with_atoms=atoms_in_order)
+    atoms_are_scored = column.scores is not None and not column.is_hurdle
+    _, (centre, half) = _number_intervals(column, values, with_atoms=atoms_are_scored)
     floor = _least_scale(half)
     low = float((centre - half).min()) if len(centre) else 0.0
     high = float((centre + half).max()) if len(centre) else 0.0
-    if high - low < 4 * floor:
+    if high - low < 4 * floor:  # a mean is two scales from each end
         margin = max(4 * floor, 1e-2)
         low -= margin
         high += margin
@@ -64,22 +66,24 @@ def _is_hurdle(column: CellColumn, data: Dataset, before: Sequence[CellColumn]) 
     cells = [earlier.encode(values) for earlier, values in zip(columns, data.train.T)]
     codes = [cell.codes for cell in cells]
     rows = np.flatnonzero(column.outcomes.have_numbers(codes[-1]))
-    if not (column.first and before and len(rows)):
+    if not (column.first and before and len(rows)):  # without atoms, inputs or numbers
         return False
     codes[-1] = codes[-1] != column.number  # two outcomes: an atom or another number
     outcomes = [earlier.outcomes for earlier in before] + [Outcomes(2)]
     weights = None if data.weights.train is None else data.weights.train[rows]
     (shares,) = fit_parents(outcomes, np.stack(codes, axis=1)[rows], weights, len(before))
-    gain_by_class = shares.gain / len(rows)
-    return gain_by_class > HURDLE and gain_by_class > _gain_by_order(columns, cells)
+    gain_of_atoms = shares.gain / len(rows)
+    return gain_of_atoms > HURDLE_GAIN and gain_of_atoms > _gain_by_order(columns, cells)
 
 
 def _gain_by_order(columns: Sequence[CellColumn], cells: Sequence[Cells]) -> float:
-    """Nats a row that a normal regression on one of the other numbers gains of the last one."""
+    """Nats a row that a normal regression on one of the earlier numbers gains of the last column's,
+    at most: ``-log(1 - r²)/2`` of their correlation.
+    """
     are_numbers = [column.outcomes.have_numbers(cell.codes) for column, cell in zip(columns, cells)]
     gains = [0.0]
-    for cell, are_inputs in zip(cells[:-1], are_numbers[:-1]):
-        rows = np.flatnonzero(are_inputs & are_numbers[-1])
+    for cell, are_earlier_numbers in zip(cells[:-1], are_numbers[:-1]):
+        rows = np.flatnonzero(are_earlier_numbers & are_numbers[-1])
         x = cell.units[rows]
         y = cells[-1].units[rows]
         if len(rows) and np.ptp(x) > 0 and np.ptp(y) > 0:
@@ -89,8 +93,8 @@ def _gain_by_order(columns: Sequence[CellColumn], cells: Sequence[Cells]) -> flo
 
 
 def _least_scale(half: np.ndarray) -> float:
-    """Least scale of normals, by half widths of intervals."""
-    narrow = float(np.quantile(half, NARROW)) if len(half) else 1.0
+    """Least scale of normals, by half widths ``(n,)`` of intervals."""
+    narrow = float(np.quantile(half, NARROW_LEVEL)) if len(half) else 1.0
     return max(LEAST_FLOOR, narrow / 2)
 
 
@@ -109,8 +113,8 @@ def _number_intervals(
 
 
 def _fitted_scores(column: CellColumn, data: Dataset, place: int) -> Scores | None:
-    """Normal scores by all rows with a weight but the test part: validation compares gains over
-    them alone.
+    """Normal scores of a column, by all rows with a weight but the test part: validation compares
+    gains over them alone. ``None`` where they gain too little.
     """
     values = np.concatenate([data.train[:, place], data.validation[:, place]])
     weights = np.ones(len(values))
@@ -156,14 +160,16 @@ def layout_of(columns: Sequence[CellColumn], n_given: int, components: int, widt
 def fitted_marginals(
     columns: Sequence[CellColumn], rows: np.ndarray, weights: np.ndarray | None
 ) -> list[Marginal]:
-    """Marginals of columns, by their training rows ``(n, C)``: N(0, 1) in normal scores."""
+    """Marginals of columns, by their training rows ``(n, C)`` with weights ``(n,)``: of numbers
+    with normal scores N(0, 1), else a mixture.
+    """
     marginals = []
     for column, values in zip(columns, rows.T):
         outcomes = column.outcomes
         codes, interval, *_ = with_both_ends(column, values)
         if column.scores:
             log_shares = fit_marginal(outcomes, codes, weights=weights).log_shares
-            log_shares = with_atoms_in_numbers(column, log_shares, IN_ATOMS)
+            log_shares = with_atoms_in_numbers(column, log_shares, ATOM_PART)
             marginals.append(Marginal(outcomes, log_shares, STANDARD))
             continue
         widest = None
@@ -175,7 +181,9 @@ def fitted_marginals(
 
 
 def with_both_ends(column: CellColumn, values: np.ndarray) -> Cells:
-    """Encode values ``(n,)``, one-sided intervals made symmetric."""
+    """Encode values ``(n,)`` of a column, with one-sided intervals made symmetric about the
+    value.
+    """
     cells = column.encode(values)
     is_one_sided = np.isinf(cells.interval.half)
     if not is_one_sided.any():
@@ -190,7 +198,8 @@ def with_both_ends(column: CellColumn, values: np.ndarray) -> Cells:
 
 
 def _widest_scale(column: CellColumn, numbers: np.ndarray, centre: np.ndarray) -> float | None:
-    """Scale of a normal with 95 % within ten ranges of the numbers, in table units.
+    """Scale of a normal in column units that has 95 % within ten ranges of the numbers ``(n,)``, in
+    table units; ``centre`` are the middles of their intervals.
 
     Ten ranges in the column's units can lie beyond all numbers.
     """
@@ -199,12 +208,12 @@ def _widest_scale(column: CellColumn, numbers: np.ndarray, centre: np.ndarray) -
     low = numbers.min()
     high = numbers.max()
     middle = np.median(numbers)
-    far = BROAD_RANGES * (high - low + column.step)
-    units, log_slopes = column.in_units(np.array([low, high, middle - far, middle + far]))
+    span = BROAD_RANGES * (high - low + column.step)
+    units, log_slopes = column.in_units(np.array([low, high, middle - span, middle + span]))
     distances = np.abs(units - np.median(centre))
     reach = float(distances[:2].max())
-    far_distances = distances[2:][np.isfinite(log_slopes[2:])]
-    far_reach = float(far_distances.min(initial=np.inf))
+    finite_distances = distances[2:][np.isfinite(log_slopes[2:])]
+    far_reach = float(finite_distances.min(initial=np.inf))
     if np.isfinite(far_reach):
         reach = max(reach, far_reach)
     return max(reach / 2, column.floor)  # of one value whose step is narrower than a float

@@ -126,7 +126,7 @@ def log_pair(weights: Tensor) -> tuple[Tensor, Tensor]:
         return np.log(weights), np.log1p(-weights)
 
 
-def mixed(
+def log_parts(
     log_weights: tuple[Tensor, Tensor], network: LogCells, marginal: LogCells, xp: ModuleType
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Log-parts of a network and of the marginals in cells, which sum to these, and presence.

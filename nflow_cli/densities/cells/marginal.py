@@ -15,10 +15,10 @@ from nflow_cli.mixtures import log_mass
 BISECTIONS = 60  # bisection steps: [0, 1] down to rounding
 MEMBER_ROUNDS = 100  # EM iterations for weights of members; later gains are below noise
 COUNTS = (1, 2, 3, 4, 5, 6, 8, 10)  # numbers of normals tried by EM
-BROAD = 5.0  # scale of the broad normal of EM over the range
+BROAD_SCALE = 5.0  # of the broad normal of EM, in ranges of the cells
 PENALTY = 1.5  # nats per parameter, between AIC (1) and BIC (log(n)/2)
-RANKS = 1000  # blocks of rows, by rank
-NEAR = 0.01  # units: values of a block as close as this are merged
+RANK_BLOCKS = 1000  # of equally many rows, by rank
+MERGED_WIDTH = 0.01  # units: values of a block as close as this are merged
 LEAST_TOTAL = 1e-10  # least total responsibility of a normal, so that its mean is defined
 REACH = 9.0  # of the table of Φ: beyond ± 9 it is 0 or 1
 STEPS = 4096  # points of the table per unit
@@ -36,7 +36,9 @@ def normal_cdf(z: np.ndarray) -> np.ndarray:
 
 
 def cdf_at(d: np.ndarray) -> np.ndarray:
-    """Φ(d / STEPS); ``d`` is overwritten: in place it takes half the time."""
+    """Φ(d / STEPS), of distances in steps of the table. ``d`` is overwritten: in place it takes
+    half the time.
+    """
     end = REACH * STEPS
     np.clip(d, -end, end, out=d)
     cdf = np.rint(d)  # the nearest point, then the series there
@@ -52,7 +54,7 @@ def cdf_at(d: np.ndarray) -> np.ndarray:
 
 
 class NormalsCdf:
-    """The distribution function of a mixture ``(M,)``, by a table that is cubic between knots."""
+    """Distribution function of a mixture of M normals, by a table that is cubic between knots."""
 
     def __init__(self, log_weights: np.ndarray, means: np.ndarray, scales: np.ndarray):
         self.knots = np.unique(means[:, None] + scales[:, None] * KNOTS)
@@ -64,7 +66,7 @@ class NormalsCdf:
             self.slope += weight * np.exp(-z * z / 2) / (SQRT_2PI * scale)
 
     def __call__(self, u: np.ndarray) -> np.ndarray:
-        """Mass below ``u``."""
+        """Probability of less than ``u``, of any shape, by cubic Hermite interpolation."""
         u = np.clip(u, self.knots[0], self.knots[-1])
         i = np.clip(np.searchsorted(self.knots, u) - 1, 0, len(self.knots) - 2)
         width = self.knots[i + 1] - self.knots[i]
@@ -100,10 +102,10 @@ class Normals:
         """Log-mass in nats of the intervals ``centre ± half`` ``(n,)``; a ``half`` of ``inf``: all
         above ``centre``, or ``-inf``: all below.
         """
-        (centre, half), inverse = distinct(centre, half)
+        (centre, half), places = distinct(centre, half)
         has_ends = bool(np.isinf(half).any())
         mixture = self.array[..., None]
-        return log_mass(centre, half, *mixture, xp=np, has_ends=has_ends)[inverse]
+        return log_mass(centre, half, *mixture, xp=np, has_ends=has_ends)[places]
 
 
 STANDARD = Normals(np.zeros(1), np.zeros(1), np.ones(1))  # N(0, 1)
@@ -124,28 +126,28 @@ class Marginal:
     def log_prob(
         self, codes: np.ndarray, centre: np.ndarray, half: np.ndarray, log_outlier: np.ndarray
     ) -> np.ndarray:
-        """Log-probability ``(n,)`` of cells in nats, by codes, intervals and log-probabilities if
-        new; 0 if unknown.
+        """Log-probability ``(n,)`` of cells in nats, each array ``(n,)``: outcomes, middles and
+        half widths of numbers' intervals, log-probabilities if new; 0 if unknown.
         """
         log_masses = self.log_masses(codes, centre, half)
         return np.logaddexp(log_masses, self.log_new + log_outlier)
 
     def log_masses(self, codes: np.ndarray, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
-        """Log-probability ``(n,)`` of cells in nats, new levels and outliers left out; 0 if
-        unknown.
+        """Log-probability ``(n,)`` of cells in nats, by codes and intervals as of :meth:`log_prob`;
+        -inf if new, 0 if unknown.
         """
         number = self.outcomes.number
         log_p = np.where(codes < 0, 0.0, self.log_shares[codes])
         if self.outcomes.new is not None:
             log_p = np.where(codes == self.outcomes.new, -np.inf, log_p)
-        cells = np.flatnonzero(self.outcomes.have_numbers(codes))
-        if number is None or not len(cells):
+        places = np.flatnonzero(self.outcomes.have_numbers(codes))
+        if number is None or not len(places):
             return log_p
         # Values on no grid have mass 0; of very large ones the square overflows.
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            smooth = self.log_shares[number] + self.normals.log_mass(centre[cells], half[cells])
-        with_atom = np.logaddexp(log_p[cells], smooth)
-        log_p[cells] = np.where(codes[cells] == number, smooth, with_atom)
+            smooth = self.log_shares[number] + self.normals.log_mass(centre[places], half[places])
+        with_atom = np.logaddexp(log_p[places], smooth)
+        log_p[places] = np.where(codes[places] == number, smooth, with_atom)
         return log_p
 
     @property
@@ -184,8 +186,8 @@ def fit_marginal(
     log_shares = np.log(outcome_shares(outcomes, codes, scaled))
     if outcomes.number is None or centre is None or half is None:
         return Marginal(outcomes, log_shares, Normals(*np.zeros((3, 0))))
-    cells = np.flatnonzero((codes == outcomes.number) & (scaled > 0))
-    normals = fit_normals(centre[cells], half[cells], scaled[cells], floor, widest)
+    places = np.flatnonzero((codes == outcomes.number) & (scaled > 0))
+    normals = fit_normals(centre[places], half[places], scaled[places], floor, widest)
     return Marginal(outcomes, log_shares, normals)
 
 
@@ -202,12 +204,12 @@ def outcome_shares(outcomes: Outcomes, codes: np.ndarray, weights: np.ndarray) -
     smoothed = counts + 0.5
     if outcomes.new is None:
         return smoothed / smoothed.sum()
-    rows = np.bincount(codes[known & (weights > 0)], minlength=outcomes.count)
-    rows[outcomes.new] = 0
-    once = counts[rows == 1].sum() if outcomes.number is None else 0.0
+    n_rows = np.bincount(codes[known & (weights > 0)], minlength=outcomes.count)
+    n_rows[outcomes.new] = 0
+    weight_of_single = counts[n_rows == 1].sum() if outcomes.number is None else 0.0
     new = 0.5
     if n > 0:
-        new = np.clip(once + counts[outcomes.new], n / (n + 1), n * n / (n + 1)) / n
+        new = np.clip(weight_of_single + counts[outcomes.new], n / (n + 1), n * n / (n + 1)) / n
     smoothed[outcomes.new] = 0.0
     shares = smoothed * ((1 - new) / max(smoothed.sum(), 1.0))
     shares[outcomes.new] = new
@@ -216,8 +218,8 @@ def outcome_shares(outcomes: Outcomes, codes: np.ndarray, weights: np.ndarray) -
 
 @dataclass(frozen=True, eq=False)
 class _Points:
-    """Cells grouped by centre, ``(g,)``: means of centres and half widths, variance of centres, sum
-    of weights.
+    """Cells in g groups of near centres, ``(g,)`` each: means of centres and half widths, variance
+    of centres, sum of weights.
     """
 
     centre: np.ndarray
@@ -247,17 +249,17 @@ def fit_normals(
         widest: Scale of the broad normal; ``None``: five times the range.
     """
     if not len(centre):
-        return Normals(np.zeros(1), np.zeros(1), np.full(1, BROAD))
-    points = _points(centre, half, weights)
+        return Normals(np.zeros(1), np.zeros(1), np.full(1, BROAD_SCALE))
+    points = _group_cells(centre, half, weights)
     n = points.weight.sum()
     median = points.centre[np.searchsorted(np.cumsum(points.weight) / n, 0.5)]
     if widest is None:
         extent = np.max(points.centre + points.half) - np.min(points.centre - points.half)
-        widest = float(BROAD * extent)
+        widest = float(BROAD_SCALE * extent)
     fits = []
     likelihoods = []
     for count in COUNTS:
-        fit = _em(points, count, floor, (float(median), widest))
+        fit = _fit_by_em(points, count, floor, (float(median), widest))
         n_parameters = 3 * count - 1
         penalty = PENALTY * n_parameters * n / max(n - n_parameters - 1, 1e-6)
         fits.append(fit)
@@ -267,13 +269,16 @@ def fit_normals(
     return Normals(log_weights - logsumexp(log_weights, 0, np), means, scales)
 
 
-def _points(centre: np.ndarray, half: np.ndarray, weights: np.ndarray) -> _Points:
+def _group_cells(centre: np.ndarray, half: np.ndarray, weights: np.ndarray) -> _Points:
+    """Group cells ``(n,)`` by their centres: equal ones, or of many distinct ones those in a block
+    of ranks and as near as ``MERGED_WIDTH``.
+    """
     values, inverse, counts = np.unique(centre, return_inverse=True, return_counts=True)
     group = np.arange(len(values))
-    if len(values) > RANKS:
-        ranks = np.cumsum(counts) * RANKS // len(centre)
-        place = np.stack([ranks, np.floor(values / NEAR)])
-        group = np.cumsum(np.append(0, np.any(np.diff(place) != 0, axis=0)))
+    if len(values) > RANK_BLOCKS:
+        ranks = np.cumsum(counts) * RANK_BLOCKS // len(centre)
+        rank_and_value = np.stack([ranks, np.floor(values / MERGED_WIDTH)])
+        group = np.cumsum(np.append(0, np.any(np.diff(rank_and_value) != 0, axis=0)))
     group = group[inverse]
     weight = np.bincount(group, weights)
     mean = np.bincount(group, weights * centre) / weight
@@ -282,30 +287,33 @@ def _points(centre: np.ndarray, half: np.ndarray, weights: np.ndarray) -> _Point
     return _Points(mean, half, spread, weight)
 
 
-def _em(points: _Points, count: int, floor: float, broad: tuple[float, float]) -> Normals:
-    """``count`` normals by EM, at most, and the broad one."""
+def _fit_by_em(points: _Points, count: int, floor: float, broad: tuple[float, float]) -> Normals:
+    """Mixture of at most ``count`` normals by EM, and of the broad one, which is last and stays:
+    its mean and scale are ``broad``, its weight is ``1/(n + 1)``.
+    """
     n = points.weight.sum()
-    middles = np.cumsum(points.weight) - points.weight / 2
-    place = np.unique(np.minimum(middles * count // n, count - 1), return_inverse=True)[1]
-    r = np.eye(place.max() + 1)[:, place] * points.weight
+    # At first each normal has a block of the ordered points, of equal weights.
+    middle_ranks = np.cumsum(points.weight) - points.weight / 2
+    group = np.unique(np.minimum(middle_ranks * count // n, count - 1), return_inverse=True)[1]
+    responsibilities = np.eye(group.max() + 1)[:, group] * points.weight
     median, widest = broad
     log_broad = -np.log(n + 1) - 0.5 * ((points.centre - median) / widest) ** 2 - np.log(widest)
-    share, mean, variance, rounding = _maximised(points, r, floor)
-    last = -np.inf
+    share, mean, variance, rounding = _maximisation(points, responsibilities, floor)
+    last_likelihood = -np.inf
     for _ in range(MOST_ROUNDS):
         log_share = np.log(share * n / (n + 1)) - 0.5 * np.log(variance)
         log_r = np.square(points.centre - mean[:, None])
         log_r *= (-0.5 / variance)[:, None]
         log_r += log_share[:, None]
         peak = np.maximum(log_r.max(axis=0), log_broad)
-        r = np.exp(log_r - peak)
-        sums = r.sum(axis=0) + np.exp(log_broad - peak)
-        r *= points.weight / sums
-        share, mean, variance, rounding = _maximised(points, r, floor)
+        responsibilities = np.exp(log_r - peak)
+        sums = responsibilities.sum(axis=0) + np.exp(log_broad - peak)
+        responsibilities *= points.weight / sums
+        share, mean, variance, rounding = _maximisation(points, responsibilities, floor)
         likelihood = points.weight @ (peak + np.log(sums)) / n
-        if likelihood - last < LEAST_GAIN:
+        if likelihood - last_likelihood < LEAST_GAIN:
             break
-        last = likelihood
+        last_likelihood = likelihood
     return Normals(
         np.append(np.log(share * n / (n + 1)), -np.log(n + 1)),
         np.append(mean, median),
@@ -313,9 +321,9 @@ def _em(points: _Points, count: int, floor: float, broad: tuple[float, float]) -
     )
 
 
-def _maximised(points: _Points, r: np.ndarray, floor: float) -> tuple[np.ndarray, ...]:
-    """Shares, means and variances for responsibilities ``r`` ``(M, g)``, and ``h²/3`` of each
-    normal.
+def _maximisation(points: _Points, r: np.ndarray, floor: float) -> tuple[np.ndarray, ...]:
+    """M-step of EM: shares, means and variances ``(M,)`` of normals by responsibilities ``r``
+    ``(M, g)``, times the weights; and ``h²/3``, by which rounding widens each.
 
     Cell centres have variance ``s² + h²/3``, where the unrounded numbers have ``s²`` (Sheppard's
     correction).
@@ -331,7 +339,9 @@ def _maximised(points: _Points, r: np.ndarray, floor: float) -> tuple[np.ndarray
 
 
 def distinct(*arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct columns of arrays ``(n,)``, and each place's index."""
+    """Distinct columns ``(k, u)`` of k arrays ``(n,)``, and the index ``(n,)`` of each place's
+    column.
+    """
     order = np.lexsort(arrays[::-1])  # faster than np.unique of an axis
     columns = np.stack(arrays)[:, order]
     is_new = np.append(True, (columns[:, 1:] != columns[:, :-1]).any(axis=0))[: len(order)]
@@ -365,7 +375,7 @@ def mixing_weights(
     scaled = scaled_weights(len(network.masses), weights)
     most = 1 - 1 / (scaled.sum() + 1)
     v = np.append(np.tile(scaled, 2), 1.0)
-    # A cell counts as presence and, given that, as its value; the last is the prior's.
+    # A cell counts as presence and, given that, as its value; the last row is the prior's.
     prior = np.zeros((1, network.masses.shape[1]))
     a = np.concatenate([network.presence, network.masses - network.presence, prior])
     b = np.concatenate([marginal.presence, marginal.masses - marginal.presence, prior - np.inf])
@@ -399,11 +409,13 @@ def best_shares(a: np.ndarray, b: np.ndarray, v: np.ndarray, most: float) -> np.
     """
     with np.errstate(invalid="ignore"):  # -inf in both
         difference = a - b
-    known = ~np.isnan(difference)
-    smaller = np.exp(-np.abs(np.where(known, difference, 0.0)))  # of the two, beside the larger
-    better = difference > 0
-    gain = np.where(known, np.where(better, 1 - smaller, smaller - 1), 0.0)
-    base = np.where(known & better, smaller, 1.0)
+    is_known = ~np.isnan(difference)
+    smaller = np.exp(
+        -np.abs(np.where(is_known, difference, 0.0))
+    )  # of e^a and e^b, over the larger
+    is_better = difference > 0
+    gain = np.where(is_known, np.where(is_better, 1 - smaller, smaller - 1), 0.0)
+    base = np.where(is_known & is_better, smaller, 1.0)  # w e^a + (1 - w) e^b ∝ base + w gain
     high = np.full(gain.shape[1], most)
     low = np.where(v @ (gain / (base + high * gain)) > 0, high, 0.0)
     for _ in range(BISECTIONS):

@@ -69,8 +69,9 @@ def shapes(layout: Layout, blocks: int) -> dict[str, tuple[int, ...]]:
     return {name: shape for name, shape in weight_shapes.items() if np.prod(shape)}
 
 
-def initial(layout: Layout, blocks: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Random initial weights; small outputs and zero biases keep each column near its start.
+def initial_weights(layout: Layout, blocks: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Random initial weights by name; small outputs and zero biases keep each column near its
+    start.
 
     Layer sums have variance 1, residual ones are small; the input of a constant column gets weight
     0.
@@ -84,21 +85,22 @@ def initial(layout: Layout, blocks: int, rng: np.random.Generator) -> dict[str, 
             weights[name] = size * rng.standard_normal(shape) / np.sqrt(max(shape[1], 1))
     are_constant = np.array([layout.outcomes[i].learnt == 1 for i in layout.inputs])
     are_constant[len(layout.input_codes) :] = False
-    active = layout.n_columns - are_constant.sum() + len(layout.with_numbers) + sum(layout.cycles)
-    weights["inputs_kernel"] *= np.sqrt(len(layout.inputs) / max(active, 1))
+    n_active = layout.n_columns - are_constant.sum() + len(layout.with_numbers) + sum(layout.cycles)
+    # One of a column's outcomes is active, and its number and harmonics.
+    weights["inputs_kernel"] *= np.sqrt(len(layout.inputs) / max(n_active, 1))
     weights["inputs_kernel"][:, are_constant] = 0.0
     return weights
 
 
-def masked(layout: Layout, weights: Weights) -> dict[str, Tensor]:
+def masked_weights(layout: Layout, weights: Weights) -> dict[str, Tensor]:
     """Weights with the masks applied to the kernels."""
     masks = layout.masks
-    masked_weights = dict(weights)
+    weights_by_name = dict(weights)
     for name, array in weights.items():
         if name.endswith("_kernel"):
             mask = masks.get(name.removesuffix("_kernel"), masks["hidden"])
-            masked_weights[name] = array * mask
-    return masked_weights
+            weights_by_name[name] = array * mask
+    return weights_by_name
 
 
 def inputs(layout: Layout, codes: Tensor, units: Tensor, xp: ModuleType) -> Tensor:
@@ -121,7 +123,7 @@ def parameters(
     ``weights`` are masked, ``(…, out, in)``; ``limits``: least scales of normals and ends of their
     means ``(3, N, 1, 1)``; ``x``: inputs ``(…, I, n)``.
     """
-    h = hidden(weights, x, xp)
+    h = last_hidden_layer(weights, x, xp)
     log_shares = _log_shares(layout, weights, h, x, xp)
     if not layout.mixed:
         return Parameters(log_shares, None, None, None)
@@ -157,15 +159,17 @@ def _log_shares(
     return log_shares
 
 
-def blocks_of(weights: Weights) -> int:
+def count_blocks(weights: Weights) -> int:
     """Number of residual blocks."""
     return sum(name.endswith("_in_kernel") for name in weights)
 
 
-def hidden(weights: Weights, x: Tensor, xp: ModuleType) -> Tensor:
-    """Last hidden layer ``(…, H, n)``."""
+def last_hidden_layer(weights: Weights, x: Tensor, xp: ModuleType) -> Tensor:
+    """Last hidden layer ``(…, H, n)`` of a network with masked weights, by inputs ``x``
+    ``(…, I, n)``.
+    """
     h = weights["inputs_kernel"] @ x + weights["inputs_bias"]
-    for i in range(blocks_of(weights)):
+    for i in range(count_blocks(weights)):
         inner = weights[f"block_{i}_in_kernel"] @ silu(h, xp) + weights[f"block_{i}_in_bias"]
         outer = weights[f"block_{i}_out_kernel"] @ silu(inner, xp)
         h = h + outer + weights[f"block_{i}_out_bias"]
@@ -197,12 +201,12 @@ class ColumnByColumn:
         self.weights = weights
         self.limits = limits
         self.x = np.zeros((len(layout.inputs), n))
-        shape = (blocks_of(weights), layout.width, n)
+        shape = (count_blocks(weights), layout.width, n)
         self._block_inputs = np.zeros(shape)
         self._inner_layers = np.zeros(shape)
         self._last_layer = np.zeros((layout.width, n))
 
-    def see(self, j: int, codes: np.ndarray, units: np.ndarray) -> None:
+    def add_column(self, j: int, codes: np.ndarray, units: np.ndarray) -> None:
         """Take the outcomes ``(n,)`` and numeric inputs ``(U, n)`` of column ``j``, and compute
         the hidden units that see no later column.
         """
@@ -212,17 +216,17 @@ class ColumnByColumn:
         self.x[places[:n_outcomes]] = codes == np.arange(n_outcomes)[:, None]
         self.x[places[n_outcomes:]] = np.clip(units, -INPUT_LIMIT, INPUT_LIMIT)
         first, end = np.searchsorted(self.layout.degrees, [j, j + 1])
-        new = slice(first, end)  # the hidden units of degree j
-        h = weights["inputs_kernel"][new] @ self.x + weights["inputs_bias"][new]
+        new_units = slice(first, end)  # of degree j
+        h = weights["inputs_kernel"][new_units] @ self.x + weights["inputs_bias"][new_units]
         for i, (block_inputs, inner) in enumerate(zip(self._block_inputs, self._inner_layers)):
-            inner_kernel = weights[f"block_{i}_in_kernel"][new, :end]
-            outer_kernel = weights[f"block_{i}_out_kernel"][new, :end]
-            block_inputs[new] = silu(h, np)
-            inner[new] = silu(
-                inner_kernel @ block_inputs[:end] + weights[f"block_{i}_in_bias"][new], np
+            inner_kernel = weights[f"block_{i}_in_kernel"][new_units, :end]
+            outer_kernel = weights[f"block_{i}_out_kernel"][new_units, :end]
+            block_inputs[new_units] = silu(h, np)
+            inner[new_units] = silu(
+                inner_kernel @ block_inputs[:end] + weights[f"block_{i}_in_bias"][new_units], np
             )
-            h = h + outer_kernel @ inner[:end] + weights[f"block_{i}_out_bias"][new]
-        self._last_layer[new] = silu(h, np)
+            h = h + outer_kernel @ inner[:end] + weights[f"block_{i}_out_bias"][new_units]
+        self._last_layer[new_units] = silu(h, np)
 
     def parameters(self, j: int) -> Parameters:
         """Parameters of modelled column ``j``, as of :func:`of_column`."""
@@ -268,12 +272,14 @@ def normals(
     floors, low, high = limits
     log_scales = raw[..., 2, :, :]
     limited_log_scales = xp.minimum(log_scales, np.log((high - low) / 4))
-    scales = floors + xp.exp(_leaky(log_scales, limited_log_scales, xp))
+    scales = floors + xp.exp(_with_leaking_gradient(log_scales, limited_log_scales, xp))
     free = raw[..., 1, :, :] + shift[..., None, :]
     means = xp.minimum(xp.maximum(free, low + 2 * scales), high - 2 * scales)
-    return log_softmax(raw[..., 0, :, :], -2, xp), _leaky(free, means, xp), scales
+    return log_softmax(raw[..., 0, :, :], -2, xp), _with_leaking_gradient(free, means, xp), scales
 
 
-def _leaky(free: Tensor, limited: Tensor, xp: ModuleType) -> Tensor:
-    """Limited values, with a gradient of 0.01 beyond the limits that leads back."""
-    return limited if xp is np else limited + LEAK * (free - xp.stop_gradient(free))
+def _with_leaking_gradient(values: Tensor, limited: Tensor, xp: ModuleType) -> Tensor:
+    """Limited values, as of ``values`` without limits, with a gradient of 0.01 beyond the limits
+    that leads back.
+    """
+    return limited if xp is np else limited + LEAK * (values - xp.stop_gradient(values))

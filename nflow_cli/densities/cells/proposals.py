@@ -26,7 +26,7 @@ from nflow_cli.densities.cells.unmixing import units_of
 from nflow_cli.random_streams import stream
 
 DEGREES = 5.0  # of freedom of the t distribution
-REGRESSION_DRAWS = 4_000
+REGRESSION_DRAWS = 4_000  # typical rows, of whose units the covariance is
 RIDGE = 1e-9  # of the variances
 
 Weighted = tuple[np.ndarray, np.ndarray]  # rows (n, C), and log-weights (n,) in nats
@@ -42,26 +42,28 @@ def proposals(
     rng: np.random.Generator,
     present: bool = True,
 ) -> Weighted:
-    """Draw the ``unknown`` cells ``(n, C)`` of rows, of modelled and computed columns.
+    """Draw the ``unknown`` cells ``(n, C)`` of rows, of modelled and computed columns, as proposals
+    of importance sampling: rows and log-weights.
 
     With ``present`` none of them is missing. A NaN elsewhere is a missing cell, or one that is left
     out of the sum.
     """
     if density.unmixing:
         return _unmixed_proposals(density, rows, unknown, rng)
-    members = rng.choice(density.members, len(rows), p=density.weights)
+    drawn_members = rng.choice(density.members, len(rows), p=density.weights)
     filled = np.where(unknown, np.nan, rows)
     log_weights = np.zeros(len(rows))
     for r, member in enumerate(density.networks):
-        at = np.flatnonzero(members == r)
-        drawn, log_present = density.completed(
-            member, filled[at], unknown[at], rng, present=present
+        places = np.flatnonzero(drawn_members == r)
+        drawn, log_present = density.draw_cells(
+            member, filled[places], unknown[places], rng, present=present
         )
-        _draw_computed(density, drawn, unknown[at], rng)
-        filled[at] = drawn
+        _draw_computed(density, drawn, unknown[places], rng)
+        filled[places] = drawn
         log_cells = density.cells_by(member, drawn)
-        known = ~unknown[at, density.n_given :]
-        log_weights[at] = np.where(known, log_cells, 0.0).sum(axis=1) + log_present
+        # Unknown cells are drawn from their factors of q: the weight is the product of the others.
+        is_known = ~unknown[places, density.n_given :]
+        log_weights[places] = np.where(is_known, log_cells, 0.0).sum(axis=1) + log_present
     return filled, log_weights
 
 
@@ -78,24 +80,28 @@ def _draw_computed(
 def _unmixed_proposals(
     density: CellDensity, rows: np.ndarray, unknown: np.ndarray, rng: np.random.Generator
 ) -> Weighted:
+    """Rows with their ``unknown`` cells ``(n, C)`` drawn, and log-weights, of unmixed columns: in
+    units, by a t distribution around their regression on the known cells of the row.
+    """
     columns = density.row
     empty = np.full((REGRESSION_DRAWS, len(columns)), np.nan)
     typical = units_of(columns, density.draw(empty, stream(0, "regressions")))
-    middle = typical.mean(axis=0)
+    mean = typical.mean(axis=0)
     covariance = np.cov(typical.T)
     covariance = covariance + RIDGE * np.diag(np.diag(covariance))
     units = units_of(columns, rows)
     log_proposal = np.zeros(len(rows))
-    patterns, which = np.unique(unknown, axis=0, return_inverse=True)
-    for i, pattern in enumerate(patterns):
-        at = np.flatnonzero(which.ravel() == i)
-        known = ~pattern
-        across = covariance[np.ix_(known, pattern)]
-        slopes = np.linalg.solve(covariance[np.ix_(known, known)], across)
-        rest = covariance[np.ix_(pattern, pattern)] - across.T @ slopes
-        centre = middle[pattern] + (units[np.ix_(at, known)] - middle[known]) @ slopes
-        drawn, log_proposal[at] = _t_draws(np.linalg.cholesky(rest), len(at), rng)
-        units[np.ix_(at, pattern)] = centre + drawn
+    # Rows with the same unknown cells have the same regression.
+    patterns, pattern_of_row = np.unique(unknown, axis=0, return_inverse=True)
+    for i, is_unknown in enumerate(patterns):
+        places = np.flatnonzero(pattern_of_row.ravel() == i)
+        is_known = ~is_unknown
+        across = covariance[np.ix_(is_known, is_unknown)]
+        slopes = np.linalg.solve(covariance[np.ix_(is_known, is_known)], across)
+        residual = covariance[np.ix_(is_unknown, is_unknown)] - across.T @ slopes
+        centre = mean[is_unknown] + (units[np.ix_(places, is_known)] - mean[is_known]) @ slopes
+        deviations, log_proposal[places] = _t_draws(np.linalg.cholesky(residual), len(places), rng)
+        units[np.ix_(places, is_unknown)] = centre + deviations
     values = np.stack([c.values_at(u) for c, u in zip(columns, units.T)], axis=1)
     filled = np.where(unknown, values, rows)
     log_slopes = np.stack([c.inside(x)[1] for c, x in zip(columns, filled.T)], axis=1)
@@ -103,20 +109,20 @@ def _unmixed_proposals(
     return filled, density.log_prob(filled) - log_proposal
 
 
-def _t_draws(root: np.ndarray, n: int, rng: np.random.Generator) -> Weighted:
-    """Draws ``(n, d)`` of a t distribution around 0 with scale ``root root'``, and their
-    log-density ``(n,)``.
+def _t_draws(cholesky: np.ndarray, n: int, rng: np.random.Generator) -> Weighted:
+    """Draws ``(n, d)`` of a multivariate t distribution around 0, and their log-density ``(n,)`` in
+    nats; its scale matrix has the Cholesky factor ``cholesky`` ``(d, d)``.
     """
-    d = len(root)
+    d = len(cholesky)
     nu = DEGREES
     normals = rng.standard_normal((n, d))
     z = normals * np.sqrt(nu / rng.chisquare(nu, n))[:, None]
     constant = math.lgamma((nu + d) / 2) - math.lgamma(nu / 2) - d / 2 * math.log(nu * math.pi)
-    constant -= float(np.log(np.diag(root)).sum())
-    return z @ root.T, constant - (nu + d) / 2 * np.log1p(np.square(z).sum(axis=1) / nu)
+    constant -= float(np.log(np.diag(cholesky)).sum())
+    return z @ cholesky.T, constant - (nu + d) / 2 * np.log1p(np.square(z).sum(axis=1) / nu)
 
 
-def moved(
+def metropolis_steps(
     density: CellDensity,
     member: Member,
     rows: np.ndarray,
@@ -125,33 +131,35 @@ def moved(
     rng: np.random.Generator,
     tallies: np.ndarray,
 ) -> np.ndarray:
-    """Rows ``(n, C)`` after steps of their ``unknown`` cells, under one member.
+    """Rows ``(n, C)`` after Metropolis steps of their ``unknown`` cells ``(n, C)``, under one
+    member.
 
     ``tallies`` ``(2, C)`` counts the proposals of each column given the cells before, and those
-    accepted.
+    accepted; it is updated.
     """
     are_modelled = np.arange(unknown.shape[1]) < len(density.cells)
     is_movable = unknown & are_modelled
 
     def log_cells(rows: np.ndarray) -> np.ndarray:
+        """Log-probabilities ``(n, C)`` of cells: 0 of given and unknown computed ones."""
         log_p = density.cells_by(member, rows)
         log_p = np.pad(log_p, ((0, 0), (density.n_given, 0)))
         return np.where(unknown & ~are_modelled, 0.0, log_p)  # computed from the others
 
     log_p = log_cells(rows)
     for _ in range(steps):
-        column = (rng.random(unknown.shape) * is_movable).argmax(axis=1)  # of each row
+        column = (rng.random(unknown.shape) * is_movable).argmax(axis=1)  # random, of each row
         cell = np.arange(len(rows)), column
         is_drawn = np.zeros_like(unknown)
         is_drawn[cell] = is_movable[cell]
         is_seldom = tallies[1] < SELDOM_ACCEPTED * tallies[0]
         is_near = is_seldom[column] & is_drawn[cell] & (rng.random(len(rows)) < 0.5)
         empty = np.where(is_drawn, np.nan, rows)
-        proposed, _ = density.completed(member, empty, is_drawn, rng, present=True)
+        proposed, _ = density.draw_cells(member, empty, is_drawn, rng, present=True)
         log_ratio = np.zeros(len(rows))
         for j in np.unique(column[is_near]):
-            at = is_near & (column == j)
-            proposed[at, j], log_ratio[at] = _near_values(density.cells[j], rows[at, j], rng)
+            near = is_near & (column == j)
+            proposed[near, j], log_ratio[near] = _near_values(density.cells[j], rows[near, j], rng)
         _draw_computed(density, proposed, unknown, rng)
 
         log_proposed = log_cells(proposed)
@@ -168,8 +176,9 @@ def moved(
 def _log_weights(
     log_p: np.ndarray, cell: tuple[np.ndarray, np.ndarray], is_near: np.ndarray
 ) -> np.ndarray:
-    """Log-weights ``(n,)`` of rows by their cells: without the proposed one where it is drawn given
-    the cells before.
+    """Log-weights ``(n,)`` of rows by their cells ``(n, C)``, by which proposals are accepted:
+    without the proposed ``cell``, rows and columns, where it was drawn given the cells before, and
+    not near.
     """
     log_p = log_p.copy()
     log_p[cell] = np.where(is_near, log_p[cell], 0.0)
@@ -179,8 +188,8 @@ def _log_weights(
 def _near_values(
     column: CellColumn, values: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers near others ``(n,)``, or levels, and the log-ratio of the probabilities to go back
-    and there: none from or to an atom.
+    """Numbers near others ``(n,)``, at distances of many scales, or any levels; and the log-ratio
+    ``(n,)`` of the probabilities of proposing the way back and there: -inf from or to an atom.
     """
     if not column.has_numbers:
         levels = rng.integers(len(column.first), size=len(values))
@@ -189,8 +198,8 @@ def _near_values(
     old = column.encode(values)
     near = column.values_at(old.interval.centre + scales * rng.standard_normal(len(values)))
     new = column.encode(near)
-    away = (new.interval.centre - old.interval.centre) / scales
-    there = STANDARD.log_mass(away, new.interval.half / scales)
-    back = STANDARD.log_mass(away, old.interval.half / scales)
-    are_numbers = (old.codes == column.number) & (new.codes == column.number)
-    return near, np.where(are_numbers, back - there, -np.inf)
+    distances = (new.interval.centre - old.interval.centre) / scales
+    there = STANDARD.log_mass(distances, new.interval.half / scales)
+    back = STANDARD.log_mass(distances, old.interval.half / scales)
+    are_no_atoms = (old.codes == column.number) & (new.codes == column.number)
+    return near, np.where(are_no_atoms, back - there, -np.inf)

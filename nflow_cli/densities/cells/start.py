@@ -16,17 +16,17 @@ from nflow_cli.densities.cells.layout import Layout, Outcomes
 from nflow_cli.densities.cells.marginal import STANDARD, outcome_shares, scaled_weights
 from nflow_cli.densities.cells.network import MOST_SKIPPED
 
-IN_ATOMS = 1e-3  # part of the shares of atoms that is no number, at first
-ROWS = 500_000  # most rows in the fit
-MOST_INPUTS = 2_000  # most level inputs of a regression
-# Of the means and scales of normals, over the residual scale: variance 1.
-SPREAD = 1.2
-SCALE = 0.64
+ATOM_PART = 1e-3  # of the shares of atoms, that is no number, at first
+MOST_ROWS = 500_000  # in the fit
+MOST_INPUTS = 2_000  # of levels, in a regression
+# Largest mean, and scale, of normals over the residual scale: variance 1.
+RELATIVE_MEAN = 1.2
+RELATIVE_SCALE = 0.64
 PULLS = 10.0 ** np.arange(-0.5, 4, 0.5)  # pseudo-count rows of the marginal added to each outcome
 LEAST_GAIN = 4.0  # nats that a parent must gain: by chance one in a hundred does
 RIDGES = 10.0 ** np.arange(-7, 2.5, 0.5)  # ridge penalties per row
 REGRESSION_ROWS = 20_000  # most rows in a regression
-CLIP = 6.0  # largest absolute input, in units
+INPUT_LIMIT = 6.0  # units: inputs are clipped to ± this
 LEAST_SQUARE = 1e-12  # eigenvalue of the inputs relative to the largest
 
 
@@ -73,7 +73,7 @@ class StartingWeights(NamedTuple):
     units: dict[str, np.ndarray]
 
     def of(self, name: str, trained: Tensor) -> Tensor:
-        """Weights of the network, from trained ones."""
+        """Weights of the network called ``name``, from the trained ones."""
         weights = trained
         if name in self.units:
             weights = weights * self.units[name]
@@ -89,11 +89,12 @@ def starting_weights(
     weights: np.ndarray | None,
     parents: Sequence[ParentShares] | None = None,
 ) -> StartingWeights:
-    """Starting weights and units, float32, of at most ``ROWS`` of the training rows ``(n, C)``.
+    """Starting weights and units, float32, of at most ``MOST_ROWS`` of the training rows
+    ``(n, C)``, which have ``weights`` ``(n,)`` or none.
 
-    ``parents`` of columns: by default of these rows.
+    ``parents`` of the modelled columns: by default of these rows.
     """
-    stride = -(-len(rows) // ROWS)
+    stride = -(-len(rows) // MOST_ROWS)
     rows = rows[::stride]
     if weights is not None:
         weights = weights[::stride]
@@ -106,60 +107,69 @@ def starting_weights(
     if number_cells:
         units = np.stack([cell.units for cell in number_cells], axis=1)
         centre = np.stack([cell.interval.centre for cell in number_cells], axis=1)
-    first = layout.n_given
+    n_given = layout.n_given
     if parents is None:
-        parents = starting_parents(columns, codes, weights, first)
+        parents = starting_parents(columns, codes, weights, n_given)
     outcomes = [column.outcomes for column in columns]
     floors = [column.floor for column in columns]
-    narrow, narrow_codes = _with_few_inputs(outcomes, codes)
-    fits = fit_ridges(narrow, narrow_codes, units, centre, weights, first, floors, calendar)
-    ridges = {j: ridge for j, ridge in enumerate(fits, first) if ridge}
+    regression_outcomes, regression_codes = _without_many_levels(outcomes, codes)
+    fitted = fit_ridges(
+        regression_outcomes, regression_codes, units, centre, weights, n_given, floors, calendar
+    )
+    ridges = {j: ridge for j, ridge in enumerate(fitted, n_given) if ridge}
     arrays = {
-        **_logit_start(layout, dict(enumerate(parents, first))),
-        **_mixture_start(layout, narrow, floors, ridges),
+        **_logit_start(layout, dict(enumerate(parents, n_given))),
+        **_mixture_start(layout, regression_outcomes, floors, ridges),
     }
     return StartingWeights(_in_float32(arrays), _in_float32(_mixture_units(layout, ridges)))
 
 
 def _in_float32(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays in float32, by name."""
     return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
 def starting_parents(
     columns: Sequence[CellColumn], codes: np.ndarray, weights: np.ndarray | None, first: int
 ) -> list[ParentShares]:
-    """Shares of outcomes given their best parent, by outcomes ``(n, C)``."""
+    """Shares of the outcomes of columns ``first`` on, given their best parent, by outcomes
+    ``codes`` ``(n, C)``; in a column with scores most of the shares of atoms are with numbers.
+    """
     parents = fit_parents([column.outcomes for column in columns], codes, weights, first)
     for i, column in enumerate(columns[first:]):
         if column.scores:
-            log_shares = with_atoms_in_numbers(column, parents[i].log_shares, IN_ATOMS)
+            log_shares = with_atoms_in_numbers(column, parents[i].log_shares, ATOM_PART)
             parents[i] = replace(parents[i], log_shares=log_shares)
     return parents
 
 
 def with_atoms_in_numbers(column: CellColumn, log_shares: np.ndarray, part: float) -> np.ndarray:
-    """Log-shares ``(…, L)`` of outcomes of a column with scores, from those of codes: atoms keep a
-    part, or of a hurdle model what numbers do not explain; numbers have the rest.
+    """Log-shares ``(…, L)`` of outcomes of a column with scores, whose numbers may be atoms, from
+    those of codes, which tell atoms from numbers.
+
+    Atoms keep a ``part`` of their shares, or of a hurdle model what numbers do not explain; the
+    outcome of a number has the rest.
     """
     n_atoms = column.number or 0
     shares = np.exp(log_shares)
     atoms = shares[..., :n_atoms].copy()
-    kept = part * atoms
+    kept_shares = part * atoms
     if column.is_hurdle:
         intervals = column.encode(np.array(column.first)).interval
-        by_numbers = np.exp(STANDARD.log_mass(*intervals))
-        numbers = shares[..., n_atoms, None] / (1 - by_numbers.sum())
-        kept = np.maximum(kept, atoms - numbers * by_numbers)
-    shares[..., :n_atoms] = kept
-    shares[..., n_atoms] += (atoms - kept).sum(axis=-1)
+        atom_masses = np.exp(STANDARD.log_mass(*intervals))
+        number_shares = shares[..., n_atoms, None] / (1 - atom_masses.sum())
+        kept_shares = np.maximum(kept_shares, atoms - number_shares * atom_masses)
+    shares[..., :n_atoms] = kept_shares
+    shares[..., n_atoms] += (atoms - kept_shares).sum(axis=-1)
     return np.log(shares)
 
 
-def _with_few_inputs(
+def _without_many_levels(
     columns: Sequence[Outcomes], codes: np.ndarray
 ) -> tuple[list[Outcomes], np.ndarray]:
-    """Columns and outcomes ``(n, C)`` of regressions, unknown in columns of many levels: the normal
-    matrix is square in the levels.
+    """Outcomes of columns, and codes ``(n, C)``, for regressions, whose normal matrix is square in
+    the levels: columns with the most levels, beyond ``MOST_INPUTS`` in all, have a single outcome
+    and are unknown.
     """
     n_levels = np.zeros(len(columns), int)
     for i, column in enumerate(columns):
@@ -168,14 +178,16 @@ def _with_few_inputs(
     order = np.argsort(n_levels, kind="stable")
     are_many = np.zeros(len(columns), bool)
     are_many[order] = np.cumsum(n_levels[order]) > MOST_INPUTS
-    narrow = list(columns)
+    outcomes = list(columns)
     for i in np.flatnonzero(are_many):
-        narrow[i] = Outcomes(1)
-    return narrow, np.where(are_many, UNKNOWN, codes)
+        outcomes[i] = Outcomes(1)
+    return outcomes, np.where(are_many, UNKNOWN, codes)
 
 
 def _logit_start(layout: Layout, parents: Mapping[int, ParentShares]) -> dict[str, np.ndarray]:
-    """Weights of the logits: log-shares given the parents of the modelled columns."""
+    """Starting weights of the logits, by name: the bias has the log-shares given an unknown parent,
+    the weights of inputs have what each outcome of the parent adds.
+    """
     n_logits = len(layout.logits)
     if not n_logits:
         return {}
@@ -202,15 +214,17 @@ def _mixture_start(
     floors: Sequence[float],
     ridges: Mapping[int, Ridge],
 ) -> dict[str, np.ndarray]:
-    """Weights of the mixtures: regressions on ``columns``, with normals about the mean."""
+    """Starting weights of the mixtures, by name: regressions on ``columns``, with normals about the
+    mean. ``floors`` are the least scales of the columns.
+    """
     if not layout.mixed:
         return {}
     m = layout.components
     relative_means = np.zeros(1)
     relative_scale = 1.0
     if m > 1:
-        relative_means = np.linspace(-SPREAD, SPREAD, m)
-        relative_scale = SCALE
+        relative_means = np.linspace(-RELATIVE_MEAN, RELATIVE_MEAN, m)
+        relative_scale = RELATIVE_SCALE
     kernel = np.zeros((len(layout.mixed), len(layout.inputs)))
     bias = np.zeros((len(layout.mixed), 3, m))
     inputs = []  # of each column, as in a regression
@@ -221,6 +235,7 @@ def _mixture_start(
         inputs.append(places)
     for row, j in enumerate(layout.mixed):
         ridge = ridges[j]
+        # Of log-weights 0; of means; of the log of what is added to the least scale.
         bias[row, 1] = ridge.intercept + ridge.scale * relative_means
         scale = ridge.scale * relative_scale
         bias[row, 2] = np.log(max(scale - floors[j], 0.1 * scale))
@@ -229,7 +244,7 @@ def _mixture_start(
 
 
 def _mixture_units(layout: Layout, ridges: Mapping[int, Ridge]) -> dict[str, np.ndarray]:
-    """Units of the weights of the mixtures: of means the residual scale, else 1."""
+    """Units of the weights of the mixtures, by name: of means the residual scale, else 1."""
     if not layout.mixed:
         return {}
     scales = np.array([ridges[j].scale for j in layout.mixed])
@@ -264,24 +279,26 @@ def fit_parents(
 
 
 def _best_parent(
-    j: int, columns: Sequence[Outcomes], codes: np.ndarray, v: np.ndarray
+    j: int, columns: Sequence[Outcomes], codes: np.ndarray, weights: np.ndarray
 ) -> ParentShares:
-    """Shares of column ``j`` given its best parent, by outcomes ``(n, j + 1)`` and weights."""
+    """Shares of column ``j`` given its best parent, by outcomes ``(n, j + 1)`` of it and the
+    columns before, and row weights ``(n,)``.
+    """
     outcomes = columns[j]
-    marginal = outcome_shares(outcomes, codes[:, j], v)
+    marginal = outcome_shares(outcomes, codes[:, j], weights)
     best = ParentShares(None, np.log(marginal)[None], 0.0)
     if outcomes.count == 1:
         return best
     least_gain = LEAST_GAIN
     is_known = codes[:, j] >= 0
     codes = codes[is_known]
-    v = v[is_known]
+    weights = weights[is_known]
     for parent, parent_codes in enumerate(codes[:, :j].T):
-        shape = (columns[parent].count + 1, outcomes.count)
+        shape = (columns[parent].count + 1, outcomes.count)  # the parent's last is unknown
         table_rows = np.where(parent_codes < 0, shape[0] - 1, parent_codes)
-        pairs = np.ravel_multi_index((table_rows, codes[:, j]), shape)
-        counts = np.bincount(pairs, v, shape[0] * shape[1]).reshape(shape)
-        n_rows = np.bincount(pairs, minlength=shape[0] * shape[1]).reshape(shape)
+        pair_codes = np.ravel_multi_index((table_rows, codes[:, j]), shape)
+        counts = np.bincount(pair_codes, weights, shape[0] * shape[1]).reshape(shape)
+        n_rows = np.bincount(pair_codes, minlength=shape[0] * shape[1]).reshape(shape)
         pull, gain = _best_pull(counts, n_rows, marginal, outcomes.new)
         if gain > least_gain:
             least_gain = gain
@@ -294,8 +311,8 @@ def _best_parent(
 def _pulled_shares(
     counts: np.ndarray, totals: np.ndarray, pull: float, marginal: np.ndarray, new: int | None
 ) -> np.ndarray:
-    """Shares of outcomes given a parent's ``(B, L)``, with ``pull`` rows of the marginal added; a
-    new outcome keeps its share.
+    """Shares ``(B, L)`` of outcomes given a parent's, by ``counts`` ``(B, L)`` and their ``totals``
+    ``(B, 1)``, with ``pull`` rows of the marginal ``(L,)`` added; a new outcome keeps its share.
     """
     share_of_new = 0.0 if new is None else marginal[new]
     learnt = marginal.copy()
@@ -310,17 +327,18 @@ def _pulled_shares(
 def _best_pull(
     counts: np.ndarray, n_rows: np.ndarray, marginal: np.ndarray, new: int | None
 ) -> tuple[float, float]:
-    """Pull of the largest leave-one-out likelihood, and the nats that this gains on the marginal.
+    """Pull of the largest leave-one-out likelihood, and the nats that this gains on the marginal
+    ``(L,)``.
 
     ``counts`` are sums of weights of ``n_rows`` rows, both ``(B, L)``.
     """
-    is_seen = counts > 0
+    has_rows = counts > 0
     row_weights = np.divide(counts, n_rows, out=np.zeros_like(counts), where=n_rows > 0)
     totals = counts.sum(axis=1, keepdims=True) - row_weights
     gains = []
     for pull in PULLS:
         shares = _pulled_shares(counts - row_weights, totals, pull, marginal, new)
-        gains.append(float(np.sum(counts[is_seen] * np.log((shares / marginal)[is_seen]))))
+        gains.append(float(np.sum(counts[has_rows] * np.log((shares / marginal)[has_rows]))))
     best = int(np.argmax(gains))
     return float(PULLS[best]), gains[best]
 
@@ -337,11 +355,11 @@ def plain_inputs(
     harmonics ``(n, E)`` of its dates; 0 if unknown. Arguments as of :func:`fit_parents`.
     """
     blocks = []
-    for i, (outcomes, column_codes, middles) in enumerate(each_column(columns, codes, centre)):
+    for i, (outcomes, column_codes, middles) in enumerate(split_columns(columns, codes, centre)):
         block = np.equal(column_codes[:, None], np.arange(outcomes.learnt)).astype(float)
         if middles is not None:
             is_number = outcomes.have_numbers(column_codes)
-            parts = [block, np.where(is_number, np.clip(middles, -CLIP, CLIP), 0.0)]
+            parts = [block, np.where(is_number, np.clip(middles, -INPUT_LIMIT, INPUT_LIMIT), 0.0)]
             if calendar:
                 parts.append(calendar[i])
             block = np.column_stack(parts)
@@ -368,7 +386,7 @@ def fit_ridges(
     inputs, ends = plain_inputs(columns, codes, units, calendar)
     starts = np.append(0, ends)
     ridges: list[Ridge | None] = []
-    for j, (outcomes, column_codes, middles) in enumerate(each_column(columns, codes, centre)):
+    for j, (outcomes, column_codes, middles) in enumerate(split_columns(columns, codes, centre)):
         if middles is None or j < first:
             ridges.append(None)
             continue
@@ -419,10 +437,14 @@ def fit_ridge(
     return Ridge(float(target_mean - input_means @ coefficients), coefficients, scale)
 
 
-def each_column(
+def split_columns(
     columns: Sequence[Outcomes], codes: np.ndarray, centre: np.ndarray
 ) -> Iterator[tuple[Outcomes, np.ndarray, np.ndarray | None]]:
-    """Yield each column with its outcomes and middles ``(n,)``; ``None`` without numbers."""
+    """Yield for each column its outcomes, its codes ``(n,)``, and the middles ``(n,)`` of its
+    numbers, ``None`` without numbers.
+
+    ``codes`` are ``(n, C)``, ``centre`` ``(n, N)`` of the columns with numbers.
+    """
     place = 0
     for column, column_codes in zip(columns, codes.T):
         if column.number is None:

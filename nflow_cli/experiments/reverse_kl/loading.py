@@ -15,7 +15,7 @@ from nflow_cli.data.writing import batch_of, write_table
 from nflow_cli.densities.pushforward import PushforwardDensity, values_at
 from nflow_cli.densities.targets import Target
 from nflow_cli.errors import NflowError
-from nflow_cli.evaluation.reverse_kl import effective_share, own_values, resampled
+from nflow_cli.evaluation.reverse_kl import effective_share, resampled, user_log_prob
 from nflow_cli.evaluation.warnings import verdict
 from nflow_cli.experiments.loaded_flows import TrainedFlows, with_weights, write_points
 from nflow_cli.experiments.reverse_kl.members import initial_flows
@@ -145,7 +145,7 @@ def _rows(trained: TrainedDensity, target: Target | None, n: int, seed: int) -> 
 def _log_p(target: Target, z: np.ndarray) -> np.ndarray:
     """Unnormalised ``log p`` ``(n,)`` by user units, at coordinates of the flows."""
     with np.errstate(all="ignore"):  # of a user's function, far away
-        return values_at(own_values(target), z).astype(np.float64) + (target.log_z or 0.0)
+        return values_at(user_log_prob(target), z).astype(np.float64) + (target.log_z or 0.0)
 
 
 def _attributes_of(trained: TrainedDensity) -> dict[str, Any]:

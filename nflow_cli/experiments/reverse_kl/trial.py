@@ -20,7 +20,7 @@ from nflow_cli.data.units import ColumnUnits, units_of
 from nflow_cli.densities.log_density import ArrayDensity, LogDensity, TensorDensity, checked_pair
 from nflow_cli.densities.pushforward import values_at
 from nflow_cli.errors import ConfigError, TargetError, one_line
-from nflow_cli.evaluation.reverse_kl import own_values, step_of
+from nflow_cli.evaluation.reverse_kl import step_of, user_log_prob
 from nflow_cli.experiments.reverse_kl.data import Subject
 from nflow_cli.experiments.reverse_kl.report import LARGEST_ROUNDING, ROUNDING_REMEDY
 from nflow_cli.experiments.reverse_kl.trainer import SUPPORT_REMEDY, compiling, point_text
@@ -93,7 +93,7 @@ def density_of(user: UserFunction, names: list[str], units: ColumnUnits) -> LogD
 
 def rounding_notes(density: LogDensity) -> tuple[str, ...]:
     """Note if values at the trial's points are rounded."""
-    step = step_of(values_at(own_values(density), _trial_points(density.dim)))
+    step = step_of(values_at(user_log_prob(density), _trial_points(density.dim)))
     if not step / math.sqrt(12) > LARGEST_ROUNDING:
         return ()
     return (

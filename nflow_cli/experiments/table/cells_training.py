@@ -32,7 +32,7 @@ from nflow_cli.densities.cells.fitting import (
     fitted_marginals,
     layout_of,
 )
-from nflow_cli.densities.cells.heads import LogCells, log_pair, mixed
+from nflow_cli.densities.cells.heads import LogCells, log_pair, log_parts
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.marginal import member_weights, mixing_weights
 from nflow_cli.densities.cells.start import StartingWeights, starting_weights
@@ -168,7 +168,7 @@ def _fit_maps(maps: np.ndarray, train: np.ndarray, config: CellsConfig) -> FitMa
     starts = [starting_weights(layout, components, train @ matrix.T, None) for matrix in maps]
     arrays = stacked([start.arrays for start in starts])
     units = stacked([start.units for start in starts])
-    initial = network.initial(layout, MAP_BLOCKS, stream(config.seed, "maps"))
+    initial = network.initial_weights(layout, MAP_BLOCKS, stream(config.seed, "maps"))
     trained = CellWeights([{**initial, TURN_ARRAY: np.zeros(maps.shape[1:])}] * len(maps))
     model = FitMaps(maps, layout, components, trained, StartingWeights(arrays, units))
     model.prepare(settings, steps)
@@ -198,7 +198,7 @@ def build(config: CellsConfig, data: Dataset) -> BuiltCells:
     layout = density.layout
     _expect_few_weights(layout, blocks, data.name)
     initial = [
-        network.initial(layout, blocks, stream(seed, "cells"))
+        network.initial_weights(layout, blocks, stream(seed, "cells"))
         for seed in seeds_from(config.seed, config.train.members)
     ]
     if config.train.filled and gaps_of(density, data.train).any():
@@ -344,7 +344,7 @@ def validator(
         shares = _network_shares(
             built.density, _cells_of_rows(cells, first), first_marginal, first_weights
         )
-        of_network, of_marginal, _ = mixed(log_pair(shares), cells, marginal, np)
+        of_network, of_marginal, _ = log_parts(log_pair(shares), cells, marginal, np)
         return -np.logaddexp(of_network, of_marginal).sum(axis=1) - shift
 
     def validate() -> np.ndarray:
@@ -411,7 +411,7 @@ def networks_of(built: BuiltCells) -> Iterator[Member]:
     density = built.density
     for arrays in built.model.members():
         float64 = {name: array.astype(np.float64) for name, array in arrays.items()}
-        masked = network.masked(density.layout, float64)
+        masked = network.masked_weights(density.layout, float64)
         yield Member(masked, np.ones(len(density.modelled)))
 
 

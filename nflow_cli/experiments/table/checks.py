@@ -71,7 +71,7 @@ class Checked(CheckedRun):
         if self.config.is_of_flows:
             return _flow_checks().weights_of(self.trained.trained)
         arrays = self.trained.arrays
-        trained = network.shapes(self.trained.density.layout, network.blocks_of(arrays))
+        trained = network.shapes(self.trained.density.layout, network.count_blocks(arrays))
         numbers = sum(arrays[name].size for name in trained)
         return Weights("density of cells", len(arrays), numbers, sha256_of(arrays))
 

@@ -11,7 +11,7 @@ from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.drift import (
-    LEVEL,
+    SIGNIFICANCE,
     Change,
     Drift,
     Features,
@@ -22,7 +22,7 @@ from nflow_cli.evaluation.drift import (
     change_of_pit,
     change_of_rows,
     features,
-    moved,
+    moved_names,
 )
 from nflow_cli.evaluation.estimates import rounded, with_error
 from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked, raised_warnings
@@ -89,7 +89,7 @@ def drifted(density: CellDensity, held_out: np.ndarray, rows: np.ndarray, seed: 
     first = 0 if density.unmixing or density.n_given else 1
     related = [column.name for column in density.scored[first:]]
     n_tests = len(columns) + len(related) + 1  # and that of the rows
-    moved_columns = moved(columns, n_tests)
+    moved_columns = moved_names(columns, n_tests)
     with phase(f"comparing relations: {len(rows):,} rows"):
         held_out_scores = density.scored_rows(held_out, stream(seed, "drift", 0))
         new_scores = density.scored_rows(rows, stream(seed, "drift", 1))
@@ -111,8 +111,8 @@ def drifted(density: CellDensity, held_out: np.ndarray, rows: np.ndarray, seed: 
         p_value=min(1.0, least_p * n_tests),
         tests=n_tests,
         moved=moved_columns,
-        moved_relations=moved(relations, n_tests),
-        row_moved=row_change.p_value * n_tests <= LEVEL,
+        moved_relations=moved_names(relations, n_tests),
+        row_moved=row_change.p_value * n_tests <= SIGNIFICANCE,
         columns=columns,
         relations=relations,
         row=row_change,

@@ -58,7 +58,7 @@ def marginal_posterior(
     distinct, places = np.unique(values, return_inverse=True)
     rows = np.full((len(distinct), len(density.row)), np.nan)
     rows[:, j] = distinct
-    of_distinct = conditional(density.alone, rows, j, p)
+    of_distinct = conditional(density.marginal_density, rows, j, p)
     return CellPosterior(*(array[places] for array in of_distinct))
 
 

@@ -26,9 +26,15 @@ from nflow_cli.backend.start import cores
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
 from nflow_cli.densities.cells.density import CellDensity, CellScores, Member, limits_of
-from nflow_cli.densities.cells.heads import LogCells, log_cells, log_masses, mixed, with_presence
+from nflow_cli.densities.cells.heads import (
+    LogCells,
+    log_cells,
+    log_masses,
+    log_parts,
+    with_presence,
+)
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.proposals import moved, proposals
+from nflow_cli.densities.cells.proposals import metropolis_steps, proposals
 from nflow_cli.densities.cells.start import StartingWeights, starting_parents, starting_weights
 from nflow_cli.experiments.table.weights import stacked
 from nflow_cli.flows.layer import keep_precision
@@ -138,7 +144,7 @@ class FitCells(ChunkTrainer):
         log_mixture_weights = (math.log1p(-MARGINAL_WEIGHT), math.log(MARGINAL_WEIGHT))
         by_networks = self.log_cells(batch)
         by_marginals = self.marginal_log_cells(batch, ops)
-        network_parts, marginal_parts, presence = mixed(
+        network_parts, marginal_parts, presence = log_parts(
             log_mixture_weights, by_networks, by_marginals, ops
         )
         log_q = ops.logaddexp(network_parts, marginal_parts)
@@ -165,7 +171,7 @@ class FitCells(ChunkTrainer):
             units = ops.where(hidden_units > 0, 0.0, units)
         x = network.inputs(layout, codes, units, ops)
         arrays = {name: self.start.of(name, array) for name, array in self.trained.arrays.items()}
-        network_weights = network.masked(layout, arrays)
+        network_weights = network.masked_weights(layout, arrays)
         parameters = network.parameters(layout, network_weights, self.limits, x, ops)
         n_given_numbers = len(layout.with_numbers) - len(layout.mixed)
         centres = parts.centres[..., n_given_numbers:, :]
@@ -237,7 +243,7 @@ def packed_rows(density: CellDensity, rows: np.ndarray) -> np.ndarray:
         """Training inputs of a block of rows."""
         codes, *numbers = block.encoded
         codes = np.where(codes < n_learnt, codes, UNKNOWN)
-        log_marginals = np.logaddexp(block.of_marginals.masses, block.outliers)
+        log_marginals = np.logaddexp(block.marginal_cells.masses, block.log_outliers)
         log_marginals = np.maximum(log_marginals - density.log_learnt[:, None], LEAST_LOG_MARGINAL)
         log_marginals = np.where(codes[density.n_given :] < 0, 0.0, log_marginals)
         return (np.concatenate([codes, *numbers, log_marginals]).T.astype(np.float32),)
@@ -344,7 +350,7 @@ class Filling(Saved, Observer):
         most_steps = METROPOLIS_STEPS * self.chunks.batch_size
         chosen = np.sort(rng.permutation(len(rows))[:most_steps])
         steps = min(most_steps // max(len(chosen), 1), METROPOLIS_STEPS)
-        rows[chosen] = moved(
+        rows[chosen] = metropolis_steps(
             self.density, member, rows[chosen], self.gaps[chosen], steps, rng, self.tallies[r]
         )
         self.fills[r] = rows[self.gaps]
@@ -431,14 +437,16 @@ def filled_start(
         if np.isnan(fills[gaps]).any():
             fills, _ = proposals(regressions, fills, gaps, rng)
         member = regressions.networks[0]
-        filled[places] = moved(regressions, member, fills, gaps, METROPOLIS_STEPS, rng, tallies)
+        filled[places] = metropolis_steps(
+            regressions, member, fills, gaps, METROPOLIS_STEPS, rng, tallies
+        )
 
     places = np.flatnonzero(gaps_of(density, rows).any(axis=1))
     are_sampled = np.isin(places, np.arange(len(rows))[sample])
     for _ in range(START_ROUNDS):
         start = start_of(layout)
         arrays = {name: start.of(name, np.zeros(shape)) for name, shape in shapes.items()}
-        masked = network.masked(layout, arrays)
+        masked = network.masked_weights(layout, arrays)
         regressions = regressions.with_networks([Member(masked, np.ones(len(density.modelled)))])
         fill(regressions, places[are_sampled])
     if not are_sampled.all():

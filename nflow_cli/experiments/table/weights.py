@@ -233,9 +233,11 @@ def _are_outputs_finite(layout: Layout, arrays: Mapping[str, np.ndarray]) -> boo
     """Whether networks have finite outputs for all inputs. They are bounded by those for the
     largest inputs and the absolute network weights, since |silu(h)| is at most silu(|h|).
     """
-    names = network.shapes(layout, network.blocks_of(arrays))
+    names = network.shapes(layout, network.count_blocks(arrays))
     absolute = {name: np.abs(arrays[name].astype(np.float64)) for name in names}
-    h = network.hidden(absolute, np.full((len(layout.inputs), 1), network.INPUT_LIMIT), np)
+    h = network.last_hidden_layer(
+        absolute, np.full((len(layout.inputs), 1), network.INPUT_LIMIT), np
+    )
     kernels = [absolute[name] for name in ("logits_kernel", "mixtures_kernel") if name in absolute]
     return all(np.isfinite(kernel @ h).all() for kernel in kernels)
 
@@ -268,12 +270,14 @@ def density_of(
         )
         for place, column in enumerate(columns)
     ]
-    names = network.shapes(layout, network.blocks_of(arrays))
+    names = network.shapes(layout, network.count_blocks(arrays))
     members = []
     for r, weight in enumerate(arrays[MEMBER_WEIGHTS].tolist()):
         network_weights = {name: arrays[name][r].astype(np.float64) for name in names}
         members.append(
-            Member(network.masked(layout, network_weights), arrays[NETWORK_SHARES][r], weight)
+            Member(
+                network.masked_weights(layout, network_weights), arrays[NETWORK_SHARES][r], weight
+            )
         )
     outcomes = [layout.outcomes[i] for i in layout.modelled]
     log_shares = arrays[MARGINAL_SHARES]

@@ -94,7 +94,7 @@ def test_the_probabilities_of_all_values_of_a_cell_sum_to_one_and_the_pit_sums_t
         assert up_to[-1] == pytest.approx(1, abs=1e-9)
         if case == "grid beside the values" or sources == SOURCES[-1]:
             continue  # a value on no grid, or that is unknown, is in no order
-        below, at = one.ends(rows)
+        below, at = one.below_and_at(rows)
         assert below + at == pytest.approx(up_to, abs=1e-9)
         assert below == pytest.approx(np.append(0, up_to[:-1]), abs=1e-9)
 
@@ -197,7 +197,7 @@ def test_gaps_go_with_gaps_and_one_of_a_column_that_had_none_is_unknown():
         assert (log_p > math.log(0.9)) == ((town, name) in holding) and np.isfinite(log_p)
     row, without = np.array([[0, 0.0, 0.0, np.nan]]), CASES["levels without gaps"]
     assert without.log_prob(row)[0] == 0
-    assert np.isnan(without.ends(row)).all()
+    assert np.isnan(without.below_and_at(row)).all()
 
 
 def test_numbers_that_arithmetic_or_single_precision_moved_hold():

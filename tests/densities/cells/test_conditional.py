@@ -86,7 +86,7 @@ def assert_ends(found, own, values, shares, slack):
 def test_probabilities_are_those_of_all_values_in_the_row(case, members):
     density = random_density(COUNTED[case], members=members or 1, seed=len(case))
     rows, exact = drawn(density, 20), {"rtol": 0, "atol": 1e-9}
-    density = density if members else density.alone
+    density = density if members else density.marginal_density
     for j, column in enumerate(density.cells):
         found, values = conditional(density, rows, j, P), np.round(values_of(column, 40.0), 2)
         shares, log_total = exactly(density, rows, j, values)
@@ -166,7 +166,7 @@ def test_values_beyond_bounds_have_their_probability():
 def test_numbers_are_as_by_dense_quadrature_to_the_stated_error(columns, j, members):
     density = random_density(columns, members=members or 1, seed=7)
     rows, column = drawn(density, 8), density.cells[j]
-    density = density if members else density.alone
+    density = density if members else density.marginal_density
     found = conditional(density, rows, j, P)
     values, weights = quadrature(column, 400)
     shares, log_total = exactly(density, rows, j, values, weights)

@@ -21,7 +21,7 @@ from scipy import stats
 
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.outliers import Outliers
-from nflow_cli.densities.cells.proposals import DEGREES, _t_draws, moved, proposals
+from nflow_cli.densities.cells.proposals import DEGREES, _t_draws, metropolis_steps, proposals
 from nflow_cli.densities.cells.unmixing import Unmixing, component
 from nflow_cli.evaluation.pit import pit
 
@@ -211,7 +211,7 @@ def test_many_steps_from_anywhere_have_the_conditional_of_grids_and_levels(row, 
     tallies, rng = np.zeros((2, 3)), np.random.default_rng(0)
     tallies[0] = tried
     unknown = np.isnan(np.tile(row, (n, 1)))
-    found = moved(density, density.networks[0], rows, unknown, 40, rng, tallies)
+    found = metropolis_steps(density, density.networks[0], rows, unknown, 40, rng, tallies)
     assert (found[~unknown] == rows[~unknown]).all()
     values = EVERY[((row == EVERY) | np.isnan(row)).all(axis=1)]
     p = np.exp(density.log_prob(values))
@@ -227,7 +227,7 @@ def test_many_steps_have_the_mean_and_deviation_of_a_number(tried):
     rows, unknown = np.tile([0.0, 0.3], (n, 1)), np.tile([True, False], (n, 1))
     tallies = np.array([[tried, 0], [0, 0]], float)
     by = 40, np.random.default_rng(1), tallies
-    found = moved(density, density.networks[0], rows, unknown, *by)[:, 0]
+    found = metropolis_steps(density, density.networks[0], rows, unknown, *by)[:, 0]
     values = np.arange(-40, 40, 0.01)
     p = np.exp(density.log_prob(np.column_stack([values, np.full(len(values), 0.3)])))
     mean = p @ values / p.sum()

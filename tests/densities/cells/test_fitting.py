@@ -36,7 +36,7 @@ def density_of(data):
     """Return a density of random weights beside the marginals of training rows."""
     columns, marginals = marginals_of(data)
     layout = layout_of(columns, len(data.given), 3, 16)
-    weights = network.masked(layout, random_weights(layout, np.random.default_rng(0)))
+    weights = network.masked_weights(layout, random_weights(layout, np.random.default_rng(0)))
     member = Member(weights, np.full(len(layout.modelled), 0.5))
     return CellDensity(columns, layout, marginals, [member])
 
@@ -125,7 +125,7 @@ def test_whatever_a_network_says_its_draws_are_near_the_rows():
     cells = fitted_columns(data := dataset(columns))
     layout = layout_of(cells, 0, 3, 16)
     weights = random_weights(layout, np.random.default_rng(1))
-    weights = network.masked(layout, {name: 20 * array for name, array in weights.items()})
+    weights = network.masked_weights(layout, {name: 20 * array for name, array in weights.items()})
     marginals = fitted_marginals(cells, data.train, None)
     density = CellDensity(cells, layout, marginals, [Member(weights, np.ones(2))])
     draws = density.draw(np.full((5_000, 2), np.nan), np.random.default_rng(2))
@@ -154,7 +154,7 @@ def test_a_network_starts_at_the_season_and_the_weekday_of_dates_in_a_column_beh
     layout = layout_of(columns, 0, 1, 4)
     start = starting_weights(layout, columns, data.train, None)
     arrays = {n: start.of(n, np.zeros(s)) for n, s in network.shapes(layout, 0).items()}
-    member = Member(network.masked(layout, arrays), np.ones(2))
+    member = Member(network.masked_weights(layout, arrays), np.ones(2))
     density = CellDensity(columns, layout, marginals, [member])
     log_q = density.cell_log_probs(data.test)[:, 1]
     truth = mean[(data.test[:, 0] - days[0]).astype(int)]

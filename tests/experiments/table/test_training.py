@@ -47,7 +47,9 @@ def fit_of(members, n_given=1, columns=COLUMNS):
     members = []
     for arrays in fit.members():
         arrays = {name: array.astype(float) for name, array in arrays.items()}
-        members.append(Member(network.masked(layout, arrays), np.ones(len(layout.modelled))))
+        members.append(
+            Member(network.masked_weights(layout, arrays), np.ones(len(layout.modelled)))
+        )
     return fit, CellDensity(columns, layout, marginals, members)
 
 
@@ -160,9 +162,9 @@ def test_dates_are_the_same_inputs_in_training_scores_and_draws(n_given):
     walk = network.ColumnByColumn(density.layout, member.weights, density.limits, 60)
     for j, cells in enumerate(density.encode(seen)):
         if j >= max(n_given, 1):
-            expected = network.of_column(density.layout, block.by_network(member), j).log_shares
+            expected = network.of_column(density.layout, block.parameters_of(member), j).log_shares
             np.testing.assert_allclose(walk.parameters(j).log_shares, expected, atol=1e-9)
-        walk.see(j, cells.codes, np.vstack([cells.units, cells.calendar]))
+        walk.add_column(j, cells.codes, np.vstack([cells.units, cells.calendar]))
     assert len(density.layout.numeric) == 4 + 2 * 12
     assert not density.encode(seen)[3].calendar[:, :20].any()
 
