@@ -278,15 +278,15 @@ def of_column(q: Any, rows: np.ndarray, target: str) -> Row:
     from nflow_cli.experiments.table.rows import TableRows
 
     place = q.columns.index(target)
-    column = q.density.row[place]
-    others = np.where(TableRows(q.density, rows).unknown(place), np.nan, rows)
+    column = q.density.row_columns[place]
+    others = np.where(TableRows(q.density, rows).unknown_cells(place), np.nan, rows)
     found = conditional(q.density, others, place, np.array([0.5]))
     scores = nonconformity_scores(column, found, rows[:, place])
     known = ~np.isnan(scores)
     facts: Row = {"n": int(known.sum()), "mean": covered(scores[known], CALIBRATION)}
     if column.has_numbers:
         facts["without"] = float((scores[known] <= COVERAGE).mean())
-    for j, by in enumerate(q.density.row[: len(q.density.cells)]):
+    for j, by in enumerate(q.density.row_columns[: len(q.density.columns)]):
         if by.has_numbers or j == place:
             continue
         codes = np.nan_to_num(rows[:, j], nan=-2.0)

@@ -29,7 +29,7 @@ def independent(density):
     """Return the density of independent columns: the marginals of another alone."""
     alone = [m._replace(shares=np.zeros_like(m.shares)) for m in density.networks[:1]]
     computed = [replace(one, broken=1.0) for one in density.computed]
-    return CellDensity(density.cells, density.layout, density.marginals, alone, computed)
+    return CellDensity(density.columns, density.layout, density.marginals, alone, computed)
 
 
 def levels(name, count, missing=False):
@@ -145,7 +145,7 @@ def values_of(column, reach=18.0, outliers=True):
     """Return all values of a column but numbers without a step, -1 for a new level."""
     gap = [] if column.missing is None else [np.nan]
     if not column.has_numbers:
-        return np.array([*range(len(column.first)), -1.0, *gap])
+        return np.array([*range(len(column.coded_values)), -1.0, *gap])
     far = [column.outliers.centre] if outliers else []
     if column.kind.kind == "number":
         return np.array([*(column.scores.values if column.scores else ()), *far, *gap])

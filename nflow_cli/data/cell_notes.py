@@ -56,19 +56,19 @@ def notes_of_texts(table: TableFile, columns: AskedColumns, rows: np.ndarray) ->
     """
     for name, request in columns.items():
         column = request.column
-        if column.twins and column.numbers is None:
-            count = len(column.twins)
+        if column.unified_texts and column.numbers is None:
+            count = len(column.unified_texts)
             levels = f"{count:,} levels are" if count > 1 else "1 level is"
             yield (
                 f"{name}: {levels} written in several ways (blanks around, or Unicode's forms) and "
-                f"read as one: {shown(column.twins[0])}"
+                f"read as one: {shown(column.unified_texts[0])}"
             )
         if column.numbers is None and not column.names_rows:
             twins = _twins_by_capitals(column)
             if twins:
                 yield f"{name}: levels that differ by capitals alone: {listed(twins)}"
-        if not column.is_collected and column.stray is not None:
-            row, text = column.stray
+        if not column.is_collected and column.first_text_cell is not None:
+            row, text = column.first_text_cell
             if is_mark(text) or parts_of_number(text) is not None:
                 yield (
                     f"{name} is read as text: more than {MAX_TEXTS:,} distinct cells (--max-rows N "
@@ -252,7 +252,7 @@ def _may_be_minutes(column: Column) -> bool:
     """Whether times in hours and minutes may be minutes and seconds: these are not all rounded, as
     times of day to five minutes are.
     """
-    if column.numbers is None or column.form not in HOUR_FORMS:
+    if column.numbers is None or column.date_format not in HOUR_FORMS:
         return False
     return bool((column.numbers[~column.gaps] % ROUNDED_SECONDS).any())
 
@@ -304,7 +304,7 @@ def notes_of_days(columns: Iterable[AskedColumn]) -> Iterator[str]:
 
 def _plain_numbers(column: Column) -> np.ndarray:
     """Finite numbers ``(n,)`` of a column; none of dates, times and text."""
-    if column.numbers is None or column.source != "number" or column.form is not None:
+    if column.numbers is None or column.source != "number" or column.date_format is not None:
         return np.zeros(0)
     return column.numbers[np.isfinite(column.numbers)]
 
@@ -319,8 +319,8 @@ def notes_of_codes(columns: Iterable[AskedColumn]) -> Iterator[str]:
         numbers = _plain_numbers(column)
         if not len(numbers) or request.is_categorical:
             continue
-        if column.zero_ended:
-            text, number = column.zero_ended
+        if column.with_last_zeros:
+            text, number = column.with_last_zeros
             yield (
                 f"{name}: {text} is read as the number {number}; to keep them apart: "
                 f"{command_line(['--categorical', escaped(name)])}"

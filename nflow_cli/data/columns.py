@@ -64,18 +64,18 @@ class Column:
         codes: ``(n,)`` int32, indices in ``texts``, -1 if missing; also of text that was read as
             ``numbers``. ``None`` of numbers, dates, times, nested data and too many distinct texts.
         texts: Distinct, by first appearance, without blanks around, in Unicode's composed form.
-        twins: Texts that are written in several ways, with blanks around or in other forms.
+        unified_texts: Texts that are written in several ways, with blanks around or in other forms.
         rounded: Cells that are whole numbers without one in float64, and the digits of the first.
         is_index: As of a :class:`~nflow_cli.data.tables.Field`.
         is_float32: Stored in single precision.
         decimal: The decimal mark of its numbers in text.
-        stray: Row, and text, of the first cell of a column of text that is no number; of stored
-            text the first cell. None if no cell was text, or if not collected.
-        form: Format of the dates or times in text that the numbers were.
+        first_text_cell: Row, and text, of the first cell of a column of text that is no number; of
+            stored text the first cell. None if no cell was text, or if not collected.
+        date_format: Format of the dates or times in text that the numbers were.
         notation: Of the numbers in text, unless they were digits alone.
-        nested: What its cells are if no text and no numbers: objects or lists.
-        zero_ended: A number in the first cells of text that has zeros at its end as others have
-            not, such as 1.10 beside 1.9, and without them.
+        nested_as: What its cells are if no text and no numbers: objects or lists.
+        with_last_zeros: A number in the first cells of text that has zeros at its end as others
+            have not, such as 1.10 beside 1.9, and without them.
         gap_words: Rows of each word that means a missing cell of text, such as NA.
     """
 
@@ -87,14 +87,14 @@ class Column:
     is_index: bool = False
     is_float32: bool = False
     decimal: str = "."
-    stray: tuple[int, str] | None = None
-    form: str | None = None
+    first_text_cell: tuple[int, str] | None = None
+    date_format: str | None = None
     notation: Notation | None = None
-    twins: Sequence[str] = ()
+    unified_texts: Sequence[str] = ()
     rounded: tuple[int, str] | None = None
     gap_words: Mapping[str, int] = field(default_factory=dict)
-    zero_ended: Sequence[str] = ()
-    nested: str = ""
+    with_last_zeros: Sequence[str] = ()
+    nested_as: str = ""
 
     @property
     def is_collected(self) -> bool:
@@ -217,7 +217,7 @@ class Column:
             levels = kind.levels or self.texts
             nones = [text for text in self.texts if text.lower() == NONE and text not in levels]
             return self.without(nones).in_levels()
-        if kind.form is not None and self.source == "number" and self.form is None:
+        if kind.form is not None and self.source == "number" and self.date_format is None:
             return self._in_texts().in_kind(kind)
         if self.numbers is not None or self.codes is None:
             return self
@@ -277,7 +277,7 @@ class Column:
     ) -> "Column":
         """Column with numbers in place of its text: ``values`` ``(m,)`` of its distinct texts."""
         numbers = np.append(values, np.nan)[self.codes]  # code -1: missing
-        return replace(self, source=source, numbers=numbers, form=form, notation=notation)
+        return replace(self, source=source, numbers=numbers, date_format=form, notation=notation)
 
     def without(self, values: Sequence[str]) -> "Column":
         """Column in which cells that equal one of ``values``, text, number or date, are missing."""
@@ -301,7 +301,7 @@ class Column:
 
     def at(self, rows: np.ndarray) -> "Column":
         """Column of some rows, by their indices in ascending order."""
-        stray = self.stray
+        stray = self.first_text_cell
         if stray is not None:
             row, text = stray
             place = int(np.searchsorted(rows, row))
@@ -310,7 +310,7 @@ class Column:
             self,
             numbers=None if self.numbers is None else self.numbers[rows],
             codes=None if self.codes is None else self.codes[rows],
-            stray=stray,
+            first_text_cell=stray,
         )
 
     def in_unit(self, type: Literal["date", "time"]) -> "Column":
@@ -386,12 +386,12 @@ def read_columns(
     n = _read_blocks(table, readers, rows)
     for reader in readers.values():
         are_codes = reader.codes and reader.codes.are_found
-        are_apart = reader.zero_ended and reader.name in apart
+        are_apart = reader.with_last_zeros and reader.name in apart
         if (are_codes or are_apart) and reader.sources[:1] == ["number"]:
             reader.sources = ["text"]
             reader.is_mixed = True
     while mixed := [reader for reader in readers.values() if reader.is_mixed]:
-        rereaders = {r.name: _Reader(table, r.name, r.sources, r.stray) for r in mixed}
+        rereaders = {r.name: _Reader(table, r.name, r.sources, r.first_text_cell) for r in mixed}
         _read_blocks(table, rereaders, rows)  # text after numbers: reread these as text
         readers |= rereaders
     read = {name: readers.pop(name).column(columns[name].is_index) for name in names}
@@ -424,7 +424,7 @@ def stacked(table: TableFile, columns: Sequence[Column]) -> np.ndarray:
 
 def _finite_numbers(table: TableFile, column: Column) -> np.ndarray:
     """Numbers ``(n,)`` of a column, all finite; else a DataError that names the first other."""
-    row, received = column.stray or (None, column.source)
+    row, received = column.first_text_cell or (None, column.source)
     if column.source == "number" and column.numbers is not None:
         wrong = ~np.isfinite(column.numbers)
         if not wrong.any():
@@ -525,7 +525,7 @@ class _Reader:
 
     Attributes:
         sources: Possible types of cells, the current one first; none: stored type.
-        stray, is_float32, zero_ended, nested: As of a :class:`Column`.
+        first_text_cell, is_float32, with_last_zeros, nested_as: As of a :class:`Column`.
         is_mixed: Earlier blocks were read as another type than the last ones: they are reread.
         is_clock: Whether stored cells are times of day.
         codes: Search for codes, if the column may have any.
@@ -536,19 +536,19 @@ class _Reader:
     table: TableFile
     name: str
     sources: list[Source] = field(default_factory=list)
-    stray: tuple[int, str] | None = None
+    first_text_cell: tuple[int, str] | None = None
     is_mixed: bool = False
     is_float32: bool = False
     is_clock: bool = False
     codes: Codes | None = None
     beyond: int = 0
     first_beyond: str = ""
-    zero_ended: Sequence[str] = ()
-    nested: str = ""
+    with_last_zeros: Sequence[str] = ()
+    nested_as: str = ""
     _parts: list[np.ndarray] = field(default_factory=list)  # numbers or codes of each block
     _codes: dict[str, int] = field(default_factory=dict)  # of each text
     _written: dict[str, str] = field(default_factory=dict)  # how each text was written first
-    _twins: dict[str, None] = field(default_factory=dict)  # texts that were written in other ways
+    _unified_texts: dict[str, None] = field(default_factory=dict)  # written in several ways
     _gap_words: Counter[str] = field(default_factory=Counter)
     _n_letters: int = 0  # of all texts
     _is_collected: bool = True  # few enough texts
@@ -574,7 +574,7 @@ class _Reader:
         n_before = sum(map(len, self._parts))
         if source == "number":
             row_in_block, value = error.args
-            self.stray = n_before + row_in_block, str(value)
+            self.first_text_cell = n_before + row_in_block, str(value)
         if self._parts:
             self.is_mixed = True
         self._parts.clear()
@@ -593,7 +593,7 @@ class _Reader:
         else:
             self.sources = ["text"]
         if pa.types.is_nested(type):
-            self.nested = "objects" if pa.types.is_struct(type) else "lists"
+            self.nested_as = "objects" if pa.types.is_struct(type) else "lists"
 
     def _add_numbers(self, cells: pa.Array, source: Source) -> None:
         """Read cells as numbers, dates or times; NotANumberError at the first of another type."""
@@ -602,7 +602,7 @@ class _Reader:
         if self.codes is not None and not self.codes.add(cells):
             self.codes = None
         if self.table.is_untyped and source == "number" and not self._parts:
-            self.zero_ended = _number_with_last_zeros(cells, self.table.decimal)
+            self.with_last_zeros = _number_with_last_zeros(cells, self.table.decimal)
         self._parts.append(np.array(part, np.float64))
         if beyond := beyond_floats(cells, self._parts[-1]):
             self.first_beyond = self.first_beyond or beyond[0]
@@ -628,7 +628,7 @@ class _Reader:
                 codes.append(-1)
                 continue
             if self._written.setdefault(text, written) != written:
-                self._twins[text] = None
+                self._unified_texts[text] = None
             if text not in self._codes:
                 self._codes[text] = len(self._codes)
                 self._n_letters += len(text)
@@ -643,10 +643,13 @@ class _Reader:
         self._parts = []
         self._codes = {}
         self._written = {}
-        self._twins = {}
+        self._unified_texts = {}
 
     def column(self, is_index: bool) -> Column:
-        """Column of the blocks read, of the last type; its memory is then the column's alone."""
+        """Column of the blocks read, of numbers or of indices of texts; its memory is then the
+        column's alone.
+        """
+        # The type that suits all blocks; none is left of a column that is stored as numbers.
         source = self.sources[0] if self.sources else "number"
         decimal = self.table.decimal
         parts = self._parts
@@ -656,13 +659,13 @@ class _Reader:
                 self.name,
                 source,
                 np.concatenate(parts) if parts else np.empty(0),
-                None,
-                [],
-                is_index,
-                self.is_float32,
-                decimal,
+                codes=None,
+                texts=[],
+                is_index=is_index,
+                is_float32=self.is_float32,
+                decimal=decimal,
                 rounded=(self.beyond, self.first_beyond) if self.beyond else None,
-                zero_ended=self.zero_ended,
+                with_last_zeros=self.with_last_zeros,
             )
         texts = list(self._codes)
         if self.is_clock:
@@ -670,19 +673,19 @@ class _Reader:
         if texts and {text.lower() for text in texts} <= TRUTH_WORDS:
             source = "truth"
         codes = np.concatenate(parts) if parts else np.empty(0, np.int32)
-        stray = self.stray
-        if stray is None and texts:
-            stray = int(np.argmax(codes >= 0)), texts[0]
+        first_text_cell = self.first_text_cell
+        if first_text_cell is None and texts:  # stored as text: texts are by first appearance
+            first_text_cell = int(np.argmax(codes >= 0)), texts[0]
         return Column(
             self.name,
             source,
-            None,
-            codes if self._is_collected else None,
-            texts,
-            is_index,
+            numbers=None,
+            codes=codes if self._is_collected else None,
+            texts=texts,
+            is_index=is_index,
             decimal=decimal,
-            stray=stray,
-            twins=[*self._twins],
-            nested=self.nested,
+            first_text_cell=first_text_cell,
+            unified_texts=[*self._unified_texts],
+            nested_as=self.nested_as,
             gap_words=dict(self._gap_words),
         )

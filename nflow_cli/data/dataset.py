@@ -642,10 +642,10 @@ def _expected_cells(kind: ColumnKind) -> str:
 
 def _first_wrong_cell(column: Column, kind: ColumnKind) -> tuple[int | None, str]:
     """First cell of a column that is not of a kind: its row, if known, and its text as shown."""
-    if column.stray is None or kind.form is not None:
+    if column.first_text_cell is None or kind.form is not None:
         text = shown(column.texts[0]) if column.texts else "text"
         return None, text
-    row, text = column.stray
+    row, text = column.first_text_cell
     if column.codes is not None:  # that may be a gap mark
         values = notations.numbers_of(column.texts, kind.notation, column.decimal)
         are_wrong = ~np.isfinite(values) & ~np.array([*map(is_mark, column.texts)])

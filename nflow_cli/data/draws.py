@@ -232,7 +232,7 @@ def _parameters(
 def _has_numbers(column: Column) -> bool:
     """Numbers alone, or with text later on: that is refused."""
     if column.numbers is None or column.source != "number":
-        return column.stray is not None and column.stray[0] > 0
+        return column.first_text_cell is not None and column.first_text_cell[0] > 0
     return not np.isnan(column.numbers).all()
 
 

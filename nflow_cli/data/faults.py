@@ -225,7 +225,7 @@ def _faults_of_column(request: AskedColumn, kind: ColumnKind, is_open: bool) -> 
         if column.numbers is None and value is not None:
             expected = f"expected numbers, as data.{key} says"
             yield _fault_of_text(column, f"{expected}, received ")
-    if request.form is not None and request.known_kind is None and column.form is None:
+    if request.form is not None and request.known_kind is None and column.date_format is None:
         expected = f"expected dates or times as {request.form} in 95 % of the cells"
         yield _fault_of_format(request, f"{expected}, as data.date says, received ")
     if column.numbers is None:
@@ -286,9 +286,9 @@ def _fault_of_text(column: Column, before: str, after: str = "") -> Fault:
     """Fault of a column of text where numbers are expected: a problem of the words ``before``, the
     first cell that is no number, if known, and the words ``after``.
     """
-    if column.stray is None:
+    if column.first_text_cell is None:
         return Fault(column.name, f"{before}text{after}")
-    row, text = column.stray
+    row, text = column.first_text_cell
     return Fault(column.name, f"{before}{shown(text)}", None, row, after)
 
 
@@ -354,11 +354,11 @@ def _fault_of_flows(request: AskedColumn, kind: ColumnKind) -> Fault | None:
     column = request.column
     if kind.kind in ("left out", "computed"):
         return None
-    if column.source != "number" or column.form is not None:
-        source = f"a {column.source}" if column.codes is None else "text"
-        if column.stray:
-            return _fault_of_text(column, f"{source} (", ")")
-        return Fault(request.name, source)
+    if column.source != "number" or column.date_format is not None:
+        problem = f"a {column.source}" if column.codes is None else "text"
+        if column.first_text_cell:
+            return _fault_of_text(column, f"{problem} (", ")")
+        return Fault(request.name, problem)
     problem = "" if request.is_given else _why_repeated(column, kind)
     return Fault(request.name, problem) if problem else None
 

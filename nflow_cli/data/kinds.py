@@ -58,8 +58,8 @@ def kinds_of(columns: AskedColumns, groups: np.ndarray | None = None) -> dict[st
         kind = _kind_if_modelled(request, relation, groups)
         if relation is not None:
             kind = _computed_kind(kind, relation)
-        if column.form is not None:
-            kind = _kind_of_times(kind, column.form)
+        if column.date_format is not None:
+            kind = _kind_of_times(kind, column.date_format)
         if column.name in need_positive:
             kind = _with_lower_bound(kind, column)
         kinds[column.name] = kind.model_copy(update={"notation": column.notation})
@@ -99,7 +99,7 @@ def _with_texts_of_levels(
     other rules compute with numbers, which levels have not, so None.
     """
     for name in relation.columns:
-        form = columns[name].form
+        form = columns[name].date_format
         if form is not None and kinds[name].type == "text":
             if relation.rule != "map":
                 return None

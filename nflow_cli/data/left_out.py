@@ -40,7 +40,7 @@ def why_left_out(column: Column, is_named: bool = False) -> str:
         return "index or log-density of the rows"
     if column.source == "text":
         if column.names_rows:
-            return column.nested or "text, mostly unique"
+            return column.nested_as or "text, mostly unique"
         too_long = any(len(text) > MAX_LEVEL for text in column.texts)
         return f"text of more than {MAX_LEVEL:,} letters" if too_long else ""
     return _why_number(column) if column.source == "number" else ""

@@ -399,5 +399,5 @@ class TableRegressor(RegressorMixin, TableEstimator):
 def _levels(prediction: Predicted) -> tuple[np.ndarray, np.ndarray]:
     """Values ``(L,)``, in order, of a y of few numbers, and their probabilities ``(n, L)``."""
     shares = prediction.posterior.levels
-    values = np.array([float(level) for level in prediction.column.first])
+    values = np.array([float(level) for level in prediction.column.coded_values])
     return values, shares / shares.sum(axis=1, keepdims=True)

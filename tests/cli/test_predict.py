@@ -144,7 +144,7 @@ def test_the_share_of_calibration_rows_in_their_sets_is_that_of_their_number(inv
         own = test[:, q.columns.index(target)]
         found = q.predict(test, target, coverage=coverage)
         if target == "city":
-            levels = next(column.first for column in q.density.row if column.name == target)
+            levels = next(column.first for column in q.density.row_columns if column.name == target)
             names = [
                 levels[int(code)] if code >= 0 else None for code in np.nan_to_num(own, nan=-1)
             ]
@@ -181,7 +181,7 @@ def test_python_prints_no_progress_outside_a_terminal(run, monkeypatch, capsys):
 
 def test_a_long_quadrature_names_the_fit_that_needs_none(invoke, run, monkeypatch):
     monkeypatch.setattr(predict, "WAIT_SECONDS", 0.0)
-    last = nflow_cli.load(run).density.cells[-1].name
+    last = nflow_cli.load(run).density.columns[-1].name
     os.makedirs("parts")
     shutil.copy(TABLE, "parts")
     for target, data, output in (

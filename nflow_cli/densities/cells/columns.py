@@ -106,16 +106,16 @@ class CellColumn:
         return self.kind.kind in ("grid", "number")
 
     @property
-    def first(self) -> Sequence[str | float]:
+    def coded_values(self) -> Sequence[str | float]:
         """The levels or the atoms."""
         return self.kind.atoms if self.has_numbers else self.kind.levels or []
 
     @cached_property
     def outcomes(self) -> Outcomes:
         """The possible outcomes."""
-        number = len(self.first) if self.has_numbers else None
+        number = len(self.coded_values) if self.has_numbers else None
         has_gaps = self.kind.missing
-        count = len(self.first) + self.has_numbers + has_gaps + 1
+        count = len(self.coded_values) + self.has_numbers + has_gaps + 1
         has_ends = self.bounds != (None, None)
         return Outcomes(count, number, has_ends, True, has_gaps)
 

@@ -221,7 +221,9 @@ class Computed:
         map_values = np.append(self._map_values, np.nan)
         if source.kind.type in ("text", "truth"):
             key_indices: dict[str | float, int] = {key: i for i, key in enumerate(keys)}
-            key_of_level = np.array([key_indices.get(level, -1) for level in source.first] + [-1])
+            key_of_level = np.array(
+                [key_indices.get(level, -1) for level in source.coded_values] + [-1]
+            )
             return map_values[key_of_level[_level_indices(values)]]
         numbers = _numbers_of(source, values)
         nearest = _nearest_index(np.array(keys, float), numbers)
@@ -233,7 +235,7 @@ class Computed:
         level.
         """
         values = self.relation.values
-        levels = self.column.first
+        levels = self.column.coded_values
         if self.column.has_numbers:
             return np.array(values, float)
         if self.column.kind.type in ("text", "truth"):
@@ -371,7 +373,7 @@ def _numbers_of(column: CellColumn, values: np.ndarray) -> np.ndarray:
     """Numbers ``(n,)`` of a column's values, also of levels that are numbers; NaN of gaps."""
     if column.has_numbers:
         return values
-    levels = np.array([*column.first, np.nan], float)
+    levels = np.array([*column.coded_values, np.nan], float)
     return levels[_level_indices(values)]
 
 

@@ -113,7 +113,7 @@ def conditional(
     in rows with an error above ``largest_error``.
     ``advance`` is called with the number of rows of each block that is done.
     """
-    column = density.row[j]
+    column = density.row_columns[j]
     suffix = density if density.unmixing else density.suffix(j)
     n_nodes = 128 if column.has_numbers else column.outcomes.count  # before refinements
     rows_per_core = max(-(-len(rows) // cores()), FEWEST_ROWS_PER_CORE)  # few rows are shared, too
@@ -156,7 +156,7 @@ class _Cell:
             block = CellScores(marginals, block.rows)
         self.prior = block.distribution(self.place)
         self.column = self.prior.column
-        is_last = not self.density.unmixing and j == len(self.density.cells) - 1
+        is_last = not self.density.unmixing and j == len(self.density.columns) - 1
         self.is_exact = is_last or not self.density.networks
         self.grid = grid_nodes(self.prior)
         self.has_bins = self.column.has_numbers and self.grid is None
@@ -177,7 +177,7 @@ class _Cell:
             statistics = self._statistics(nodes, weights, p)
             statistics[:, ~(error <= largest_error)] = np.nan
         else:
-            n_levels = len(self.column.first)
+            n_levels = len(self.column.coded_values)
             statistics = np.full((4 + p.shape[1], len(missing)), np.nan)
         mean, sd, below, at = statistics[:4]
         if self._half_step:  # a bin has many values: P(number), less P(outlier and number)

@@ -104,7 +104,7 @@ class CellDensity:
         unmixing: Unmixing | None = None,
         independent: "CellDensity | None" = None,
     ):
-        self.cells = list(columns)
+        self.columns = list(columns)
         self.layout = layout
         self.n_given = layout.n_given
         self.marginals = list(marginals)
@@ -117,18 +117,18 @@ class CellDensity:
     @property
     def modelled(self) -> list[CellColumn]:
         """The D modelled columns, in row order."""
-        return self.cells[self.n_given :]
+        return self.columns[self.n_given :]
 
     @property
-    def row(self) -> list[CellColumn]:
+    def row_columns(self) -> list[CellColumn]:
         """All columns of a row."""
-        columns = self.unmixing.columns if self.unmixing else self.cells
+        columns = self.unmixing.columns if self.unmixing else self.columns
         return [*columns, *(computed.column for computed in self.computed)]
 
     @property
-    def scored(self) -> list[CellColumn]:
+    def scored_columns(self) -> list[CellColumn]:
         """The D + K columns with a probability, in row order."""
-        return self.row[self.n_given :]
+        return self.row_columns[self.n_given :]
 
     @property
     def cell_names(self) -> list[str]:
@@ -160,12 +160,12 @@ class CellDensity:
     def encode(self, rows: np.ndarray) -> list[Cells]:
         """Cells of rows ``(n, C)``, of each column that networks have."""
         rows = self.unmixing.components(rows) if self.unmixing else rows
-        return [column.encode(values) for column, values in zip(self.cells, rows.T)]
+        return [column.encode(values) for column, values in zip(self.columns, rows.T)]
 
     def are_known(self, rows: np.ndarray) -> np.ndarray:
         """Which cells ``(n, D + K)`` count: not gaps of columns that had none."""
         gaps = np.isnan(rows[:, self.n_given :])
-        return ~gaps | np.array([column.missing is not None for column in self.scored])
+        return ~gaps | np.array([column.missing is not None for column in self.scored_columns])
 
     # Scores of rows ``(n, C)``.
 
@@ -185,7 +185,7 @@ class CellDensity:
             members = block.by_members.sum(axis=2).T
             return Scored(block.by_mixture, block.by_marginals, pit, members)
 
-        noise = rng.random((len(rows), len(self.scored)))
+        noise = rng.random((len(rows), len(self.scored_columns)))
         return Scored(*self.by_blocks(of_block, rows, noise, advance=advance))
 
     def log_prob(self, rows: np.ndarray) -> np.ndarray:
@@ -239,15 +239,17 @@ class CellDensity:
     def _log_cells(
         self, log_cells: Callable[["CellScores"], LogCells], rows: np.ndarray
     ) -> LogCells:
-        """Log-masses and presences ``(n, D)`` by a function of a block, outliers among the
-        masses.
+        """Log-masses of cells, NaN if unknown, and log-probabilities that they are present, both
+        ``(n, D)``; ``log_cells`` returns them for a block of rows, without outliers.
         """
 
         def of_block(block: "CellScores") -> tuple[np.ndarray, ...]:
             masses, presence = log_cells(block)
-            # w N + (1 - w) M + O = w (N + O) + (1 - w) (M + O): outliers do not change w.
+            # Mixture weights are fitted to these: w N + (1 - w) M + O of a network, the marginal
+            # and outliers is w (N + O) + (1 - w) (M + O), so outliers do not change w.
             masses = np.logaddexp(masses, block.log_outliers)
-            return np.where(block.codes >= 0, masses, np.nan).T, presence.T
+            is_known = block.codes >= 0
+            return np.where(is_known, masses, np.nan).T, presence.T
 
         return LogCells(*self.by_blocks(of_block, rows))
 
@@ -258,7 +260,7 @@ class CellDensity:
         independent for rows of the density (Czado, Gneiting & Held 2009). Missing is above all
         numbers and levels, a new level above missing.
         """
-        noise = rng.random((len(rows), len(self.scored)))
+        noise = rng.random((len(rows), len(self.scored_columns)))
         (pit,) = self.by_blocks(lambda block, noise: (block.pit(noise),), rows, noise)
         return pit
 
@@ -351,7 +353,7 @@ class CellDensity:
         rows = rows.copy()
         log_present = np.zeros(n)
         network_pass = ColumnByColumn(self.layout, member.weights, self.limits, n)
-        for j, column in enumerate(self.cells):
+        for j, column in enumerate(self.columns):
             is_drawn = unknown[:, j]
             if j >= self.n_given and is_drawn.any():
                 place = j - self.n_given
@@ -386,7 +388,7 @@ class CellDensity:
                     weights[name] = array[kept[output]]
             members.append(member._replace(weights=weights, shares=member.shares[first:]))
         layout = replace(self.layout, n_given=j)
-        return CellDensity(self.cells, layout, self.marginals[first:], members)
+        return CellDensity(self.columns, layout, self.marginals[first:], members)
 
 
 def limits_of(columns: Sequence[CellColumn], layout: Layout) -> np.ndarray:
@@ -453,7 +455,7 @@ class CellScores:
             return CellScores(density, rows)
         place = j - density.n_given
         cells = [column.of_rows(row_indices) for column in self.all_cells]
-        cells[j] = density.cells[j].encode(values)
+        cells[j] = density.columns[j].encode(values)
         masses = self._marginal_masses[:, row_indices]
         masses[place] = density.marginals[place].log_masses(cells[j].codes, *cells[j].interval)
         return CellScores(density, rows, cells, masses)
@@ -626,7 +628,7 @@ class CellScores:
             NetworkCell(weight, member.shares[place], network.of_column(self.layout, parameters, j))
             for weight, member, parameters in zip(weights, density.networks, self.parameters)
         ]
-        column = density.cells[j]
+        column = density.columns[j]
         return CellDistribution(column, density.marginals[place], networks, len(self.rows))
 
     @Lazy

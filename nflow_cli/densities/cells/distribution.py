@@ -144,7 +144,7 @@ class CellDistribution:
         high = np.where(half == -np.inf, centre, centre + np.abs(half))
         below, through = self.below(np.stack([low, high], axis=1)).T
         mass = np.where(half == 0, 0.0, through - below)
-        atoms = np.array(column.first)
+        atoms = np.array(column.coded_values)
         atom_shares = self.outcomes[: len(atoms)]
         is_atom = codes < len(atoms)
         own_atoms = np.append(atoms, np.nan)[np.where(is_atom, codes, len(atoms))]

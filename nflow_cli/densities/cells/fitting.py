@@ -66,7 +66,7 @@ def _is_hurdle(column: CellColumn, data: Dataset, before: Sequence[CellColumn]) 
     cells = [earlier.encode(values) for earlier, values in zip(columns, data.train.T)]
     codes = [cell.codes for cell in cells]
     rows = np.flatnonzero(column.outcomes.have_numbers(codes[-1]))
-    if not (column.first and before and len(rows)):  # without atoms, inputs or numbers
+    if not (column.coded_values and before and len(rows)):  # without atoms, inputs or numbers
         return False
     codes[-1] = codes[-1] != column.number  # two outcomes: an atom or another number
     outcomes = [earlier.outcomes for earlier in before] + [Outcomes(2)]

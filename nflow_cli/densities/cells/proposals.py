@@ -83,7 +83,7 @@ def _unmixed_proposals(
     """Rows with their ``unknown`` cells ``(n, C)`` drawn, and log-weights, of unmixed columns: in
     units, by a t distribution around their regression on the known cells of the row.
     """
-    columns = density.row
+    columns = density.row_columns
     empty = np.full((REGRESSION_DRAWS, len(columns)), np.nan)
     typical = units_of(columns, density.draw(empty, stream(0, "regressions")))
     mean = typical.mean(axis=0)
@@ -137,7 +137,7 @@ def metropolis_steps(
     ``tallies`` ``(2, C)`` counts the proposals of each column given the cells before, and those
     accepted; it is updated.
     """
-    are_modelled = np.arange(unknown.shape[1]) < len(density.cells)
+    are_modelled = np.arange(unknown.shape[1]) < len(density.columns)
     is_movable = unknown & are_modelled
 
     def log_cells(rows: np.ndarray) -> np.ndarray:
@@ -159,7 +159,9 @@ def metropolis_steps(
         log_ratio = np.zeros(len(rows))
         for j in np.unique(column[is_near]):
             near = is_near & (column == j)
-            proposed[near, j], log_ratio[near] = _near_values(density.cells[j], rows[near, j], rng)
+            proposed[near, j], log_ratio[near] = _near_values(
+                density.columns[j], rows[near, j], rng
+            )
         _draw_computed(density, proposed, unknown, rng)
 
         log_proposed = log_cells(proposed)
@@ -192,7 +194,7 @@ def _near_values(
     ``(n,)`` of the probabilities of proposing the way back and there: -inf from or to an atom.
     """
     if not column.has_numbers:
-        levels = rng.integers(len(column.first), size=len(values))
+        levels = rng.integers(len(column.coded_values), size=len(values))
         return levels.astype(float), np.zeros(len(values))
     scales = FINEST_SCALE ** rng.random(len(values))
     old = column.encode(values)

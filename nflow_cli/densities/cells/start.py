@@ -155,7 +155,7 @@ def with_atoms_in_numbers(column: CellColumn, log_shares: np.ndarray, part: floa
     atoms = shares[..., :n_atoms].copy()
     kept_shares = part * atoms
     if column.is_hurdle:
-        intervals = column.encode(np.array(column.first)).interval
+        intervals = column.encode(np.array(column.coded_values)).interval
         atom_masses = np.exp(STANDARD.log_mass(*intervals))
         number_shares = shares[..., n_atoms, None] / (1 - atom_masses.sum())
         kept_shares = np.maximum(kept_shares, atoms - number_shares * atom_masses)

@@ -28,7 +28,7 @@ def row_scores(
     """Scores of rows ``(n, C)``: of modelled and computed cells, beside independent columns."""
     scored = density.scored_rows(rows, stream(seed, "pit"), advance)
     are_known = density.are_known(rows)
-    has_levels = np.array([not column.has_numbers for column in density.scored])
+    has_levels = np.array([not column.has_numbers for column in density.scored_columns])
     return RowScores(
         log_q=np.where(are_known, scored.log_q, np.nan),
         members=scored.members,
@@ -119,7 +119,7 @@ def lost(density: CellDensity, data: Dataset, seed: int) -> list[LostRelation]:
     chosen = rng.choice(len(rows), COMPARED, p=shares)
     at[:, : density.n_given] = rows[chosen, : density.n_given]
     draws = density.draw(at, rng)
-    kinds = {column.name: column.kind.alone for column in density.row}
+    kinds = {column.name: column.kind.alone for column in density.row_columns}
     return lost_relations(kinds, rows, draws, rng, weights, density.n_given)
 
 
@@ -128,7 +128,7 @@ def _are_comparable(
 ) -> np.ndarray:
     """Which rows ``(n,)`` have only levels of more than ``least`` training rows."""
     are_comparable = np.ones(len(rows), bool)
-    for place, column in enumerate(density.row):
+    for place, column in enumerate(density.row_columns):
         if place < density.n_given or column.has_numbers:
             continue
         cells = rows[:, place]

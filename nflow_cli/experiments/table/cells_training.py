@@ -204,11 +204,11 @@ def build(config: CellsConfig, data: Dataset) -> BuiltCells:
     if config.train.filled and gaps_of(density, data.train).any():
         start, filled = filled_start(density, train, row_weights, config.seed)
     else:
-        start = starting_weights(layout, density.cells, train, row_weights)
+        start = starting_weights(layout, density.columns, train, row_weights)
         filled = None
     shift = _shift_to_log_density(density, data.train, row_weights)
     networks = CellWeights(initial)
-    model = FitCells(layout, density.cells, networks, start, log_present(density), shift)
+    model = FitCells(layout, density.columns, networks, start, log_present(density), shift)
     model.prepare(config.train, config.train.steps or 0)
     model.decay = np.array(config.train.decays)
     return BuiltCells(density, model, filled)

@@ -119,10 +119,10 @@ def check_masses(run: Checked) -> Verdict:
     density = run.trained.density
     worst = 0.0
     rows = density.draw(run_conditions(run, 50), stream(run.config.seed, "check"))
-    for j, column in enumerate(density.scored):
+    for j, column in enumerate(density.scored_columns):
         if column.has_numbers:
             continue
-        values = [*range(len(column.first)), -1.0]
+        values = [*range(len(column.coded_values)), -1.0]
         if column.missing is not None:
             values.append(np.nan)
         total = np.zeros(len(rows))

@@ -82,12 +82,12 @@ def drifted(density: CellDensity, held_out: np.ndarray, rows: np.ndarray, seed: 
         columns = {
             column.name: _change_of_column(column, held_out_cells, new_cells)
             for column, held_out_cells, new_cells in zip(
-                density.row, held_out.T, rows.T, strict=True
+                density.row_columns, held_out.T, rows.T, strict=True
             )
         }
     # Columns with a distribution given others: in a chain, all but the first.
     first = 0 if density.unmixing or density.n_given else 1
-    related = [column.name for column in density.scored[first:]]
+    related = [column.name for column in density.scored_columns[first:]]
     n_tests = len(columns) + len(related) + 1  # and that of the rows
     moved_columns = moved_names(columns, n_tests)
     with phase(f"comparing relations: {len(rows):,} rows"):
@@ -123,7 +123,7 @@ def _change_of_column(column: CellColumn, before: np.ndarray, after: np.ndarray)
     """Change of the marginal of a column from held-out cells ``(m,)`` to new ones ``(n,)``."""
     if column.has_numbers:
         return change_of_numbers(before, after)
-    return change_of_levels(before, after, [str(level) for level in column.first])
+    return change_of_levels(before, after, [str(level) for level in column.coded_values])
 
 
 def _relations(
@@ -136,19 +136,20 @@ def _relations(
 ) -> dict[str, Change]:
     """Changes of the distributions of the columns ``names`` given others, by name.
 
-    If columns moved, the relations of new rows with the held-out marginals are tested too, and the
+    Of unmixed columns ranks are compared in place of PITs, with equal marginals. Of others, if
+    columns moved, the relations of new rows with the held-out marginals are tested too, and the
     less significant of both changes counts. Of a computed column it is how often its relation
     holds.
     """
     if density.unmixing:
-        matched, covariates = _with_equal_marginals(density.row, held_out.rows, new.rows)
+        matched, covariates = _with_equal_marginals(density.row_columns, held_out.rows, new.rows)
         held_out_ranked = Sample(held_out.rows, held_out.rows)
         return _changes_given_others(
             density, names, held_out_ranked, Sample(matched, matched), covariates
         )
     changes = _changes_given_others(density, names, held_out, new, None)
     if have_moved:
-        matched, covariates = _with_equal_marginals(density.row, held_out.rows, new.rows)
+        matched, covariates = _with_equal_marginals(density.row_columns, held_out.rows, new.rows)
         matched_sample = Sample(matched, density.pit(matched, stream(seed, "drift", 1)))
         matched_changes = _changes_given_others(
             density, names, held_out, matched_sample, covariates
@@ -177,11 +178,13 @@ def _changes_given_others(
     """
     features_of = {
         column.name: features(held_out_cells, new_cells, are_levels=not column.has_numbers)
-        for column, held_out_cells, new_cells in zip(density.row, held_out.rows.T, new.rows.T)
+        for column, held_out_cells, new_cells in zip(
+            density.row_columns, held_out.rows.T, new.rows.T
+        )
     }
     row_names = list(features_of)
     changes = {}
-    for place, column in enumerate(density.scored):
+    for place, column in enumerate(density.scored_columns):
         if column.name in names:
             conditions = row_names if density.unmixing else row_names[: density.n_given + place]
             other_features = {name: features_of[name] for name in conditions if name != column.name}

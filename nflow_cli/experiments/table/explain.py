@@ -84,9 +84,9 @@ def surprises(density: CellDensity, rows: np.ndarray) -> list[CellSurprise]:
     first = density.n_given
     table_rows = TableRows(density, rows)
     cells = []
-    for j, column in enumerate(density.row[first : len(density.cells)], first):
+    for j, column in enumerate(density.row_columns[first : len(density.columns)], first):
         with phase(f"explaining {printable(column.name)}: {len(rows):,} rows"):
-            known_cells = np.where(table_rows.unknown(j), np.nan, rows)
+            known_cells = np.where(table_rows.unknown_cells(j), np.nan, rows)
             posterior = conditional(density, known_cells, j, RANGE_P)
         if column.has_numbers:
             cells.append(_surprise_of_numbers(column, posterior, rows[:, j]))
@@ -140,7 +140,7 @@ def _surprise_of_levels(column: CellColumn, posterior: CellPosterior) -> CellSur
     share_of_new = np.maximum(1 - shares.sum(axis=1), 0.0)
     p = no_likelier(own_share, np.column_stack([shares, share_of_new]))
     places = shares.argmax(axis=1)
-    likeliest = np.where(places < len(column.first), places, np.nan)
+    likeliest = np.where(places < len(column.coded_values), places, np.nan)
     share = shares.max(axis=1)
     return CellSurprise(column, _nats_of_p(p, posterior), likeliest, likeliest, share, own_share)
 
@@ -168,7 +168,9 @@ def oddness(density: CellDensity, rows: np.ndarray, log_q: np.ndarray | None = N
     if log_q is None:
         log_q = density.cell_log_probs(rows)
     total = log_q.sum(axis=1)
-    for j, column in enumerate(density.row[density.n_given : len(density.cells)], density.n_given):
+    for j, column in enumerate(
+        density.row_columns[density.n_given : len(density.columns)], density.n_given
+    ):
         total = total + column.log_wider(rows[:, j])
         if column.log_measure:
             codes = column.codes(rows[:, j])
@@ -304,7 +306,7 @@ def _p_of_rows(
 
 def names_of(density: CellDensity) -> list[str]:
     """Names of the columns that an explanation of rows writes."""
-    of_cells = [f"{column.name}_surprise" for column in density.scored]
+    of_cells = [f"{column.name}_surprise" for column in density.scored_columns]
     return [LOG_Q, "p_value", "p_adjusted", *ODDEST_COLUMNS, *of_cells, REASONS_COLUMN]
 
 

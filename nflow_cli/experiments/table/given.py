@@ -115,7 +115,7 @@ def completions(rows: TableRows, unknown: np.ndarray, seed: int) -> Iterator[Com
     unknown = unknown | (rows.are_impossible & unknown.any(axis=1, keepdims=True))
     counts = unknown.sum(axis=1)
     remaining = np.flatnonzero(counts)
-    for j in range(density.n_given, len(density.cells)):
+    for j in range(density.n_given, len(density.columns)):
         places = np.flatnonzero((counts == 1) & unknown[:, j])
         if len(places):
             completed = _completed_by_quadrature(
@@ -137,7 +137,7 @@ def _completed_by_quadrature(
     Outliers, farther beyond the training numbers than these are apart, have weight 0. Rows are left
     out whose quadrature is not resolved, or of which all draws have weight 0.
     """
-    column = density.row[j]
+    column = density.row_columns[j]
     p = (np.arange(FIRST_DRAWS) + rng.random((len(places), FIRST_DRAWS))) / FIRST_DRAWS
     posterior = conditional(density, rows[places], j, p)
     if column.has_numbers:
@@ -359,7 +359,7 @@ def _numbers_outside(density: CellDensity, condition: np.ndarray, rows: np.ndarr
     """Numbers of a condition ``(C,)`` that are outside of the training numbers, as text: most of
     their probability in rows drawn ``(n, C)`` is for future outliers.
     """
-    columns = density.row[: len(density.cells)]
+    columns = density.row_columns[: len(density.columns)]
     places = [
         place
         for place in range(density.n_given, len(columns))

@@ -85,16 +85,16 @@ def _means(density: CellDensity, completed: Completions) -> np.ndarray:
     """Means of numbers, as values of their columns, and likeliest levels ``(b, C)``."""
     weights = completed.weights
     means = np.einsum("bs,bsc->bc", weights, completed.draws)
-    for j, column in enumerate(density.row):
+    for j, column in enumerate(density.row_columns):
         if column.has_numbers:
             means[:, j] = column_values(column, means[:, j])
             continue
         draws = completed.draws[:, :, j]
-        levels = np.arange(len(column.first))
+        levels = np.arange(len(column.coded_values))
         shares = np.stack([(weights * (draws == level)).sum(axis=1) for level in levels], axis=1)
         means[:, j] = shares.argmax(axis=1)
         if column.kind.type not in ("text", "truth") and len(levels) > 2:  # of ordered numbers
-            numbers = np.array([float(level) for level in column.first])
+            numbers = np.array([float(level) for level in column.coded_values])
             means[:, j] = np.abs((shares @ numbers)[:, None] - numbers).argmin(axis=1)
     return means
 

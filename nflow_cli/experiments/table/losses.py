@@ -53,10 +53,10 @@ def marginal_posterior(
     """Distributions of rows with values ``(n,)`` of column ``j`` by its marginal, whatever else is
     in the row.
     """
-    if density.row[j].has_numbers:  # whose losses need no probability of the value
+    if density.row_columns[j].has_numbers:  # whose losses need no probability of the value
         values = np.full(len(values), np.nan)
     distinct, places = np.unique(values, return_inverse=True)
-    rows = np.full((len(distinct), len(density.row)), np.nan)
+    rows = np.full((len(distinct), len(density.row_columns)), np.nan)
     rows[:, j] = distinct
     of_distinct = conditional(density.marginal_density, rows, j, p)
     return CellPosterior(*(array[places] for array in of_distinct))
@@ -74,7 +74,7 @@ def tally_of(
     those that do not count, and of those by its marginal. Ranks are of rows without new levels, and
     none of rows with weights ``(n,)``.
     """
-    column = density.row[j]
+    column = density.row_columns[j]
     is_known = ~np.isnan(values)
     values = values[is_known]
     posterior = CellPosterior(*(array[is_known] for array in posterior))

@@ -98,7 +98,7 @@ class CalibratedSets(NamedTuple):
         """Name of a group."""
         if self.by is None:
             return "all"
-        return GROUP_NAMES.get(code) or str(self.by.first[code])
+        return GROUP_NAMES.get(code) or str(self.by.coded_values[code])
 
     def thresholds(self, trained: CellsRun, rows: np.ndarray) -> np.ndarray:
         """Largest nonconformity scores ``(n,)`` in the sets of rows ``(n, C)``, by their groups;
@@ -149,7 +149,7 @@ def _group_column(trained: CellsRun, by: str, target: CellColumn) -> CellColumn:
     """Column named ``by``; raise a DataError unless it has levels and is not the target."""
     of_levels = {
         column.name: column
-        for column in trained.density.row[: len(trained.density.cells)]
+        for column in trained.density.row_columns[: len(trained.density.columns)]
         if not column.has_numbers and column.name != target.name
     }
     if by not in of_levels:
@@ -248,7 +248,7 @@ def question_of(
     """
     columns = _targets(trained, target)
     p = probabilities(quantiles)
-    computed_names = trained.columns[len(trained.density.cells) :]
+    computed_names = trained.columns[len(trained.density.columns) :]
     by_draws = len(columns) > 1 or columns[0].name in computed_names
     question = Question(columns, by_draws, p, None, trained.config.data.group)
     if by_draws:
@@ -266,9 +266,9 @@ def _targets(trained: CellsRun, names: Sequence[str] | None) -> list[CellColumn]
 
     Raise a DataError if there are none, or if one is neither modelled nor computed.
     """
-    targets = {column.name: column for column in trained.density.scored}
+    targets = {column.name: column for column in trained.density.scored_columns}
     possible = list(targets)  # modelled columns, then computed ones
-    modelled = possible[: len(trained.density.cells) - trained.density.n_given]
+    modelled = possible[: len(trained.density.columns) - trained.density.n_given]
     default = modelled if len(modelled) == 1 else ()
     names = list(names or trained.config.data.target or default)
     count = "some" if len(names) > 1 else "one"
@@ -360,7 +360,7 @@ class Predicted(NamedTuple):
 
     def _written_sets(self) -> np.ndarray:
         """Sets of levels of the rows ``(n,)``, as JSON."""
-        levels = np.array([str(level) for level in self.column.first], object)
+        levels = np.array([str(level) for level in self.column.coded_values], object)
         sets = [list(levels[is_member]) for is_member in self.members]
         return np.array([json.dumps(texts, ensure_ascii=False) for texts in sets], object)
 
@@ -411,7 +411,7 @@ def _names_of_statistics(column: CellColumn, p: np.ndarray) -> list[str]:
         quantiles = [f"q{p_of_quantile:.{DIGITS}g}" for p_of_quantile in p]
         statistics = ["mean", "sd", *quantiles]
     else:
-        statistics = [f"p_{level}" for level in column.first]
+        statistics = [f"p_{level}" for level in column.coded_values]
     return [f"{column.name}_{statistic}" for statistic in statistics]
 
 
@@ -480,7 +480,7 @@ def _read_cells(
     unread = set(sources) - present
     if not has_target:
         unread |= set(question.names)
-    not_computed = trained.columns[: len(trained.density.cells)]
+    not_computed = trained.columns[: len(trained.density.columns)]
     names = [name for name in not_computed if name not in unread]
     if not names:
         raise DataError("--target: expected another column, from which to predict")
@@ -554,11 +554,11 @@ def _cells_to_draw(
     """Whether each cell ``(n, C)`` is to be drawn: targets at ``places``, missing cells of their
     sources, and all other unknown cells of a row that has such a cell.
     """
-    n_cells = len(rows.density.cells)
+    n_cells = len(rows.density.columns)
     unknown = np.zeros(rows.cells.shape, bool)
     unknown[:, places] = True
     unknown[:, source_places] |= np.isnan(rows.cells[:, source_places])
-    unknown |= rows.unknown() & unknown.any(axis=1, keepdims=True)
+    unknown |= rows.unknown_cells() & unknown.any(axis=1, keepdims=True)
     # One cell is completed by quadrature, which ignores computed columns.
     unknown[:, n_cells:] = unknown[:, :n_cells].sum(axis=1, keepdims=True) > 1
     return unknown
@@ -585,7 +585,7 @@ def _statistics(
     values = completed.draws[:, :, place]
     weights = completed.weights
     if not column.has_numbers:
-        levels = range(len(column.first))
+        levels = range(len(column.coded_values))
         shares = [(weights * (values == level)).sum(axis=1) for level in levels]
         return np.stack(shares, axis=1)
     mean = (weights * values).sum(axis=1)
@@ -613,7 +613,7 @@ def note_quadrature(trained: CellsRun, question: Question, seconds: float) -> No
     """
     density = trained.density
     name = question.names[0]
-    is_last = not density.unmixing and name == density.cells[-1].name
+    is_last = not density.unmixing and name == density.columns[-1].name
     if question.by_draws or is_last or seconds < WAIT_SECONDS:
         return
     name = printable(name)
@@ -631,7 +631,7 @@ def _write_picture(prediction: Predicted, subject: str, path: Path) -> None:
     from nflow_cli import plotting
 
     column = prediction.column
-    values = prediction.values
+    values = prediction.values  # true numbers, or indices of levels
     posterior = prediction.posterior
     if values is None:
         raise DataError(f"--plot: expected the target {shown(column.name)} in {subject}")
@@ -649,7 +649,7 @@ def _write_picture(prediction: Predicted, subject: str, path: Path) -> None:
             column.name, column.kind, values, intervals, printable(subject)
         )
     else:
-        levels = [str(level) for level in column.first]
+        levels = [str(level) for level in column.coded_values]
         figure = plotting.levels_figure(
             column.name, levels, posterior.levels, values, printable(subject)
         )
@@ -673,7 +673,8 @@ def _tally(trained: CellsRun, prediction: Predicted | Drawn) -> Tally:
         least = float(np.nanmin(prediction.effective, initial=np.inf))
         return Tally(counts=counts, least={EFFECTIVE_DRAWS: least})
     place = trained.columns.index(prediction.column.name)
-    counts["n_unknown"] = int(rows.unknown(place).any(axis=1).sum())
+    counts["n_unknown"] = int(rows.unknown_cells(place).any(axis=1).sum())
+    # 1 if the rows are the run's own, as counts of parts of a table are summed
     counts[OWN_TABLES] = prediction.values is not None and are_rows_of_run(trained, rows.cells)
     if prediction.column.has_numbers:
         counts["n_unresolved"] = int((~prediction.is_resolved).sum())

@@ -42,21 +42,23 @@ class TableRows:
     @property
     def are_empty(self) -> np.ndarray:
         """Which cells ``(n, C)`` are empty in columns that had no empty cells in training."""
-        return np.isnan(self.cells) & [column.missing is None for column in self.density.row]
+        return np.isnan(self.cells) & [
+            column.missing is None for column in self.density.row_columns
+        ]
 
-    def unknown(self, *targets: int) -> np.ndarray:
+    def unknown_cells(self, *targets: int) -> np.ndarray:
         """Which modelled cells ``(n, C)`` but targets are empty, or such as no row can have."""
         unknown = self.are_empty | self.are_impossible
         unknown[:, list(targets)] = False
         unknown[:, : self.density.n_given] = False
-        unknown[:, len(self.density.cells) :] = False
+        unknown[:, len(self.density.columns) :] = False
         return unknown
 
     def counts(self, targets: Sequence[str] = ()) -> dict[str, int]:
         """Numbers of rows and cells, except targets, that are not used as they are."""
-        no_targets = np.array([column.name not in targets for column in self.density.row])
+        no_targets = np.array([column.name not in targets for column in self.density.row_columns])
         are_impossible = self.are_impossible & no_targets
-        are_levels = no_targets & [not column.has_numbers for column in self.density.row]
+        are_levels = no_targets & [not column.has_numbers for column in self.density.row_columns]
         return {
             "n_new_levels": int((self.cells[:, are_levels] < 0).any(axis=1).sum()),
             "n_impossible": int(are_impossible.any(axis=1).sum()),

@@ -306,7 +306,9 @@ class CellsRun(TableRun):
         """Table or an array of rows as rows ``(n, C)``."""
         rows = super().rows(table)
         if not is_table(table):
-            for column, values in zip(self.density.row[: len(self.density.cells)], rows.T):
+            for column, values in zip(
+                self.density.row_columns[: len(self.density.columns)], rows.T
+            ):
                 _expect_cells_of_column(column, values[~np.isnan(values)])
         return rows
 
@@ -323,7 +325,7 @@ class CellsRun(TableRun):
     @property
     def conditioned(self) -> list[str]:
         """Names of the columns that may be conditioned on: all but computed ones."""
-        return self.columns[: len(self.density.cells)]
+        return self.columns[: len(self.density.columns)]
 
     def batches(
         self, n: int, seed: int, given: Conditions
@@ -350,7 +352,7 @@ def _expect_cells_of_column(column: CellColumn, values: np.ndarray) -> None:
     if wrong.any():
         expected = f"a number from {-LARGEST_NUMBER:g} to {LARGEST_NUMBER:g}"
         if not column.has_numbers:
-            expected = f"a level index, 0 to {len(column.first) - 1}, or -1 for a new level"
+            expected = f"a level index, 0 to {len(column.coded_values) - 1}, or -1 for a new level"
         received = values[int(np.argmax(wrong))]
         raise DataError(f"column {shown(column.name)}: expected {expected}, received {received}")
 

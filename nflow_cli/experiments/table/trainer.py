@@ -237,7 +237,7 @@ def packed_rows(density: CellDensity, rows: np.ndarray) -> np.ndarray:
     Log-probabilities by the marginals are given that a cell is a level or number of training rows;
     other cells are packed as unknown, without a gradient.
     """
-    n_learnt = np.array([column.outcomes.learnt for column in density.cells])[:, None]
+    n_learnt = np.array([column.outcomes.learnt for column in density.columns])[:, None]
 
     def pack_block(block: CellScores) -> tuple[np.ndarray]:
         """Training inputs of a block of rows."""
@@ -376,7 +376,7 @@ class Filling(Saved, Observer):
     def acceptance(self) -> dict[str, float]:
         """Share of the Metropolis proposals that were accepted, by column, of all networks."""
         proposed, accepted = np.sum(self.tallies, axis=0)
-        names = [column.name for column in self.density.row]
+        names = [column.name for column in self.density.row_columns]
         return {names[j]: float(accepted[j] / proposed[j]) for j in np.flatnonzero(proposed)}
 
     def state(self) -> dict[str, Any]:
@@ -422,13 +422,13 @@ def filled_start(
     sample_weights = None if row_weights is None else row_weights[sample]
     layout = replace(density.layout, width=1, components=1)
     shapes = network.shapes(layout, 0)
-    regressions = CellDensity(density.cells, layout, density.marginals, [], density.computed)
+    regressions = CellDensity(density.columns, layout, density.marginals, [], density.computed)
     codes = np.stack([cells.codes for cells in density.encode(rows[sample])], axis=1)
-    parents = starting_parents(density.cells, codes, sample_weights, layout.n_given)
+    parents = starting_parents(density.columns, codes, sample_weights, layout.n_given)
 
     def start_of(layout: Layout) -> StartingWeights:
         """Starting network weights by the filled rows of the sample."""
-        return starting_weights(layout, density.cells, filled[sample], sample_weights, parents)
+        return starting_weights(layout, density.columns, filled[sample], sample_weights, parents)
 
     def fill(regressions: CellDensity, places: np.ndarray) -> None:
         """Draw the gaps of the rows at ``places`` if they are empty, then move them."""

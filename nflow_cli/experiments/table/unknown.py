@@ -37,11 +37,11 @@ def conditional_of_known(
     """
     density = rows.density
     cells = rows.cells
-    unknown = rows.unknown(j)
+    unknown = rows.unknown_cells(j)
     first_unknown = unknown.argmax(axis=1)
     has_unknown = np.array(unknown.any(axis=1))
     # Not known either: cell j itself, and computed columns, which `conditional` ignores.
-    unknown[:, [j, *range(len(density.cells), cells.shape[1])]] = has_unknown[:, None]
+    unknown[:, [j, *range(len(density.columns), cells.shape[1])]] = has_unknown[:, None]
     p = np.broadcast_to(p, (len(rows), np.shape(p)[-1]))
     places = [np.flatnonzero(~has_unknown)]
     posteriors = [conditional(density, cells[~has_unknown], j, p[~has_unknown], advance)]

@@ -103,9 +103,9 @@ def arrays_of(
         MEMBER_WEIGHTS: np.array([member.weight for member in density.networks]),
         MARGINAL_SHARES: np.concatenate([marginal.log_shares for marginal in density.marginals]),
         MARGINAL_NORMALS: _padded_normals(density.marginals),
-        OUTLIERS: _outliers_array([density.cells[i] for i in density.layout.mixed]),
+        OUTLIERS: _outliers_array([density.columns[i] for i in density.layout.mixed]),
     }
-    for place, column in enumerate(density.row):
+    for place, column in enumerate(density.row_columns):
         if column.has_scores and place >= density.n_given:
             arrays |= dict(zip(_scores_keys(place), _scores_arrays(column.scores)))
     if density.computed:
@@ -118,7 +118,7 @@ def arrays_of(
     if density.unmixing and density.independent:
         arrays[UNMIXING] = density.unmixing.matrix
         arrays[ALONE_NORMALS] = _padded_normals(density.independent.marginals)
-        arrays[ALONE_OUTLIERS] = _outliers_array(density.independent.cells)
+        arrays[ALONE_OUTLIERS] = _outliers_array(density.independent.columns)
     return arrays
 
 

@@ -234,7 +234,7 @@ def density():
     own = random_density(COLUMNS, members=2)
     two = CASES["levels"], CASES["grid with atoms"]
     two = [Computed(c.column, OWN + i, COLUMNS, c.marginal, BROKEN) for i, c in enumerate(two)]
-    return CellDensity(own.cells, own.layout, own.marginals, own.networks, two), own
+    return CellDensity(own.columns, own.layout, own.marginals, own.networks, two), own
 
 
 def test_computed_cells_come_last_and_add_up(density):

@@ -45,7 +45,7 @@ NUMBERS = [
 
 
 def drawn(density, n, seed=0):
-    empty = np.full((n, len(density.cells)), np.nan)
+    empty = np.full((n, len(density.columns)), np.nan)
     return density.draw(empty, np.random.default_rng(seed))
 
 
@@ -87,7 +87,7 @@ def test_probabilities_are_those_of_all_values_in_the_row(case, members):
     density = random_density(COUNTED[case], members=members or 1, seed=len(case))
     rows, exact = drawn(density, 20), {"rtol": 0, "atol": 1e-9}
     density = density if members else density.marginal_density
-    for j, column in enumerate(density.cells):
+    for j, column in enumerate(density.columns):
         found, values = conditional(density, rows, j, P), np.round(values_of(column, 40.0), 2)
         shares, log_total = exactly(density, rows, j, values)
         gaps = np.isnan(values)
@@ -100,13 +100,13 @@ def test_probabilities_are_those_of_all_values_in_the_row(case, members):
             assert_quantiles(found.quantiles, values, shares, 1e-9)
             assert_ends(found, rows[:, j], values, shares, 1e-9)
         else:
-            np.testing.assert_allclose(found.levels, shares[:, : len(column.first)], **exact)
+            np.testing.assert_allclose(found.levels, shares[:, : len(column.coded_values)], **exact)
 
 
 @pytest.mark.parametrize("j", [0, 1])
 def test_mean_and_deviation_are_those_of_all_values_in_the_row(j):
     density = random_density([grid("a"), grid("b", step=1.0)], shares=1.0, seed=3)
-    rows, values = drawn(density, 20), values_of(density.cells[j], 40.0)
+    rows, values = drawn(density, 20), values_of(density.columns[j], 40.0)
     found, (shares, _) = conditional(density, rows, j, P), exactly(density, rows, j, values)
     mean = shares @ values
     np.testing.assert_allclose(found.mean, mean, atol=1e-8)
@@ -165,7 +165,7 @@ def test_values_beyond_bounds_have_their_probability():
 )
 def test_numbers_are_as_by_dense_quadrature_to_the_stated_error(columns, j, members):
     density = random_density(columns, members=members or 1, seed=7)
-    rows, column = drawn(density, 8), density.cells[j]
+    rows, column = drawn(density, 8), density.columns[j]
     density = density if members else density.marginal_density
     found = conditional(density, rows, j, P)
     values, weights = quadrature(column, 400)
@@ -210,9 +210,9 @@ def test_columns_that_are_unmixed_have_their_conditional(j):
     parts = random_density([component(i, 0.02, -6.0, 6.0) for i in range(3)], members=2)
     marginals = random_density(columns, seed=1)
     alone = CellDensity(columns, marginals.layout, marginals.marginals, [])
-    found = parts.cells, parts.layout, parts.marginals, parts.networks
+    found = parts.columns, parts.layout, parts.marginals, parts.networks
     density = CellDensity(*found, [], Unmixing(columns, matrix), alone)
-    rows, column = drawn(density, 4), density.row[j]
+    rows, column = drawn(density, 4), density.row_columns[j]
     found = conditional(density, rows, j, P)
     t = np.linspace(-3.5, 3.5, 4_001)
     x, width = np.sinh(t), np.cosh(t) * (t[1] - t[0])
@@ -255,7 +255,7 @@ def test_the_own_value_changes_only_its_probability():
         found, expected = conditional(density, rows, j, P), conditional(density, others, j, P)
         for name in ("levels", "missing", "mean", "sd", "quantiles", "error"):
             np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
-        assert np.isnan(expected.log_prob).all() == (density.cells[j].missing is None)
+        assert np.isnan(expected.log_prob).all() == (density.columns[j].missing is None)
         assert np.isnan(expected.below).all() and np.isnan(expected.at).all()
 
 

@@ -61,7 +61,7 @@ def mixed(n_given=0, members=1):
 
 def alone(density):
     """Return the density of each member."""
-    parts = density.cells, density.layout, density.marginals
+    parts = density.columns, density.layout, density.marginals
     return [CellDensity(*parts, [member]) for member in density.networks]
 
 
@@ -306,7 +306,7 @@ def test_scores_of_rows_with_other_values_are_those_of_these_rows(j):
 
 def with_shares(density, share):
     alone = [m._replace(shares=np.full_like(m.shares, share)) for m in density.networks]
-    return type(density)(density.cells, density.layout, density.marginals, alone)
+    return type(density)(density.columns, density.layout, density.marginals, alone)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9])

@@ -46,7 +46,7 @@ MIXED = [
 
 
 def drawn(density, n, seed=0, **options):
-    at = np.full((n, len(density.cells)), np.nan)
+    at = np.full((n, len(density.columns)), np.nan)
     return density.draw(at, np.random.default_rng(seed), **options)
 
 
@@ -135,7 +135,7 @@ def check_shares(density, at, values, seed):
 @pytest.mark.parametrize("known", [[0], [2], [1, 3], [3]])
 def test_weighted_proposals_have_the_exact_conditional_of_levels(known):
     columns = [levels("a", 3), levels("b", 2, missing=True), levels("c", 4), levels("d", 2)]
-    every = products(*(np.arange(len(column.first)) for column in columns))
+    every = products(*(np.arange(len(column.coded_values)) for column in columns))
     row, at = every[17], np.full((M, 4), np.nan)
     at[:, known] = row[known]
     values = every[(every[:, known] == row[known]).all(axis=1)]
@@ -174,7 +174,7 @@ def test_a_number_known_behind_an_unknown_one_weighs_by_its_density():
 def test_unmixed_columns_have_the_moments_of_the_unknown_one():
     columns, matrix = [number("a", maps=TAILS), number("b")], np.array([[1.0, 0.6], [-0.4, 1.1]])
     found = random_density([component(i, 0.05, -6.0, 6.0) for i in range(2)])
-    parts = found.cells, found.layout, found.marginals, found.networks
+    parts = found.columns, found.layout, found.marginals, found.networks
     unmixing = Unmixing(columns, matrix)
     density = CellDensity(*parts, [], unmixing, random_density(columns, shares=0.0))
     ends = columns[0].values_at(np.linspace(-12, 12, 20_001))

@@ -57,7 +57,7 @@ def test_counts_most_of_which_are_at_a_bound_have_their_shares():
     x[::3] = np.nan
     data = dataset({"x": x, "y": RNG.random(4_000)})
     density = independent(density_of(data))
-    assert density.cells[0].kind.kind == "grid" and density.cells[0].kind.bounds == [1.0, None]
+    assert density.columns[0].kind.kind == "grid" and density.columns[0].kind.bounds == [1.0, None]
     rows = np.column_stack([np.arange(1.0, 8.0), np.full(7, 0.5)])
     p = np.exp(density.cell_log_probs(rows)[:, 0]) / (2 / 3)
     assert shares @ np.log(shares / p) < 0.005
@@ -112,7 +112,7 @@ def test_draws_end_within_two_ranges_of_the_dearest_row():
     x = np.exp(rng.normal(12, 0.5, 1_400))
     x = np.where(rng.random(1_400) < 0.6, np.round(x, -4), np.round(x, -2))
     density = density_of(data := dataset({"price": x, "y": RNG.random(1_400)}))
-    assert density.cells[0].scores is not None
+    assert density.columns[0].scores is not None
     prices = density.draw(np.full((100_000, 2), np.nan), np.random.default_rng(1))[:, 0]
     rows = data.train[:, 0]
     assert prices.min() >= 0 and prices.max() < rows.max() + 2 * np.ptp(rows)
@@ -183,7 +183,7 @@ def test_bounds_found_where_rows_crowd_leave_a_density_as_good_as_the_truth():
     rng = np.random.default_rng(3)
     x, counts = np.round(rng.exponential(100.0, 4_000), 2), rng.geometric(0.1, 4_000) - 1.0
     density = independent(density_of(data := dataset({"x": x, "counts": counts})))
-    assert [column.kind.bounds for column in density.cells] == [[0.0, None], [0.0, None]]
+    assert [column.kind.bounds for column in density.columns] == [[0.0, None], [0.0, None]]
     price, count = data.test.T
     truth = np.stack([-price / 100 - math.log(100), math.log(0.1) + count * math.log(0.9)], 1)
     assert (np.mean(truth - density.cell_log_probs(data.test), axis=0) < 0.03).all()
@@ -193,7 +193,7 @@ def test_numbers_of_all_digits_that_crowd_at_their_ends_have_a_density():
     rng = np.random.default_rng(5)
     x = rng.integers(0, 40, N) + rng.uniform(0, 0.5, N)
     density = independent(density_of(data := dataset({"x": x, "y": RNG.random(N)})))
-    assert density.cells[0].kind.bounds
+    assert density.columns[0].kind.bounds
     assert np.isfinite(density.cell_log_probs(data.train)).all()
     draws = density.draw(np.full((500, 2), np.nan), rng)
     assert np.isfinite(density.log_prob(draws)).all()

@@ -26,7 +26,7 @@ N = 8_000
 
 
 def trained(density):
-    kinds = {column.name: column.kind for column in density.row}
+    kinds = {column.name: column.kind for column in density.row_columns}
     data = TableData(name="table", kinds=kinds, given=[*kinds][: density.n_given])
     config = SimpleNamespace(data=data, seed=0)
     return TrainedCells(SimpleNamespace(path=Path("run"), config=config), density, {})

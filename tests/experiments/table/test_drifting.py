@@ -25,7 +25,7 @@ def drifted(density, rows):
 
 
 def drawn(density, n=N, seed=0):
-    given = np.full((n, len(density.row)), np.nan)
+    given = np.full((n, len(density.row_columns)), np.nan)
     return density.draw(given, np.random.default_rng([5, seed]))
 
 
@@ -107,7 +107,7 @@ def test_a_broken_relation_is_a_change():
         type(column)("f", kind.alone, column.maps, column.floor), 2, columns, marginal, 0.01
     )
     bare = random_density(columns, seed=1)
-    parts = bare.cells, bare.layout, bare.marginals, bare.networks
+    parts = bare.columns, bare.layout, bare.marginals, bare.networks
     density = CellDensity(*parts, [one])
     known(density, drawn(density, seed=1))
     assert drifted(density, drawn(density)).moved_relations == []

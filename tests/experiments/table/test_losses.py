@@ -19,7 +19,7 @@ def scored(density, rows, j):
 
 
 def drawn(density, n):
-    return density.draw(np.full((n, len(density.cells)), np.nan), np.random.default_rng(0))
+    return density.draw(np.full((n, len(density.columns)), np.nan), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("j", [0, 2])

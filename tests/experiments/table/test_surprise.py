@@ -30,7 +30,7 @@ COUNTED = {
 
 
 def drawn(density, n, seed=0, with_new=True):
-    empty = np.full((n, len(density.cells)), np.nan)
+    empty = np.full((n, len(density.columns)), np.nan)
     return density.draw(empty, np.random.default_rng(seed), with_new)
 
 
@@ -73,9 +73,9 @@ def test_it_is_the_probability_of_a_cell_at_least_as_odd(case, members):
     density = random_density(COUNTED[case], members=members, seed=len(case))
     rows = drawn(density, 60)
     if case == "beyond bounds":
-        rows[:4, 0] = [density.cells[0].outliers.centre, 0.0, 9.0, 5.0]
+        rows[:4, 0] = [density.columns[0].outliers.centre, 0.0, 9.0, 5.0]
     found = nats(density, rows)
-    for j, column in enumerate(density.cells):
+    for j, column in enumerate(density.columns):
         values = np.round(values_of(column, 40.0), 2)
         every = np.repeat(rows, len(values), axis=0)
         every[:, j] = np.tile(values, len(rows))
@@ -155,7 +155,9 @@ def test_a_broken_relation_is_as_odd_as_its_being_broken_is_improbable():
     marginal = random_marginal(column, np.random.default_rng(0))
     density = random_density(sources)
     one = Computed(column, 1, sources, marginal, 0.002)
-    density = CellDensity(density.cells, density.layout, density.marginals, density.networks, [one])
+    density = CellDensity(
+        density.columns, density.layout, density.marginals, density.networks, [one]
+    )
     rows = np.array([[0.5, 2.0], [0.5, 3.0], [np.nan, 3.0], [0.5, np.nan]])
     found = surprises(density, rows)[1]
     np.testing.assert_allclose(found.nats, [0.0, -np.log(0.002), np.nan, np.nan])
