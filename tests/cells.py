@@ -27,8 +27,10 @@ FAR = 20.0  # units of an outlier among numbers without steps, where these have 
 
 def independent(density):
     """Return the density of independent columns: the marginals of another alone."""
-    alone = [m._replace(shares=np.zeros_like(m.shares)) for m in density.networks[:1]]
-    computed = [replace(one, broken=1.0) for one in density.computed]
+    alone = [
+        m._replace(network_shares=np.zeros_like(m.network_shares)) for m in density.networks[:1]
+    ]
+    computed = [replace(one, broken=1.0) for one in density.computed_columns]
     return CellDensity(density.columns, density.layout, density.marginals, alone, computed)
 
 
@@ -42,7 +44,7 @@ def grid(name, step=0.5, offset=0.0, maps=UNITS, **facts):
     lattice = Lattice(step=step, offset=offset)
     facts = {"decimals": 2, "lattice": lattice, "resolution": step, **facts}
     kind = ColumnKind(kind="grid", repeats=True, **facts)
-    return scored(CellColumn(name, kind, maps, floor=0.01))
+    return scored(CellColumn(name, kind, maps, least_scale=0.01))
 
 
 def day(name, middle=18_300.0, spread=5.0, **facts):
@@ -56,7 +58,7 @@ def number(name, resolution=1e-3, maps=UNITS, decimals=3, **facts):
     """Return numbers, in normal scores if they have atoms."""
     facts = {"decimals": decimals, "resolution": resolution, **facts}
     column = CellColumn(name, ColumnKind(kind="number", repeats="atoms" in facts, **facts), maps)
-    return scored(replace(column, floor=0.01))
+    return scored(replace(column, least_scale=0.01))
 
 
 def scored(column):
@@ -78,7 +80,7 @@ def scored(column):
     width = 0.05 if is_short else 0.45
     tails = Tail(-1.5, width, 0.12 * width), Tail(2.0, width, 0.07 * width)
     scores = Scores(values, column.in_units(values)[0], masses, Tailed(smooth, *tails))
-    return replace(column, scores=scores)
+    return replace(column, normal_scores=scores)
 
 
 def _outlier(column):
@@ -91,7 +93,7 @@ def _outlier(column):
 
 def in_units(column):
     """Return a column without its scores."""
-    return replace(column, scores=None)
+    return replace(column, normal_scores=None)
 
 
 def random_weights(layout, rng, blocks=2):
@@ -113,7 +115,7 @@ def random_weights(layout, rng, blocks=2):
 
 
 def random_marginal(column, rng, new=None):
-    shares = rng.dirichlet(np.ones(column.outcomes.count))
+    shares = rng.dirichlet(np.ones(column.outcomes.n_outcomes))
     if new is None and column.has_numbers and not column.kind.is_open:
         new = FEW
     if new is not None:
@@ -143,12 +145,14 @@ def random_density(columns, n_given=0, members=1, seed=0, width=16, shares=None,
 
 def values_of(column, reach=18.0, outliers=True):
     """Return all values of a column but numbers without a step, -1 for a new level."""
-    gap = [] if column.missing is None else [np.nan]
+    gap = [] if column.missing_code is None else [np.nan]
     if not column.has_numbers:
         return np.array([*range(len(column.coded_values)), -1.0, *gap])
     far = [column.outliers.centre] if outliers else []
     if column.kind.kind == "number":
-        return np.array([*(column.scores.values if column.scores else ()), *far, *gap])
+        return np.array(
+            [*(column.normal_scores.values if column.normal_scores else ()), *far, *gap]
+        )
     low, high = column.values_at(np.array([-reach, reach]))
     values = low + column.step * np.arange(round((high - low) / column.step) + 1)
     return np.array([*values, *(far if column.kind.is_open else ()), *gap])
@@ -164,9 +168,9 @@ def quadrature(column, panels=12):
     if column.kind.kind != "number":
         return others, np.ones(len(others))
     breaks = []
-    if column.scores:
-        smooth = column.scores.smooth
-        breaks = [*column.scores.units, smooth.lower.end, smooth.upper.end]
+    if column.normal_scores:
+        smooth = column.normal_scores.smooth
+        breaks = [*column.normal_scores.units, smooth.lower.end, smooth.upper.end]
     ends = np.sort([*np.linspace(-5.5, 5.5, panels + 1), *np.arcsinh(breaks)])
     at, weights = np.polynomial.legendre.leggauss(16)
     low, high = ends[:-1, None], ends[1:, None]
@@ -176,8 +180,8 @@ def quadrature(column, panels=12):
     for one in reversed(column.maps):
         values, log_slope = one.outside(values)
         weights = weights * np.exp(log_slope)
-    weights = weights / column.step if column.scores else weights  # of a mass
-    is_outlier = (others == column.outliers.centre) & (column.log_measure != 0)
+    weights = weights / column.step if column.normal_scores else weights  # of a mass
+    is_outlier = (others == column.outliers.centre) & (column.log_width != 0)
     of_others = np.where(is_outlier, column.step, 1.0)
     return np.append(values, others), np.append(weights, of_others)
 

@@ -90,8 +90,8 @@ def test_predictions_are_integrals_of_the_density(regressor):
     grid = np.linspace(Y.min() - 12, Y.max() + 12, 40_001)
     p = [0.9, 0.05, 0.5]
     cells = regressor.density_.density
-    new = np.exp(cells.marginals[0].log_new)
-    outliers = cauchy.pdf(grid, *cells.modelled[0].outliers)
+    new = np.exp(cells.marginals[0].log_p_new)
+    outliers = cauchy.pdf(grid, *cells.modelled_columns[0].outliers)
     mean, quantiles = regressor.predict(X[:3]), regressor.predict_quantiles(X[:3], p)
     for i in range(3):
         columns = {"x0": np.full(len(grid), X[i, 0]), "x1": np.full(len(grid), X[i, 1])}

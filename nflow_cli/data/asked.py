@@ -21,7 +21,7 @@ class AskedColumn:
 
     Attributes:
         column: As read; its caches are shared.
-        mend: What leaves it out.
+        exclusion: Mend that leaves it out of the table.
         role: Of a column beside the rows: why it is left out; "" of any other.
         is_excluded: By name, or as others are chosen by name.
         is_named: Used as it is, unless constant or too large.
@@ -30,12 +30,12 @@ class AskedColumn:
         is_categorical: Its values are levels.
         bounds: Open ends of its numbers, ``None`` each; ``None`` if it has no say.
         step: Its numbers are multiples of it.
-        form: Its dates or times in text, of strptime.
+        date_format: Its dates or times in text, of strptime.
         known_kind: Its kind, of a run whose table is read again.
     """
 
     column: Column
-    mend: Mend
+    exclusion: Mend
     role: str = ""
     is_excluded: bool = False
     is_named: bool = False
@@ -44,7 +44,7 @@ class AskedColumn:
     is_categorical: bool = False
     bounds: Sequence[float | None] | None = None
     step: float | None = None
-    form: str | None = None
+    date_format: str | None = None
     known_kind: ColumnKind | None = None
 
     @property
@@ -53,7 +53,7 @@ class AskedColumn:
         return self.column.name
 
     @property
-    def is_chosen(self) -> bool:
+    def has_chosen_kind(self) -> bool:
         """Whether its kind is chosen: levels, or multiples of a step."""
         return self.is_categorical or self.step is not None
 
@@ -91,7 +91,7 @@ def asked_columns(columns: Iterable[Column], settings: TableData) -> AskedColumn
             is_categorical=name in settings.categorical,
             bounds=settings.bounds.get(name),
             step=settings.discrete.get(name),
-            form=settings.date.get(name),
+            date_format=settings.date.get(name),
             known_kind=kinds.get(name),
         )
 

@@ -74,19 +74,19 @@ def notes_of_texts(table: TableFile, columns: AskedColumns, rows: np.ndarray) ->
                     f"{name} is read as text: more than {MAX_TEXTS:,} distinct cells (--max-rows N "
                     f"reads some rows), such as {shown(text)} in {table.place(int(rows[row]))}"
                 )
-        if column.source == "number" and column.notation is None and name in table.doubts:
+        if column.cell_type == "number" and column.notation is None and name in table.doubts:
             yield table.doubts[name]
         if column.codes is None or request.is_categorical:
             continue
         # Of the first cell of a mask (n,).
         place = partial(_text_and_place, table, rows, column.texts, column.codes)
         if column.notation is not None:
-            known = ~column.gaps
+            known = ~column.are_gaps
             number = column.cells[np.argmax(known)]
             yield f"{name}: read as numbers, such as {number:.15g} from {place(known)}"
-        if _may_be_minutes(column) and request.form is None:
+        if _may_be_minutes(column) and request.date_format is None:
             way = _hint_of_minutes(column)
-            yield f"{name}: read as hours and minutes: {place(~column.gaps)}{way}"
+            yield f"{name}: read as hours and minutes: {place(~column.are_gaps)}{way}"
         if column.numbers is not None:
             yield from notes_of_lost(table, column, rows)
         elif sum(column.gap_words.values()) >= max(
@@ -94,7 +94,7 @@ def notes_of_texts(table: TableFile, columns: AskedColumns, rows: np.ndarray) ->
         ):
             counts = listed([f"{n:,} {shown(word)}" for word, n in column.gap_words.items()])
             yield f"{name}: of {len(column.codes):,} cells of text {counts} are read as missing"
-        if column.source == "text" and not any(map(is_beyond_floats, column.texts)):
+        if column.cell_type == "text" and not any(map(is_beyond_floats, column.texts)):
             way = _way_to_read_dates(column)
             if way:
                 codes = [i for i, text in enumerate(column.texts) if not is_mark(text)]
@@ -117,26 +117,27 @@ def notes_of_merged(columns: Iterable[Column]) -> Iterator[str]:
                 f"{digits} as {float(digits):.0f}"
             )
         numbers = np.unique(column.numbers[np.isfinite(column.numbers)])
-        if not len(numbers) or column.distinct.single is not None:
+        if not len(numbers) or column.distinct_numbers.single is not None:
             continue
         written = as_written(numbers)
-        text = partial(_with_all_digits, source=column.source)
+        text = partial(_with_all_digits, cell_type=column.cell_type)
         changes = np.abs(written - numbers)
-        largest_change = TICK if column.source == "time" else LOSS_SHARE * np.ptp(numbers)
-        if column.distinct.merged:
+        largest_change = TICK if column.cell_type == "time" else LOSS_SHARE * np.ptp(numbers)
+        if column.distinct_numbers.merged:
             i = int(np.argmax(np.diff(written) == 0))
             yield (
-                f"{name}: {column.distinct.merged:,} of {len(numbers):,} numbers equal others to "
-                f"12 digits, and are read as these: {text(numbers[i])} and {text(numbers[i + 1])}"
+                f"{name}: {column.distinct_numbers.merged:,} of {len(numbers):,} numbers equal "
+                f"others to 12 digits, and are read as these: {text(numbers[i])} and "
+                f"{text(numbers[i + 1])}"
             )
         elif changes.max() > largest_change:
             i = int(np.argmax(changes))
             yield f"{name}: read to 12 digits, such as {text(numbers[i])} as {text(written[i])}"
 
 
-def _with_all_digits(number: float, source: str) -> str:
+def _with_all_digits(number: float, cell_type: str) -> str:
     """Text of a number with all its digits; from a column of times, of the time to microseconds."""
-    if source == "time":
+    if cell_type == "time":
         return str(np.datetime64(round(number / TICK), "us"))
     return repr(float(number))
 
@@ -146,7 +147,7 @@ def notes_of_lost(table: TableFile, column: Column, rows: np.ndarray) -> Iterato
 
     ``rows`` ``(n,)``: numbers of the column's rows in the table.
     """
-    lost = column.lost
+    lost = column.are_lost_texts
     if column.codes is None or not lost.any():
         return
     place = partial(_text_and_place, table, rows, column.texts, column.codes)
@@ -254,7 +255,7 @@ def _may_be_minutes(column: Column) -> bool:
     """
     if column.numbers is None or column.date_format not in HOUR_FORMS:
         return False
-    return bool((column.numbers[~column.gaps] % ROUNDED_SECONDS).any())
+    return bool((column.numbers[~column.are_gaps] % ROUNDED_SECONDS).any())
 
 
 def _twins_by_capitals(column: Column) -> list[str]:
@@ -304,7 +305,7 @@ def notes_of_days(columns: Iterable[AskedColumn]) -> Iterator[str]:
 
 def _plain_numbers(column: Column) -> np.ndarray:
     """Finite numbers ``(n,)`` of a column; none of dates, times and text."""
-    if column.numbers is None or column.source != "number" or column.date_format is not None:
+    if column.numbers is None or column.cell_type != "number" or column.date_format is not None:
         return np.zeros(0)
     return column.numbers[np.isfinite(column.numbers)]
 

@@ -58,7 +58,7 @@ class Column:
     """Column of n rows as read.
 
     Attributes:
-        source: Type of its cells; ``time`` is a date with a time of day.
+        cell_type: Type of its cells; ``time`` is a date with a time of day.
         numbers: ``(n,)`` float64, NaN if missing: values, days of a date or seconds of a time since
             1970-01-01. ``None`` of text and truth values.
         codes: ``(n,)`` int32, indices in ``texts``, -1 if missing; also of text that was read as
@@ -80,7 +80,7 @@ class Column:
     """
 
     name: str
-    source: Source
+    cell_type: Source
     numbers: np.ndarray | None
     codes: np.ndarray | None
     texts: list[str]
@@ -109,39 +109,41 @@ class Column:
         return np.zeros(0, np.int32) if self.codes is None else self.codes
 
     @property
-    def gaps(self) -> np.ndarray:
+    def are_gaps(self) -> np.ndarray:
         """Mask of missing cells, ``(n,)``; empty if text is not collected."""
         return self.cells < 0 if self.numbers is None else np.isnan(self.numbers)
 
     @cached_property
-    def distinct(self) -> DistinctNumbers:
+    def distinct_numbers(self) -> DistinctNumbers:
         """Distinct finite numbers."""
         if self.numbers is None:
             raise ValueError("text has no numbers")
         return distinct_numbers(self.numbers, self.is_float32)
 
     @cached_property
-    def places(self) -> np.ndarray:
+    def value_indices(self) -> np.ndarray:
         """Index ``(n,)`` of each cell's value among the distinct ones, -1 if missing or infinite;
         of more than ``MAX_LEVELS`` numbers, which no map has, the row's index in its place.
         """
         if self.numbers is None:
             return self.cells
-        values = self.distinct.values
+        values = self.distinct_numbers.values
         indices = np.arange(len(self.numbers))
         if len(values) <= MAX_LEVELS:
             indices = np.searchsorted((values[1:] + values[:-1]) / 2, self.numbers)
         return np.where(np.isfinite(self.numbers), indices, -1)
 
     @cached_property
-    def counts(self) -> np.ndarray:
+    def value_counts(self) -> np.ndarray:
         """Number of rows of each distinct value, ``(m,)``."""
-        return np.bincount(self.cells[~self.gaps]) if self.numbers is None else self.distinct.counts
+        if self.numbers is None:
+            return np.bincount(self.cells[~self.are_gaps])
+        return self.distinct_numbers.counts
 
     @cached_property
-    def nats(self) -> float:
+    def total_entropy(self) -> float:
         """Entropy of a cell's value, times the number of rows with one, in nats."""
-        counts = self.counts[self.counts > 0]
+        counts = self.value_counts[self.value_counts > 0]
         return float(-(counts * np.log(counts / counts.sum())).sum())
 
     @property
@@ -155,7 +157,7 @@ class Column:
         return rows > LEAST_NAMED_ROWS and len(np.unique(self.codes)) > UNIQUE_SHARE * rows
 
     @property
-    def lost(self) -> np.ndarray:
+    def are_lost_texts(self) -> np.ndarray:
         """Mask of cells of text that were read as missing beside numbers, ``(n,)``; empty if the
         column was no text.
         """
@@ -175,7 +177,7 @@ class Column:
 
         ``may_be_enclosed``: numbers that are all in parentheses are negative, too.
         """
-        if self.source != "text" or self.codes is None:
+        if self.cell_type != "text" or self.codes is None:
             return self
         texts, counts = self.unmarked
         if any(map(is_beyond_floats, texts)):
@@ -217,7 +219,7 @@ class Column:
             levels = kind.levels or self.texts
             nones = [text for text in self.texts if text.lower() == NONE and text not in levels]
             return self.without(nones).in_levels()
-        if kind.form is not None and self.source == "number" and self.date_format is None:
+        if kind.form is not None and self.cell_type == "number" and self.date_format is None:
             return self._in_texts().in_kind(kind)
         if self.numbers is not None or self.codes is None:
             return self
@@ -234,7 +236,7 @@ class Column:
         """Column with the dates or times of its text, of a strptime format in the spelling that
         fits most cells; ValueError if fewer than 95 % of the cells have it.
         """
-        if self.source == "number":
+        if self.cell_type == "number":
             return self._in_texts().in_form(form)
         if self.numbers is not None or self.codes is None:
             return self
@@ -244,11 +246,11 @@ class Column:
     def _in_texts(self) -> "Column":
         """Column of text in place of numbers, with the digits of each: 20240307."""
         numbers = self.cells
-        values, codes = np.unique(numbers[~self.gaps], return_inverse=True)
+        values, codes = np.unique(numbers[~self.are_gaps], return_inverse=True)
         places = np.full(len(numbers), -1, np.int32)
-        places[~self.gaps] = codes
+        places[~self.are_gaps] = codes
         texts = [f"{value:.15g}" for value in values]
-        return replace(self, source="text", numbers=None, codes=places, texts=texts)
+        return replace(self, cell_type="text", numbers=None, codes=places, texts=texts)
 
     @property
     def unmarked(self) -> tuple[list[str], np.ndarray]:
@@ -271,19 +273,21 @@ class Column:
     def _with_numbers(
         self,
         values: np.ndarray,
-        source: Source,
+        cell_type: Source,
         form: str | None = None,
         notation: Notation | None = None,
     ) -> "Column":
         """Column with numbers in place of its text: ``values`` ``(m,)`` of its distinct texts."""
         numbers = np.append(values, np.nan)[self.codes]  # code -1: missing
-        return replace(self, source=source, numbers=numbers, date_format=form, notation=notation)
+        return replace(
+            self, cell_type=cell_type, numbers=numbers, date_format=form, notation=notation
+        )
 
     def without(self, values: Sequence[str]) -> "Column":
         """Column in which cells that equal one of ``values``, text, number or date, are missing."""
         if not values:
             return self
-        parsed = [_parsed_value(value, self.source) for value in values]
+        parsed = [_parsed_value(value, self.cell_type) for value in values]
         numbers = [number for number in parsed if not np.isnan(number)]
         are_missing = np.zeros(len(self.cells), bool)
         if self.numbers is not None:
@@ -315,10 +319,10 @@ class Column:
 
     def in_unit(self, type: Literal["date", "time"]) -> "Column":
         """Column of dates as times, in seconds, or of times as dates, in days; itself of others."""
-        if self.numbers is None or {self.source, type} != {"date", "time"}:
+        if self.numbers is None or {self.cell_type, type} != {"date", "time"}:
             return self
         factor = dates.DAY if type == "time" else 1 / dates.DAY
-        return replace(self, source=type, numbers=self.numbers * factor)
+        return replace(self, cell_type=type, numbers=self.numbers * factor)
 
     def numbers_as(self, kind: ColumnKind) -> np.ndarray:
         """Numbers in a kind's resolution, ``(n,)``, without noise: 3.1 for 3.0999999046325684.
@@ -424,8 +428,8 @@ def stacked(table: TableFile, columns: Sequence[Column]) -> np.ndarray:
 
 def _finite_numbers(table: TableFile, column: Column) -> np.ndarray:
     """Numbers ``(n,)`` of a column, all finite; else a DataError that names the first other."""
-    row, received = column.first_text_cell or (None, column.source)
-    if column.source == "number" and column.numbers is not None:
+    row, received = column.first_text_cell or (None, column.cell_type)
+    if column.cell_type == "number" and column.numbers is not None:
         wrong = ~np.isfinite(column.numbers)
         if not wrong.any():
             return column.numbers

@@ -40,10 +40,10 @@ from nflow_cli.data.faults import (
     faults_of,
     gaps_text,
     linear_dependence,
+    names_in_row,
     plain_kinds,
     refuse,
     too_few,
-    used,
     without_levels,
     without_spread,
 )
@@ -83,8 +83,8 @@ class Dataset:
         kinds: Of all columns, also those left out; with the levels of training rows.
         units: Maps of each numeric column to about N(0, 1).
         notes: Lines printed before training.
-        tests: Name, path and SHA-256 of a separate file of test rows.
-        copies: Number of rows, of both tables, that equal an earlier one and are in no part.
+        test_file: Name, path and SHA-256 of a separate file of test rows.
+        n_copies: Number of rows, of both tables, that equal an earlier one and are in no part.
         straight_units: Units without ends at 0, if the columns may be linear mixtures.
         table: The table, to read other rows of it.
     """
@@ -92,29 +92,29 @@ class Dataset:
     name: str
     sha256: str
     kinds: Mapping[str, ColumnKind]
-    given: Sequence[str]
-    modelled: Sequence[str]
-    computed: Sequence[str]
+    given_names: Sequence[str]
+    modelled_names: Sequence[str]
+    computed_names: Sequence[str]
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
     units: Mapping[str, Sequence[ColumnMap]]
     weights: Weights = ALIKE
     notes: Sequence[str] = ()
-    tests: Mapping[str, str] | None = None
-    copies: int = 0
+    test_file: Mapping[str, str] | None = None
+    n_copies: int = 0
     straight_units: Mapping[str, Sequence[ColumnMap]] = field(default_factory=dict)
     table: TableFile | None = None
 
     @property
     def columns(self) -> list[str]:
         """The row's C columns."""
-        return [*self.given, *self.scored]
+        return [*self.given_names, *self.scored_names]
 
     @property
-    def scored(self) -> list[str]:
+    def scored_names(self) -> list[str]:
         """Modelled and computed columns: those with probabilities."""
-        return [*self.modelled, *self.computed]
+        return [*self.modelled_names, *self.computed_names]
 
     @property
     def may_be_linear(self) -> bool:
@@ -126,7 +126,7 @@ class Dataset:
             kind.is_continuous and not (kind.bounds or kind.missing or kind.calendar)
             for kind in kinds
         )
-        return are_plain and len(kinds) > 1 and not self.given and self.weights.train is None
+        return are_plain and len(kinds) > 1 and not self.given_names and self.weights.train is None
 
     def thinned(self, count: int) -> "Dataset":
         """Data of every k-th row of each part; k is the least by which ``count`` training rows, at
@@ -166,12 +166,12 @@ class Dataset:
 
         Log-densities compare only if it is equal.
         """
-        kinds = {name: self.kinds[name] for name in sorted(self.scored)}
+        kinds = {name: self.kinds[name] for name in sorted(self.scored_names)}
         measures = []
         for name, kind in kinds.items():
             width = kind.resolution if "number" in (kind.kind, kind.own) else None
             measures.append([name, kind.kind, width, kind.repeats])
-        text = json.dumps([sorted(self.given), measures])
+        text = json.dumps([sorted(self.given_names), measures])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def record(self) -> dict[str, Any]:
@@ -184,10 +184,10 @@ class Dataset:
         weights = [row_weights for row_weights in self.weights if row_weights is not None]
         if weights:
             record["weights_sha256"] = checksum(np.concatenate(weights))
-        if self.copies:
-            record["copies"] = self.copies
-        if self.tests:
-            record["test"] = dict(self.tests)
+        if self.n_copies:
+            record["copies"] = self.n_copies
+        if self.test_file:
+            record["test"] = dict(self.test_file)
         record["units"] = records_of(self.units)
         if self.straight_units:
             record["straight_units"] = records_of(self.straight_units)
@@ -199,31 +199,31 @@ class Reading(NamedTuple):
 
     Attributes:
         reader: Of the table.
-        columns: With their requests, by name.
-        numbers: Of the rows in the table, ``(n,)``.
-        first: Number ``(n,)`` of the first row that each row copies, of those read.
+        requests: For the columns, each with the column as read, by name.
+        row_numbers: ``(n,)`` of the rows in the table.
+        first_copies: Number ``(n,)`` of the first row that each row copies, of those read.
         kinds: Of the columns, from the rows that copy no other.
         faults: Of these rows.
         notes: Lines printed before training.
     """
 
     reader: TableReader
-    columns: AskedColumns
-    numbers: np.ndarray
-    first: np.ndarray
+    requests: AskedColumns
+    row_numbers: np.ndarray
+    first_copies: np.ndarray
     kinds: Mapping[str, ColumnKind]
     faults: Sequence[Fault]
     notes: Sequence[str] = ()
 
     @property
-    def copies(self) -> int:
+    def n_copies(self) -> int:
         """Number of rows that copy another."""
-        return len(self.first) - len(np.unique(self.first))
+        return len(self.first_copies) - len(np.unique(self.first_copies))
 
     @property
-    def weights(self) -> Column | None:
+    def weight_column(self) -> Column | None:
         """Column that weights rows, if any."""
-        weights = (request.column for request in self.columns.values() if request.is_weight)
+        weights = (request.column for request in self.requests.values() if request.is_weight)
         return next(weights, None)
 
 
@@ -233,16 +233,16 @@ class TestRows(NamedTuple):
     Attributes:
         rows: ``(n, C)``.
         weights: ``(n,)``, if rows have weights.
-        record: Name, path and SHA-256 of the file.
+        test_file: Name, path and SHA-256 of the file.
         notes: Lines printed before training.
-        copies: Number of rows left out, which equal another.
+        n_copies: Number of rows left out, which equal another.
     """
 
     rows: np.ndarray
     weights: np.ndarray | None
-    record: Mapping[str, str]
+    test_file: Mapping[str, str]
     notes: Sequence[str]
-    copies: int
+    n_copies: int
 
 
 def read_whole(table: TableFile, settings: TableData, flows: Tails | None = None) -> Reading:
@@ -271,12 +271,12 @@ def load_dataset(
     faults = [*reading.faults, *faults]
     has_refused_columns = flows and any(fault.column and fault.mend for fault in faults)
     refuse(reader.table, faults, HINT if has_refused_columns else "")
-    kinds = _kinds_with_levels(reading.kinds, reading.columns, parts.train)
-    refuse(reader.table, without_levels(kinds, reading.columns))
+    kinds = _kinds_with_levels(reading.kinds, reading.requests, parts.train)
+    refuse(reader.table, without_levels(kinds, reading.requests))
     data = _dataset_of_parts(reading._replace(kinds=kinds), parts)
     if flows is None:
-        names = [*data.given, *data.modelled]
-        data = replace(data, kinds=with_calendars(kinds, names, data.train, len(data.given)))
+        names = [*data.given_names, *data.modelled_names]
+        data = replace(data, kinds=with_calendars(kinds, names, data.train, len(data.given_names)))
     may_be_mixture = flows is None and data.may_be_linear
     with phase(f"fitting the units of {len(data.columns):,} columns"):
         if flows is None:
@@ -296,64 +296,69 @@ def load_dataset(
         units=units,
         straight_units=straight_units,
         notes=notes,
-        copies=data.copies + reading.copies,
+        n_copies=data.n_copies + reading.n_copies,
         table=reader.table,
     )
 
 
 def _read(reader: TableReader, all_columns: Reading | None = None) -> Reading:
-    """Reading of the columns in use, with notes, without rows that ``data.missing`` drops.
+    """Reading of a table's columns in use, with notes to print, without rows that ``data.missing``
+    drops.
 
-    ``all_columns``, if given, is used in place of the file; kinds depend on settings and columns,
-    and are found anew where these differ.
+    ``all_columns``, if given, is a reading of all columns, used in place of the file; kinds depend
+    on settings and columns, and are found anew where these differ.
     """
     settings = reader.settings
     names = reader.names_used()
     if all_columns is None:
-        reading = _reading_of_columns(reader, *reader.read(names), names)
-    elif (all_columns.reader.settings, [*all_columns.columns]) == (settings, names):
+        requests, row_numbers = reader.read(names)
+        reading = _reading_of_columns(reader, requests, row_numbers, names)
+    elif (all_columns.reader.settings, [*all_columns.requests]) == (settings, names):
         reading = all_columns
     else:
-        columns = asked_columns([all_columns.columns[name].column for name in names], settings)
-        reading = _reading_of_columns(reader, columns, all_columns.numbers, names)
-    columns = reading.columns
+        columns = [all_columns.requests[name].column for name in names]
+        requests = asked_columns(columns, settings)
+        reading = _reading_of_columns(reader, requests, all_columns.row_numbers, names)
+    requests = reading.requests
     kinds = {name: kind for name, kind in reading.kinds.items() if name != settings.weights}
-    modelled = [columns[name] for name in used(kinds, columns)]
-    growing = [columns[name] for name, kind in kinds.items() if kind.why == GROWS]
+    in_rows = [requests[name] for name in names_in_row(kinds, requests)]
+    # Left out, as numbers that grow from row to row, such as dates: notes tell how they are read.
+    growing = [requests[name] for name, kind in kinds.items() if kind.why == GROWS]
     notes = [
         *reader.table.notes,
-        *notes_of(columns, kinds, reading.numbers, settings.target),
-        *note_of_copies(reading.first, in_each_part=settings.split is not None),
-        *notes_of_texts(reader.table, columns, reading.numbers),
-        *notes_of_days([*modelled, *growing]),
-        *notes_of_codes(modelled),
-        *notes_of_merged([request.column for request in modelled]),
+        *notes_of(requests, kinds, reading.row_numbers, settings.target),
+        *note_of_copies(reading.first_copies, in_each_part=settings.split is not None),
+        *notes_of_texts(reader.table, requests, reading.row_numbers),
+        *notes_of_days([*in_rows, *growing]),
+        *notes_of_codes(in_rows),
+        *notes_of_merged([request.column for request in in_rows]),
     ]
     if settings.group is None and settings.split is None:
-        notes += notes_of_groups({name: request.column for name, request in columns.items()}, kinds)
+        columns = {name: request.column for name, request in requests.items()}
+        notes += notes_of_groups(columns, kinds)
     reading = reading._replace(kinds=kinds, notes=notes)
     return _without_gaps(reading) if settings.missing == "drop" else reading
 
 
 def _without_gaps(reading: Reading) -> Reading:
     """Reading without the rows that have missing values, and with a note on them."""
-    columns = reading.columns
+    requests = reading.requests
     kinds = dict(reading.kinds)
-    weight_names = [name for name, request in columns.items() if request.is_weight]
-    names = [*used(kinds, columns), *weight_names]
-    present, counts = complete_rows(columns, names, len(reading.numbers))
+    weight_names = [name for name, request in requests.items() if request.is_weight]
+    names = [*names_in_row(kinds, requests), *weight_names]
+    present, counts = complete_rows(requests, names, len(reading.row_numbers))
     for name in kinds.keys() & names:
         kinds[name] = kinds[name].model_copy(update={"missing": False})
     # A row and its copies are complete or not together: of those left the first is renumbered.
     _, first_places, copy_groups = np.unique(
-        reading.first[present], return_index=True, return_inverse=True
+        reading.first_copies[present], return_index=True, return_inverse=True
     )
     note = [f"left out: {gaps_text(present, counts)}"] if counts else []
     return reading._replace(
-        columns={name: columns[name].at(np.flatnonzero(present)) for name in names},
+        requests={name: requests[name].at(np.flatnonzero(present)) for name in names},
         kinds=kinds,
-        numbers=reading.numbers[present],
-        first=first_places[copy_groups],
+        row_numbers=reading.row_numbers[present],
+        first_copies=first_places[copy_groups],
         notes=[*reading.notes, *note],
     )
 
@@ -425,7 +430,7 @@ def kinds_and_faults(
 def _split_of_rows(reading: Reading) -> tuple[Parts, list[Fault]]:
     """Rows of training, validation and test, by index, and faults; with a fault all are empty."""
     try:
-        return parts_of(reading.reader.splitting, reading.numbers, reading.first), []
+        return parts_of(reading.reader.splitting, reading.row_numbers, reading.first_copies), []
     except DataError as error:
         problem = str(error).removeprefix(f"{reading.reader.table.name}: ")
         empty = np.zeros(0, int)
@@ -442,9 +447,9 @@ def _dataset_of_parts(reading: Reading, parts: Parts) -> Dataset:
     tests = None
     if settings.test is not None:
         tests = _read_test_rows(settings.test, reading, sha256)
-    weights, faults = part_weights(reading.weights, parts, tests and tests.weights)
+    weights, faults = part_weights(reading.weight_column, parts, tests and tests.weights)
     refuse(reading.reader.table, faults)
-    names = row_names(reading.kinds, given_names(reading.columns))
+    names = row_names(reading.kinds, given_names(reading.requests))
     data = Dataset(
         settings.name,
         sha256,
@@ -461,7 +466,7 @@ def _dataset_of_parts(reading: Reading, parts: Parts) -> Dataset:
     if tests is None:
         return data
     return replace(
-        data, test=tests.rows, tests=tests.record, notes=tests.notes, copies=tests.copies
+        data, test=tests.rows, test_file=tests.test_file, notes=tests.notes, n_copies=tests.n_copies
     )
 
 
@@ -469,7 +474,7 @@ def _read_test_rows(path: str, trained: Reading, sha256: str) -> TestRows:
     """Test rows of the file ``path``, by the kinds and settings of the table ``trained``; if its
     rows have the checksum ``sha256`` of that table's, a DataError.
     """
-    names = used(trained.kinds, trained.columns)
+    names = names_in_row(trained.kinds, trained.requests)
     update = {
         "name": path,
         "columns": names,
@@ -485,22 +490,22 @@ def _read_test_rows(path: str, trained: Reading, sha256: str) -> TestRows:
     record = {"name": path, "path": os.path.abspath(path), "sha256": checksum(rows)}
     if record["sha256"] == sha256:
         raise DataError(f"{path}: expected test rows other than the training rows")
-    kept = np.unique(reading.first)
+    kept = np.unique(reading.first_copies)
     order = kept[stream(settings.split_seed, "order").permutation(len(kept))]
-    weights = reading.weights
+    weights = reading.weight_column
     return TestRows(
         rows[order],
         weights=None if weights is None else weights.cells[order],
-        record=record,
-        notes=[f"{path}: {note}" for note in [*table.notes, *note_of_copies(reading.first)]],
-        copies=reading.copies,
+        test_file=record,
+        notes=[f"{path}: {note}" for note in [*table.notes, *note_of_copies(reading.first_copies)]],
+        n_copies=reading.n_copies,
     )
 
 
 def _rows_in_kinds(reading: Reading, trained: Reading) -> np.ndarray:
     """Rows ``(n, C)`` of a table, in the columns and kinds of the reading ``trained``."""
-    names = used(trained.kinds, trained.columns)
-    columns = [reading.columns[name].column for name in names]
+    names = names_in_row(trained.kinds, trained.requests)
+    columns = [reading.requests[name].column for name in names]
     return _cells_in_kinds(reading.reader.table, columns, trained.kinds)
 
 
@@ -522,7 +527,7 @@ def _units_of_flows(data: Dataset, reading: Reading, tails: Tails) -> dict[str, 
     faults of columns that flows cannot model.
     """
     table = reading.reader.table
-    requests = reading.columns
+    requests = reading.requests
     names = data.columns
     rows = data.train
     weights = data.weights.train
@@ -568,7 +573,7 @@ def level_texts(column: Column, kind: ColumnKind) -> tuple[list[str], np.ndarray
     if column.numbers is None:
         return column.texts, column.cells
     if column.codes is not None and kind.type == "text":
-        return column.texts, np.where(column.gaps, -1, column.codes)
+        return column.texts, np.where(column.are_gaps, -1, column.codes)
     values, codes = np.unique(column.numbers, return_inverse=True)
     known = values[~np.isnan(values)]
     keys = _level_keys(column, kind, known)
@@ -641,12 +646,15 @@ def _expected_cells(kind: ColumnKind) -> str:
 
 
 def _first_wrong_cell(column: Column, kind: ColumnKind) -> tuple[int | None, str]:
-    """First cell of a column that is not of a kind: its row, if known, and its text as shown."""
-    if column.first_text_cell is None or kind.form is not None:
+    """First cell of a column that is not of a kind: its row, if known, and its text as shown.
+
+    A column of text has distinct ``texts`` and, of each row, the index of its text in ``codes``.
+    """
+    if column.first_text_cell is None or kind.form is not None:  # a text may be a date
         text = shown(column.texts[0]) if column.texts else "text"
         return None, text
     row, text = column.first_text_cell
-    if column.codes is not None:  # that may be a gap mark
+    if column.codes is not None:  # the first text may be a gap mark, such as NA: search anew
         values = notations.numbers_of(column.texts, kind.notation, column.decimal)
         are_wrong = ~np.isfinite(values) & ~np.array([*map(is_mark, column.texts)])
         row = int(np.argmax(np.append(are_wrong, False)[column.codes]))  # code -1: missing
@@ -658,7 +666,7 @@ def _level_indices(column: Column, kind: ColumnKind) -> np.ndarray:
     """Index ``(n,)`` of each cell's level among those of the kind; -1: new, NaN: missing."""
     texts, codes = level_texts(column, kind)
     levels = kind.levels or ()
-    if "truth" in (column.source, kind.type):  # True is true
+    if "truth" in (column.cell_type, kind.type):  # True is true
         texts = [text.lower() for text in texts]
         levels = [text.lower() for text in levels]
     if column.numbers is not None and kind.type != "text":

@@ -84,7 +84,7 @@ def calendar_relations(columns: Sequence[Column], fixed: set[str]) -> dict[str, 
     """
     relations: dict[str, Relation] = {}
     for column in columns:
-        if column.source in ("date", "time") and column.numbers is not None:
+        if column.cell_type in ("date", "time") and column.numbers is not None:
             others = [c for c in columns if c.name not in relations and _may_be_part(c, column)]
             if others:
                 relations |= _of_time(column, others, fixed | {*relations})
@@ -93,19 +93,19 @@ def calendar_relations(columns: Sequence[Column], fixed: set[str]) -> dict[str, 
 
 def _may_be_part(column: Column, time: Column) -> bool:
     return (
-        column.source == "number"
-        and column.distinct.decimals == 0
-        and min(column.nats, time.nats) >= EVIDENCE
-        and np.array_equal(column.places < 0, time.places < 0)
+        column.cell_type == "number"
+        and column.distinct_numbers.decimals == 0
+        and min(column.total_entropy, time.total_entropy) >= EVIDENCE
+        and np.array_equal(column.value_indices < 0, time.value_indices < 0)
     )
 
 
 def _of_time(time: Column, others: Sequence[Column], fixed: set[str]) -> dict[str, Relation]:
     """Relations between a column of dates or times and those of its parts, by name."""
-    rows = np.flatnonzero(time.places >= 0)
+    rows = np.flatnonzero(time.value_indices >= 0)
     x = np.stack([column.cells[rows] for column in others], axis=1)
-    times = time.cells[rows] * DAY if time.source == "date" else time.cells[rows]
-    zones = _zones(times, x) if time.source == "time" else [0.0]
+    times = time.cells[rows] * DAY if time.cell_type == "date" else time.cells[rows]
+    zones = _zones(times, x) if time.cell_type == "time" else [0.0]
     parts_by_zone = {zone: _parts(times + zone, x) for zone in zones}
     zone = max(parts_by_zone, key=lambda zone: len(parts_by_zone[zone]))
     parts = parts_by_zone[zone]

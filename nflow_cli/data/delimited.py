@@ -64,7 +64,7 @@ class Dialect:
     delimiter: str
     decimal: str
     top: Top
-    header: bytes
+    header_bytes: bytes
     doubts: Mapping[str, str]
 
 
@@ -283,7 +283,7 @@ class TextTable(TableFile):
         self._has_bottom_notes = False
         width = len(self._names)
         self._expected_width = f"expected {width:,} column{'s' * (width > 1)}"
-        header = self.dialect.header
+        header = self.dialect.header_bytes
         self._expect_quotes_closed(_Rows(header, self._without_breaks_in_quotes(header), 1))
         self._first_values = {row[0] for row in self.dialect.top.rows.values() if width == 1}
         self._header = self._line_of_names()
@@ -346,7 +346,7 @@ class TextTable(TableFile):
 
     def _line_of_names(self) -> bytes:
         """Line of the header with the columns' names, if these are two or more; else empty."""
-        for line in filter(bytes.strip, self.dialect.header.splitlines()):
+        for line in filter(bytes.strip, self.dialect.header_bytes.splitlines()):
             if len(self._names) > 1 and [*map(str.strip, self._cells_of_line(line))] == self._names:
                 return line
         return b""
@@ -404,9 +404,9 @@ class TextTable(TableFile):
         is. Bytes of another encoding, a row of more than a block, and a quotation mark that is not
         closed are a DataError.
         """
-        skipped = len(self.dialect.header)  # of the first text
+        skipped = len(self.dialect.header_bytes)  # of the first text
         rest = b""  # a row whose end is not read yet
-        line = 1 + _n_line_breaks(self.dialect.header)
+        line = 1 + _n_line_breaks(self.dialect.header_bytes)
         texts = codecs.iterdecode(self._bytes_of_one_encoding(), self.dialect.encoding)
         try:
             for text in itertools.chain(texts, [""]):

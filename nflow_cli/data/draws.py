@@ -231,7 +231,7 @@ def _parameters(
 
 def _has_numbers(column: Column) -> bool:
     """Numbers alone, or with text later on: that is refused."""
-    if column.numbers is None or column.source != "number":
+    if column.numbers is None or column.cell_type != "number":
         return column.first_text_cell is not None and column.first_text_cell[0] > 0
     return not np.isnan(column.numbers).all()
 

@@ -119,7 +119,7 @@ def expect_kinds(
             raise DataError(f"{name}: data.kinds.{column}.resolution: expected a number above 0")
 
 
-def used(kinds: Mapping[str, ColumnKind], columns: AskedColumns) -> list[str]:
+def names_in_row(kinds: Mapping[str, ColumnKind], columns: AskedColumns) -> list[str]:
     """Names of the columns of a row, in order: given, modelled, computed."""
     return [name for group in row_names(kinds, given_names(columns)) for name in group]
 
@@ -133,10 +133,10 @@ def complete_rows(
     present = np.ones(n, bool)
     counts = dict[str, int]()
     for name in names:
-        gaps = columns[name].column.gaps
-        if len(gaps) == n and gaps.any():
-            present &= ~gaps
-            counts[name] = int(gaps.sum())
+        are_gaps = columns[name].column.are_gaps
+        if len(are_gaps) == n and are_gaps.any():  # of no cells if the text is not collected
+            present &= ~are_gaps
+            counts[name] = int(are_gaps.sum())
     return present, counts
 
 
@@ -153,12 +153,13 @@ def faults_of(
     missing: str,
     is_of_flows: bool = False,
 ) -> list[Fault]:
-    """Faults of the columns of ``n`` rows: names, cells, weights, missing values, number of rows.
+    """Faults of a table of ``n`` rows: names, cells, weights, missing values, number of rows.
 
-    ``missing`` as of ``data.missing``; ``is_of_flows``: for flows, which take no missing values,
-    and none on a bound.
+    A fault's ``mend`` is the change of settings that avoids it: for a column's cells, most often
+    to leave the column out. ``missing`` as of ``data.missing``; ``is_of_flows``: for flows, which
+    take no missing values, and none on a bound.
     """
-    names = used(kinds, columns)
+    names = names_in_row(kinds, columns)
     remedy = Mend("missing", "drop" if is_of_flows else "model")
     faults = [
         Fault(name, f"expected a name that is {A_KEY}: rename it")
@@ -186,6 +187,7 @@ def faults_of(
         faults.append(Fault("", problem, None if is_of_flows else remedy))
     given = given_names(columns)
     modelled = row_names(kinds, given).modelled
+    # After all mends, columns with such a fault are left out: another one has to stay.
     if not set(modelled) - {fault.column for fault in faults if fault.mend}:
         reasons = _left_out_text(kinds, [*given, *modelled])
         faults.append(Fault("", f"expected a column to model, received {reasons}"))
@@ -196,7 +198,7 @@ def without_levels(kinds: Mapping[str, ColumnKind], columns: AskedColumns) -> li
     """Faults of columns without levels in the training rows."""
     expected = "expected a value in the training rows, received none"
     return [
-        Fault(name, expected, columns[name].mend)
+        Fault(name, expected, columns[name].exclusion)
         for name, kind in kinds.items()
         if kind.levels == []
     ]
@@ -217,21 +219,25 @@ def _faults_of_column(request: AskedColumn, kind: ColumnKind, is_open: bool) -> 
     """Faults of the name and the cells of a column; ``is_open``: its bounds are no values of it."""
     column = request.column
     if column.name == LOG_Q:
-        yield Fault(column.name, "the name is reserved for log-densities", request.mend)
+        yield Fault(column.name, "the name is reserved for log-densities", request.exclusion)
     if not column.is_collected:
         problem = f"more than {MAX_TEXTS:,} distinct texts, or nested data"
-        yield Fault(column.name, problem, request.mend)
+        yield Fault(column.name, problem, request.exclusion)
     for key, value in (("bounds", request.bounds), ("discrete", request.step)):
         if column.numbers is None and value is not None:
             expected = f"expected numbers, as data.{key} says"
             yield _fault_of_text(column, f"{expected}, received ")
-    if request.form is not None and request.known_kind is None and column.date_format is None:
-        expected = f"expected dates or times as {request.form} in 95 % of the cells"
+    if (
+        request.date_format is not None
+        and request.known_kind is None
+        and column.date_format is None
+    ):
+        expected = f"expected dates or times as {request.date_format} in 95 % of the cells"
         yield _fault_of_format(request, f"{expected}, as data.date says, received ")
     if column.numbers is None:
         return
     yield from _fault_of_numbers(
-        column, "expected finite numbers", np.isinf(column.numbers), request.mend
+        column, "expected finite numbers", np.isinf(column.numbers), request.exclusion
     )
     for expected, are_wrong in _expectations(request, column.numbers, kind, is_open):
         yield from _fault_of_numbers(column, expected, are_wrong)
@@ -298,11 +304,11 @@ def _fault_of_format(request: AskedColumn, expected: str) -> Fault:
     """
     column = request.column
     if column.codes is None:
-        return Fault(request.name, f"{expected}a {column.source}", request.mend)
-    are_wrong = np.isnan(dates.numbers_of(column.texts, request.form or ""))
+        return Fault(request.name, f"{expected}a {column.cell_type}", request.exclusion)
+    are_wrong = np.isnan(dates.numbers_of(column.texts, request.date_format or ""))
     row = int(np.argmax(np.append(are_wrong, False)[column.codes]))  # code -1: missing
     received = shown(column.texts[column.codes[row]])
-    return Fault(request.name, f"{expected}{received}", request.mend, row)
+    return Fault(request.name, f"{expected}{received}", request.exclusion, row)
 
 
 def _faults_of_weights(column: Column, may_be_missing: bool) -> Iterator[Fault]:
@@ -338,7 +344,7 @@ def plain_kinds(
     faults = list[Fault]()
     for name, kind in kinds.items():
         if fault := _fault_of_flows(columns[name], kind):
-            faults.append(fault._replace(mend=columns[name].mend))
+            faults.append(fault._replace(mend=columns[name].exclusion))
         elif kind.kind == "computed":
             plain[name] = ColumnKind(kind="left out", why=f"computed from others ({kind.why:.400})")
         elif kind.kind != "left out":
@@ -354,8 +360,8 @@ def _fault_of_flows(request: AskedColumn, kind: ColumnKind) -> Fault | None:
     column = request.column
     if kind.kind in ("left out", "computed"):
         return None
-    if column.source != "number" or column.date_format is not None:
-        problem = f"a {column.source}" if column.codes is None else "text"
+    if column.cell_type != "number" or column.date_format is not None:
+        problem = f"a {column.cell_type}" if column.codes is None else "text"
         if column.first_text_cell:
             return _fault_of_text(column, f"{problem} (", ")")
         return Fault(request.name, problem)
@@ -373,8 +379,8 @@ def _why_repeated(column: Column, kind: ColumnKind) -> str:
     if len(atoms) and counts.max() > max(ATOM_SHARE * len(numbers), ATOM_ROWS):
         return f"is {atoms[counts.argmax()]:g} in {counts.max() / len(numbers):.1%} of the rows"
     low, high = np.quantile(numbers, [0.25, 0.75])  # ends of the interquartile range
-    step = float(np.median(np.diff(column.distinct.values)))
-    repeated_share = column.counts[column.counts > 1].sum() / len(numbers)
+    step = float(np.median(np.diff(column.distinct_numbers.values)))
+    repeated_share = column.value_counts[column.value_counts > 1].sum() / len(numbers)
     if step > REPEATED_STEP * (high - low) and repeated_share > REPEATED_SHARE:
         return f"has steps of {step:g}, {repeated_share:.0%} of its rows repeat"
     return ""
@@ -406,7 +412,7 @@ def without_spread(
     """Faults of columns whose training rows ``train`` ``(n, C)`` have no spread."""
     for name, values in zip(names, train.T):
         if problem := no_spread(values):
-            yield Fault(name, f"{problem} (in the training rows)", columns[name].mend)
+            yield Fault(name, f"{problem} (in the training rows)", columns[name].exclusion)
 
 
 def far_values(
@@ -422,7 +428,7 @@ def far_values(
             if not (distances[:, i] < FAR).all():  # NaN is far, too
                 received = rows[int(np.argmax(distances[:, i])), i]
                 problem = f"{expected}, received {received:.6g}"
-                yield Fault(name, problem, columns[name].mend)
+                yield Fault(name, problem, columns[name].exclusion)
 
 
 def linear_dependence(
@@ -441,5 +447,5 @@ def linear_dependence(
             problem = f"each of {listed(dependent_names)} depends linearly on {others}"
             if len(dependent_names) == 1:
                 problem = "depends linearly on the given columns"
-            return [Fault(dependent_names[-1], problem, columns[dependent_names[-1]].mend)]
+            return [Fault(dependent_names[-1], problem, columns[dependent_names[-1]].exclusion)]
     return []

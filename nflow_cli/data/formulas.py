@@ -55,16 +55,18 @@ class FormulaSearch:
 
     Attributes:
         columns: All columns.
-        near: Indices of those that a formula gave, but for rounding or a few rows.
+        nearly_computed: Indices of those that a formula gave, but for rounding or a few rows.
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = columns
-        self.near: set[int] = set()
+        self.nearly_computed: set[int] = set()
         self._are_numbers = np.array([column.numbers is not None for column in columns], bool)
-        self._are_varied = np.array([len(column.counts) > FEW_VALUES for column in columns], bool)
+        self._are_varied = np.array(
+            [len(column.value_counts) > FEW_VALUES for column in columns], bool
+        )
         # Masks of missing rows, as bits: distinct ones (P, n / 8), and the index of each column's.
-        gaps = [np.packbits(column.places < 0).tobytes() for column in columns]
+        gaps = [np.packbits(column.value_indices < 0).tobytes() for column in columns]
         indices = {pattern: i for i, pattern in enumerate(dict.fromkeys(gaps))}
         self._gap_patterns = np.array([np.frombuffer(pattern, np.uint8) for pattern in indices])
         self._pattern_of_column = np.array([indices[pattern] for pattern in gaps])
@@ -83,7 +85,7 @@ class FormulaSearch:
         """
         column = self.columns[target]
         pattern = int(self._pattern_of_column[target])
-        if column.numbers is None or column.nats < 2 * NATS_A_NUMBER:
+        if column.numbers is None or column.total_entropy < 2 * NATS_A_NUMBER:
             return None
         usable = np.array(sources, int)
         usable = usable[self._are_complete(pattern)[usable]]
@@ -97,7 +99,7 @@ class FormulaSearch:
             terms = _fitted_terms(rule, column, sample, among)
             if terms is None or not self._have_gaps(pattern, terms[0]):
                 continue
-            self.near.add(target)
+            self.nearly_computed.add(target)
             places, fit = terms
             chosen = [self.columns[k] for k in places.tolist()]
             relation = _relation_that_holds(rule, column, chosen, fit, sample.rows, are_rounded)
@@ -123,7 +125,7 @@ class FormulaSearch:
 
     def _drawn_sample(self, pattern: int) -> "_Sample":
         """Random rows outside a pattern of gaps, in the columns that have no other gaps."""
-        n = len(self.columns[0].places)
+        n = len(self.columns[0].value_indices)
         are_known = ~np.unpackbits(self._gap_patterns[pattern], count=n).astype(bool)
         rows = np.flatnonzero(are_known)
         if len(rows) > SAMPLE_ROWS:
@@ -197,8 +199,8 @@ def _relation_that_holds(
 
     ``few``: rows, by index, in which each is tried first; ``are_rounded``: the others were rounded.
     """
-    rows = np.flatnonzero(target.places >= 0)
-    for digits in dict.fromkeys((None, _significant_digits(target.distinct))):
+    rows = np.flatnonzero(target.value_indices >= 0)
+    for digits in dict.fromkeys((None, _significant_digits(target.distinct_numbers))):
         holding = list[Relation]()
         for coefficients in _rounded_coefficients(rule, fit):
             formula = Relation(
@@ -284,7 +286,7 @@ def _precise_logs(target: Column, y: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """Logarithms ``(n,)`` of the sizes of a column's cells ``y`` ``(n,)``, and a mask of those that
     rounding leaves precise; 0 has none.
     """
-    step = target.distinct.steps_at(y)
+    step = target.distinct_numbers.steps_at(y)
     size = np.abs(y)
     are_precise = size > 0
     logs = np.log(np.where(are_precise, size, 1.0))
@@ -337,20 +339,20 @@ def _constant_that_holds(
     y = target.cells[rows]
     x = np.stack([source.cells[rows] for source in chosen], axis=1)
     without_constant, term_sizes = combined(formula, x)
-    step = target.distinct.steps_at(y)
+    step = target.distinct_numbers.steps_at(y)
     if formula.digits:
         step = np.maximum(step, steps_of_digits(y, formula.digits))
     tolerance = step * EXACT_STEPS  # distance (n,) to which the formula must hold
     if y.std() >= FINE_STEPS * step.max():
         tolerance = step * (0.5 + EXACT_STEPS)
     if formula.is_rounded:
-        decimals = [source.distinct.decimals for source in chosen]
+        decimals = [source.distinct_numbers.decimals for source in chosen]
         tolerance = tolerance + errors_of(formula, x, decimals, y).sum(axis=1)
         if y.std() < MIN_ERRORS * np.median(tolerance):
             return None
-    terms = np.maximum(term_sizes, target.distinct.typical) if formula.is_sum else 0.0
+    terms = np.maximum(term_sizes, target.distinct_numbers.typical) if formula.is_sum else 0.0
     size = np.maximum(terms, np.abs(y))
-    has_steps = target.distinct.decimals is not None
+    has_steps = target.distinct_numbers.decimals is not None
     relative_noise = ARITHMETIC_NOISE if has_steps else NOISE
     noise = relative_noise * size
     if has_steps and (noise > step / 2).any():

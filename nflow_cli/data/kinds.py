@@ -41,7 +41,7 @@ def kinds_of(columns: AskedColumns, groups: np.ndarray | None = None) -> dict[st
         else:
             kinds[request.name] = kind
     rest.sort(key=lambda request: not request.is_given)  # sources of a relation come first
-    fixed = {request.name for request in requests if request.is_given or request.is_chosen}
+    fixed = {request.name for request in requests if request.is_given or request.has_chosen_kind}
     collected = [request.column for request in rest if request.column.is_collected]
     # A config names the columns of a relation by keys.
     relations = relations_of([column for column in collected if is_key(column.name)], fixed)
@@ -136,7 +136,7 @@ def _with_lower_bound(kind: ColumnKind, column: Column) -> ColumnKind:
     least = kind.resolution or 0.0
     if kind.lattice is not None:
         least = kind.lattice.offset % kind.lattice.step or kind.lattice.step
-    low = min(least, float(column.distinct.values[0]))
+    low = min(least, float(column.distinct_numbers.values[0]))
     is_open = kind.is_open or kind.bounds is None
     return kind.model_copy(update={"bounds": [low, high], "is_open": is_open})
 
@@ -160,10 +160,10 @@ def _kind_if_modelled(
     Numbers that a formula computes are no levels: it may give some that no row has.
     """
     column = request.column
-    missing = bool((column.places < 0).any())
+    missing = bool((column.value_indices < 0).any())
     if column.numbers is not None:
         return _kind_of_numbers(request, missing, relation, groups)
-    if column.source == "truth":
+    if column.cell_type == "truth":
         return ColumnKind(kind="levels", why="truth values", type="truth", missing=missing)
     count = len(column.texts)
     why = "text"
@@ -185,11 +185,11 @@ def _kind_of_numbers(
     ``missing``: whether it has gaps; ``groups`` as of :func:`kinds_of`.
     """
     column = request.column
-    numbers = column.distinct
+    numbers = column.distinct_numbers
     lattice = common_lattice(numbers)
     type = "whole" if numbers.decimals == 0 else "decimal"
-    if column.source in ("date", "time"):
-        type = column.source
+    if column.cell_type in ("date", "time"):
+        type = column.cell_type
     facts = {
         "type": type,
         "decimals": numbers.decimals,
@@ -203,7 +203,7 @@ def _kind_of_numbers(
     if why and (relation is None or relation.rule == "map"):
         return ColumnKind(kind="levels", why=why, **facts)
     counted = numbers if groups is None else _counted_once_a_group(column, groups)
-    shape = shape_of(counted, lattice, is_grid=step is not None or column.source == "date")
+    shape = shape_of(counted, lattice, is_grid=step is not None or column.cell_type == "date")
     bounds = shape.bounds
     if request.bounds is not None:
         bounds = request.bounds if request.bounds != [None, None] else None
@@ -230,7 +230,7 @@ def _counted_once_a_group(column: Column, groups: np.ndarray) -> DistinctNumbers
     It mostly has if there are fewer pairs of a group and a number than halfway from the least, one
     a group, to as many as random groups have. ``groups`` ``(n,)``: names of the rows' groups.
     """
-    numbers = column.distinct
+    numbers = column.distinct_numbers
     values = numbers.values
     known = np.isfinite(column.cells)
     names, group_codes = np.unique(groups[known], return_inverse=True)
@@ -247,7 +247,7 @@ def _why_levels(request: AskedColumn, lattice: Lattice | None) -> str:
     """Why the numbers of a column are levels, "" if they are none: chosen, or few distinct ones
     with many rows each, unless they are consecutive on their lattice.
     """
-    numbers = request.column.distinct
+    numbers = request.column.distinct_numbers
     count = len(numbers.values)
     if request.is_categorical:
         return "chosen"

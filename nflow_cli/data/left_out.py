@@ -27,7 +27,7 @@ def why_left_out(column: Column, is_named: bool = False) -> str:
     ``is_named`` by the user: only if constant or too large.
     """
     cells = column.cells
-    if len(cells) > 1 and int((~column.gaps).sum()) == 1:
+    if len(cells) > 1 and int((~column.are_gaps).sum()) == 1:
         return "one cell alone"
     if _is_constant(column):
         is_equal = not len(cells) or (cells == cells[0]).all() or np.isnan(cells).all()
@@ -38,12 +38,12 @@ def why_left_out(column: Column, is_named: bool = False) -> str:
         return ""
     if column.is_index:
         return "index or log-density of the rows"
-    if column.source == "text":
+    if column.cell_type == "text":
         if column.names_rows:
             return column.nested_as or "text, mostly unique"
         too_long = any(len(text) > MAX_LEVEL for text in column.texts)
         return f"text of more than {MAX_LEVEL:,} letters" if too_long else ""
-    return _why_number(column) if column.source == "number" else ""
+    return _why_number(column) if column.cell_type == "number" else ""
 
 
 def words(name: str) -> set[str]:

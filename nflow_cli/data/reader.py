@@ -96,7 +96,9 @@ class TableReader:
                     column = column.in_form(settings.date[name])
             elif name not in as_they_are:
                 in_numbers = column.in_numbers()
-                has_more = in_numbers.date_format or in_numbers.notation or in_numbers.lost.any()
+                has_more = (
+                    in_numbers.date_format or in_numbers.notation or in_numbers.are_lost_texts.any()
+                )
                 if table.is_untyped or has_more:  # digits alone that are stored as text are codes
                     column = in_numbers
             read[name] = column.without(gap_marks).in_levels()

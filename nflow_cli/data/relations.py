@@ -46,7 +46,7 @@ def relations_of(columns: Sequence[Column], fixed: set[str]) -> dict[str, Relati
         for j in order:
             column = columns[j]
             others = [k for k in kept if k != j]
-            if column.name in fixed | used or (are_rounded and j not in search.near):
+            if column.name in fixed | used or (are_rounded and j not in search.nearly_computed):
                 continue
             maps = [columns[k] for k in others if k > j and likely[k, j] and not are_rounded]
             relation = search.formula(j, others, are_rounded) or _first_map(column, maps)
@@ -67,13 +67,13 @@ def notes_of_groups(
     sources = {r.columns[0]: None for r in relations if r is not None and r.rule == "map"}
     for name in sources:
         source = columns[name]
-        values = len(source.counts)
-        rows = int(source.counts.sum())
+        values = len(source.value_counts)
+        rows = int(source.value_counts.sum())
         if values < GROUPS or rows > MOST_ROWS_A_GROUP * values:
             continue
         others = [n for n in columns if n != name and n in kinds and kinds[n].kind != "left out"]
-        images = np.stack([columns[n].places for n in others], axis=1)
-        are_mapped = _are_mapped(source.places, images, values)
+        images = np.stack([columns[n].value_indices for n in others], axis=1)
+        are_mapped = _are_mapped(source.value_indices, images, values)
         constant = listed([n for n, is_mapped in zip(others, are_mapped) if is_mapped])
         yield (
             f"{name} repeats ({values:,} values in {rows:,} rows), and within it {constant} do not "
@@ -88,15 +88,15 @@ def _first_map(target: Column, sources: Sequence[Column]) -> Relation | None:
 
 def _likely_maps(columns: Sequence[Column]) -> np.ndarray:
     """Which columns (second) map which (first) in some rows, `(C, C)`: few rows, then more."""
-    stride = max(1, len(columns[0].places) // SAMPLE)
-    codes = np.stack([column.places[::stride] for column in columns], axis=1)
+    stride = max(1, len(columns[0].value_indices) // SAMPLE)
+    codes = np.stack([column.value_indices[::stride] for column in columns], axis=1)
     likely = np.zeros((len(columns), len(columns)), bool)
     for j, column in enumerate(columns):
         if not _has_keys(column):
             continue
         others = np.arange(len(columns))
         for rows in (codes[:FIRST], codes):
-            others = others[_are_mapped(rows[:, j], rows[:, others], len(column.counts))]
+            others = others[_are_mapped(rows[:, j], rows[:, others], len(column.value_counts))]
         likely[j, others] = True
     return likely
 
@@ -109,8 +109,8 @@ def _are_mapped(keys: np.ndarray, images: np.ndarray, count: int) -> np.ndarray:
 
 
 def _has_keys(source: Column) -> bool:
-    room = min(MAX_LEVELS, int(source.counts.sum()) // ROWS_A_KEY - 1)
-    return 2 <= len(source.counts) <= room
+    room = min(MAX_LEVELS, int(source.value_counts.sum()) // ROWS_A_KEY - 1)
+    return 2 <= len(source.value_counts) <= room
 
 
 def map_of(target: Column, source: Column) -> Relation | None:
@@ -118,21 +118,21 @@ def map_of(target: Column, source: Column) -> Relation | None:
 
     Decimals are computed from text or whole numbers, not the reverse.
     """
-    keys = len(source.counts)
-    if not _has_keys(source) or len(target.counts) > keys:
+    keys = len(source.value_counts)
+    if not _has_keys(source) or len(target.value_counts) > keys:
         return None
     if _is_decimal(source) and not _is_decimal(target):
         return None
     images = np.full(keys + 1, -1)
-    images[source.places] = target.places
+    images[source.value_indices] = target.value_indices
     images[-1] = -1  # of missing cells
-    is_map = (images[source.places] == target.places).all()
-    if not is_map or ((source.places < 0) != (target.places < 0)).any():
+    is_map = (images[source.value_indices] == target.value_indices).all()
+    if not is_map or ((source.value_indices < 0) != (target.value_indices < 0)).any():
         return None
     images = images[:-1]
     # Nats of the target's cells beyond the first of each source value.
-    nats = -np.log(target.counts / target.counts.sum())
-    if (nats[images] * (source.counts - 1)).sum() < NATS_A_NUMBER * (keys + 1):
+    nats = -np.log(target.value_counts / target.value_counts.sum())
+    if (nats[images] * (source.value_counts - 1)).sum() < NATS_A_NUMBER * (keys + 1):
         return None
     return Relation(
         rule="map",
@@ -143,11 +143,11 @@ def map_of(target: Column, source: Column) -> Relation | None:
 
 
 def _is_decimal(column: Column) -> bool:
-    return column.numbers is not None and column.distinct.decimals != 0
+    return column.numbers is not None and column.distinct_numbers.decimals != 0
 
 
 def _text(column: Column, code: int) -> str:
     if column.numbers is None:
         return column.texts[code]
-    value = float(column.distinct.values[code])
+    value = float(column.distinct_numbers.values[code])
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)

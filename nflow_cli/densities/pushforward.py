@@ -132,7 +132,7 @@ class PushforwardDensity:
         return np.concatenate([context, z], axis=-1), log_det
 
     @property
-    def members(self) -> int:
+    def n_members(self) -> int:
         """R."""
         return math.prod(self.flow.members)
 
@@ -140,7 +140,7 @@ class PushforwardDensity:
     def member_weights(self) -> np.ndarray:
         """``w`` ``(R,)``, of sum 1."""
         if self.flow.log_weights is None:
-            return np.full(self.members, 1 / self.members)
+            return np.full(self.n_members, 1 / self.n_members)
         weights = np.exp(ops.convert_to_numpy(self.flow.log_weights).astype(np.float64))
         return weights / weights.sum()
 
@@ -175,11 +175,11 @@ class PushforwardDensity:
         self, member: np.ndarray, z0: np.ndarray, context: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Images of base samples, each by a member, and ``log q`` if there is one member."""
-        if self.members == 1:
+        if self.n_members == 1:
             z, log_q = self.push(self.tensor(z0), context)
             return ops.convert_to_numpy(z), ops.convert_to_numpy(log_q)
         z = np.empty_like(z0)
-        for part in chunks(len(z0), self.numbers_a_row, self.members):
+        for part in chunks(len(z0), self.numbers_a_row, self.n_members):
             part_context = None if context is None else context[part]
             z[part] = self._pushed_by(member[part], z0[part], part_context)
         return z, None
@@ -194,23 +194,23 @@ class PushforwardDensity:
             images = self.push(each_member(self.flow, self.tensor(z0)), context)[0]
             return ops.convert_to_numpy(images)[member, np.arange(len(member))]
         order = np.argsort(member, kind="stable")
-        counts = np.bincount(member, minlength=self.members)
+        counts = np.bincount(member, minlength=self.n_members)
         rank = np.empty(len(member), int)  # of a point among those of its member
         rank[order] = np.arange(len(member)) - np.repeat(np.cumsum(counts) - counts, counts)
-        points = np.zeros((self.members, counts.max(), self.dim), z0.dtype)
+        points = np.zeros((self.n_members, counts.max(), self.dim), z0.dtype)
         points[member, rank] = z0
         return ops.convert_to_numpy(self.push(self.tensor(points))[0])[member, rank]
 
     def _draw_members(self, rng: np.random.Generator, n: int, even: bool) -> np.ndarray:
         """Draw the member of each of n samples."""
-        if self.members == 1:
+        if self.n_members == 1:
             return np.zeros(n, int)
         if even:
             places = (rng.random() + GOLDEN * np.arange(n)) % 1
             return np.searchsorted(np.cumsum(self.member_weights)[:-1], places, side="right")
         if self.flow.log_weights is None:
-            return rng.integers(self.members, size=n)
-        return rng.choice(self.members, size=n, p=self.member_weights)
+            return rng.integers(self.n_members, size=n)
+        return rng.choice(self.n_members, size=n, p=self.member_weights)
 
     def batches(
         self, n: int, seed: int = 0, given: np.ndarray | None = None
@@ -255,7 +255,7 @@ class PushforwardDensity:
         rows = self._rows(encoded)
         log_q = self._pulled(rows, LOG_Q)
         log_q[:, np.abs(rows[:, self.n_given :]).max(axis=-1) >= FAR] = -np.inf
-        return log_q.reshape(self.members, *points.shape[:-1]) + log_det
+        return log_q.reshape(self.n_members, *points.shape[:-1]) + log_det
 
     def _pulled(self, rows: np.ndarray, result: int) -> np.ndarray:
         """Latents or log-densities of rows by each member: ``(R, n, …)``."""
@@ -264,7 +264,7 @@ class PushforwardDensity:
             z, context = self.parts(tensor)
             return self.pull(each_member(self.flow, z), context)[result]
 
-        values = in_parts(pull, rows, self.members, len(self.flow.members))
+        values = in_parts(pull, rows, self.n_members, len(self.flow.members))
         return values if self.flow.members else values[None]
 
     def latent(self, x: ArrayLike) -> NDArray[np.floating[Any]]:
@@ -272,7 +272,7 @@ class PushforwardDensity:
 
         NaN on or outside a bound; a ``DataError`` if ``q`` is a mixture.
         """
-        expect_one_member(self.members)
+        expect_one_member(self.n_members)
         return self.member_latents(x)[0]
 
     def member_latents(self, x: ArrayLike) -> np.ndarray:
@@ -281,7 +281,7 @@ class PushforwardDensity:
         encoded, log_det = self.encoded(points)
         z0 = self._pulled(self._rows(encoded), LATENT)
         z0[:, ~(log_det > -np.inf).ravel()] = np.nan
-        return z0.reshape(self.members, *points.shape[:-1], self.dim)
+        return z0.reshape(self.n_members, *points.shape[:-1], self.dim)
 
     def from_latent(self, z0: ArrayLike) -> NDArray[np.floating[Any]]:
         """``u^-1(f(z0))`` of latents ``(..., D)``: samples of ``q`` from samples of the base.
@@ -289,7 +289,7 @@ class PushforwardDensity:
         Given columns come first, in ``z0`` and in the result. A ``DataError`` if ``q`` is a
         mixture.
         """
-        expect_one_member(self.members)
+        expect_one_member(self.n_members)
         points = self._points(z0)
         given, z = np.split(points, [self.n_given], axis=-1)
         rows = self._rows(np.concatenate([self.given_units.inside(given), z], axis=-1))

@@ -325,7 +325,7 @@ def plane_arrays(
     with suppress(ArrayError, TargetError), np.errstate(all="ignore"):
         grid = grid_over(window_of(np.stack([rows, fit_draws.x]), OUTER_SHARE), GRID_POINTS)
         deformation = {}
-        if density.members == 1:
+        if density.n_members == 1:
             deformation = deformation_arrays(density, fit_draws.z0)
         check_axes({"axis_1": grid.first, "axis_2": grid.second, **deformation})
         if deformation and _is_dot(grid, deformation):

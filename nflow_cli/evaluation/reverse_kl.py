@@ -121,9 +121,9 @@ def sample_size(n: int, density: PushforwardDensity) -> int:
     :data:`MOST_NUMBERS`.
     """
     n = min(n, MOST_NUMBERS // density.dim)
-    if density.members == 1:
+    if density.n_members == 1:
         return n
-    return max(n // density.members, min(n, LEAST_SAMPLES))
+    return max(n // density.n_members, min(n, LEAST_SAMPLES))
 
 
 def score(
@@ -261,7 +261,7 @@ def mixture_weights(density: PushforwardDensity, target: Target, seed: int, n: i
     By EM, ``w_r ← E_p[w_r q_r / Σ_s w_s q_s]``, which lowers ``KL(p || q)`` at each step;
     expectations by Pareto-smoothed importance weights of draws, as many of each member.
     """
-    count = density.members
+    count = density.n_members
     per_member = sample_size(n, density) // count
     z0 = density.base.sample(stream(seed, "mixture"), (count, per_member, density.dim))
     x = ops.convert_to_numpy(density.push(ops.convert_to_tensor(z0))[0]).reshape(-1, density.dim)

@@ -61,7 +61,7 @@ def _motion(run: Run) -> Motion:
     if isinstance(trained, PushforwardDensity):
         reasons = {
             f"D = {trained.dim}": trained.dim != 2,
-            f"an ensemble of {trained.members}": trained.members > 1,
+            f"an ensemble of {trained.n_members}": trained.n_members > 1,
             "columns that are given": trained.flow.takes_context,
             "K = 0": not trained.flow.length,
         }

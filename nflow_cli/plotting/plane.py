@@ -40,7 +40,7 @@ from nflow_cli.plotting.training import (
     reverse_kl_figure,
     score_text,
 )
-from nflow_cli.runs.npz import FIT, STRIP
+from nflow_cli.runs.npz import DEFORMATION_ARRAYS, DENSITY_ARRAYS
 
 AXES = ("z₁", "z₂")
 COLUMN_AXES = ("x₁", "x₂")
@@ -185,10 +185,10 @@ def fit_figures(
 ) -> dict[str, Figure]:
     """Those of the pictures `density`, `difference` and `deformation` whose arrays there are."""
     figures = {}
-    if evaluation.keys() >= FIT.keys():
+    if evaluation.keys() >= DENSITY_ARRAYS.keys():
         figures["density"] = density_figure(evaluation, summary, names)
         figures["difference"] = difference_figure(evaluation, summary, names)
-    if evaluation.keys() >= STRIP.keys():
+    if evaluation.keys() >= DEFORMATION_ARRAYS.keys():
         figures["deformation"] = deformation_figure(evaluation, summary, names)
     return figures
 

@@ -21,14 +21,14 @@ STRIP_GRID = 120  # points a side of each
 # By name: a letter for each axis, or its length if it is known. Axes of one letter have the same
 # length. A last "?": may be empty; a first one: may be missing.
 Shapes = Mapping[str, Sequence[str | int]]
-STRIP: Shapes = {
+DEFORMATION_ARRAYS: Shapes = {
     "deformation_k": "k",
     "log_deformation": "kji",
     "deformation_axis_1": "i",
     "deformation_axis_2": "j",
     "deformation_samples": ("k", "v", 2),
 }
-FIT: Shapes = {
+DENSITY_ARRAYS: Shapes = {
     "axis_1": "x",
     "axis_2": "y",
     "log_target": "yx",

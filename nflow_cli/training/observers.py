@@ -96,7 +96,7 @@ class Clock(Saved, Observer):
     """Times the chunks; the first chunk of each start of training includes the compilation.
 
     Args:
-        first: Number of the first update.
+        first_update: Number of the first update.
 
     Attributes:
         updates: Number of updates before the first chunk and after each.
@@ -118,7 +118,7 @@ class Clock(Saved, Observer):
             return self
 
     def __init__(self, first: int = 0) -> None:
-        self.first = first
+        self.first_update = first
         self.updates: list[int] = []
         self.seconds: list[float] = []
         self.cold: list[int] = []
@@ -137,7 +137,7 @@ class Clock(Saved, Observer):
 
     def _number(self) -> int:
         """Number of updates so far, by the optimizer."""
-        return self.first + int(self.model.optimizer.iterations)
+        return self.first_update + int(self.model.optimizer.iterations)
 
     @property
     def chunk_updates(self) -> int:
@@ -237,11 +237,11 @@ class DivergenceStop(Observer):
     The cause is looked for with network weights kept at most ``KEEP_SECONDS`` before.
 
     Args:
-        is_first: Whether it is the first stage, whose learning rate is its own.
+        is_first_stage: Whether it is the first stage, whose learning rate is its own.
     """
 
     def __init__(self, is_first: bool = False):
-        self.is_first = is_first
+        self.is_first_stage = is_first
         self._has_learnt = False
         self._norm = math.nan  # of the last finite gradient
         self._weights: list[np.ndarray] = []
@@ -267,7 +267,7 @@ class DivergenceStop(Observer):
             facts.append(f"gradient norm before {self._norm:.4g}")
         cause = self.model.cause(self._weights)
         clauses = [", ".join(facts), cause, ", or ".join(self._remedies(cause))]
-        stage = " of the first stage" if self.is_first else ""
+        stage = " of the first stage" if self.is_first_stage else ""
         update = int(self.model.optimizer.iterations)
         raise DivergenceError(
             f"training diverged by update {update:,}{stage}: {'; '.join(filter(None, clauses))}"
@@ -275,7 +275,7 @@ class DivergenceStop(Observer):
 
     def _remedies(self, cause: str) -> list[str]:
         """Remedies to try, in words; if no ``cause`` is found, the target or the data may be it."""
-        if self.is_first:
+        if self.is_first_stage:
             return [] if cause else [CHECK_TARGET]
         # Divergence in the first chunk: the target or the data, as nothing was learnt yet.
         return [SMALLER_STEPS] if cause or self._has_learnt else [CHECK_TARGET, SMALLER_STEPS]
@@ -300,7 +300,7 @@ class ProgressReport(Observer):
     Args:
         steps: Updates in all.
         clock: Must come before this observer.
-        note: Figures of a chunk's logs.
+        figures_text: Figures of a chunk's logs.
         line_end: Text behind them in lines, which have more room than a bar.
     """
 
@@ -313,7 +313,7 @@ class ProgressReport(Observer):
     ):
         self.steps = steps
         self.clock = clock
-        self.note = note
+        self.figures_text = note
         self.line_end = line_end
         self.compiling = ExitStack()  # of a phase, until the first chunk
         self._pace_start: tuple[int, float] | None = None  # update and time after the first chunk
@@ -324,7 +324,7 @@ class ProgressReport(Observer):
             return
         counts = "{task.completed:,.0f}/{task.total:,.0f}"
         self.bar = progress_bar("{task.fields[note]}", counts)
-        self.shown: int | None = None  # the tenth that the last line was of
+        self.shown_tenth: int | None = None  # the tenth that the last line was of
         self.task = self.bar.add_task("", total=self.steps, note="compiling")
         self.bar.start()
         if self.bar.disable:
@@ -340,12 +340,12 @@ class ProgressReport(Observer):
         if self._pace_start is None:
             self._pace_start = (update, now)
         first, start = self._pace_start
-        note = self.note(logs)
+        note = self.figures_text(logs)
         self.bar.update(self.task, completed=update, note=note)
         tenth = 10 * update // self.steps
-        is_late = self.shown is None and now - start >= WAIT_SECONDS
-        if self.bar.disable and (tenth > (self.shown or 0) or is_late):
-            self.shown = tenth
+        is_late = self.shown_tenth is None and now - start >= WAIT_SECONDS
+        if self.bar.disable and (tenth > (self.shown_tenth or 0) or is_late):
+            self.shown_tenth = tenth
             seconds = math.nan
             if update > first:
                 seconds = (self.steps - update) * (now - start) / (update - first)

@@ -127,7 +127,7 @@ class Session:
         log.add_row = add_row
         model.train_on(chunks, [log.clock, log, DivergenceStop(is_first=True)])
         self.log.rows += log.rows
-        tell(f"first stage, a Gaussian: {self.progress.note(last)}")
+        tell(f"first stage, a Gaussian: {self.progress.figures_text(last)}")
 
     def save_start(self, model: ChunkTrainer) -> None:
         """Save a checkpoint of update 0, after a first stage."""
@@ -345,13 +345,13 @@ def train_on_rows(
         clock,
         validate=validate,
         stopping=config.train.stopping,
-        from_start=True,
-        weights=data.weights.validation,
+        validates_start=True,
+        row_weights=data.weights.validation,
     )
 
     def note(logs: Mapping[str, float]) -> str:
         text = f"log-likelihood {nats_text(-float(logs['loss']))}"
-        validation = f", validation {nats_text(-log.validation)}" if log.rows else ""
+        validation = f", validation {nats_text(-log.mean_loss)}" if log.rows else ""
         return f"{text}{validation} nats"
 
     best = partial(log.best_text, lambda loss: nats_text(-loss))
@@ -362,4 +362,4 @@ def train_on_rows(
         session.fit(model, chunks)
         log.take_best(model)
         session.finish(model)
-    return Training(clock.steps, log.kept_at, clock.speed())
+    return Training(clock.steps, log.last_best_update, clock.speed())

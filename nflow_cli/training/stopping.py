@@ -65,8 +65,8 @@ class ValidationLog(MetricsLog, Cooling):
         stopping: Training stops if no loss has fallen by ``min_delta`` nats in ``patience``
             updates; ``None``: at its last. A fall that is within a standard error by the rows
             restarts half of the patience.
-        from_start: The initial network weights may be the best, and have a row.
-        weights: Row weights ``(n,)`` of the validation rows; ``None``: equal.
+        validates_start: The initial network weights may be the best, and have a row.
+        row_weights: Row weights ``(n,)`` of the validation rows; ``None``: equal.
     """
 
     class State(MetricsLog.State):
@@ -98,14 +98,14 @@ class ValidationLog(MetricsLog, Cooling):
         chunks_per_row: int = 1,
         validate: Callable[[], float | np.ndarray] | None = None,
         stopping: EarlyStopping | ValidationStopping | None = None,
-        from_start: bool = False,
-        weights: np.ndarray | None = None,
+        validates_start: bool = False,
+        row_weights: np.ndarray | None = None,
     ):
         super().__init__(clock, chunks_per_row)
         self.validate = validate
         self.stopping = stopping
-        self.from_start = from_start
-        self.weights = weights
+        self.validates_start = validates_start
+        self.row_weights = row_weights
         # Of each member the last validation loss, the lowest one and its update; its mark, the loss
         # below which it must fall, from which update the patience counts, and the mark by row.
         self.losses: list[float] = []
@@ -119,19 +119,19 @@ class ValidationLog(MetricsLog, Cooling):
         self._row_losses = np.zeros((0, 0))
 
     @property
-    def validation(self) -> float:
+    def mean_loss(self) -> float:
         """Mean of the members' last validation losses; NaN before."""
         return float(np.mean(self.losses)) if self.losses else math.nan
 
     @property
-    def reached(self) -> int:
+    def update(self) -> int:
         """Updates so far, the unit of the patience."""
         return self.clock.updates[-1]
 
     def begin(self) -> None:
         """Validate the initial network weights, unless training was resumed."""
         super().begin()
-        if self.validate and self.from_start and not self.rows:
+        if self.validate and self.validates_start and not self.rows:
             names = sorted((*self.model.terms, "gradient_norm", "learning_rate"))
             self.add({**dict.fromkeys(names, math.nan), **self.validated()}, math.nan)
             self.compare()
@@ -149,9 +149,9 @@ class ValidationLog(MetricsLog, Cooling):
         losses = np.atleast_1d(self.validate() if self.validate else math.nan).astype(float)
         if losses.ndim > 1:
             self._row_losses = losses
-            losses = np.average(losses, axis=1, weights=self.weights)
+            losses = np.average(losses, axis=1, weights=self.row_weights)
         self.losses = losses.tolist()
-        return self._loss_columns(self.validation, self.losses)
+        return self._loss_columns(self.mean_loss, self.losses)
 
     def _loss_columns(self, mean: float, losses: list[float]) -> dict[str, float]:
         """Columns of a row: the mean validation loss, and that of each of several members."""
@@ -176,14 +176,14 @@ class ValidationLog(MetricsLog, Cooling):
             self._keep_weights(better)
         for r in better:
             self.bests[r] = self.losses[r]
-            self.bests_at[r] = self.reached
+            self.bests_at[r] = self.update
         if self.stopped_at is not None:
             self.end_when_cool()
         elif self.stopping:
             for r, loss in enumerate(self.losses):
                 if self.marks[r] - loss > self.stopping.min_delta:
                     self._move_mark(r, loss)
-            if all(self.reached - update >= self.stopping.patience for update in self.marks_at):
+            if all(self.update - update >= self.stopping.patience for update in self.marks_at):
                 self._cool_or_end()
 
     def _move_mark(self, r: int, loss: float) -> None:
@@ -194,9 +194,9 @@ class ValidationLog(MetricsLog, Cooling):
             self._standard_error(self._row_losses[r] - self.mark_rows[r]) if self.mark_rows else 0.0
         )
         is_clear = self.marks[r] - loss > error
-        waited = 0 if is_clear else self.reached - self.marks_at[r]
+        waited = 0 if is_clear else self.update - self.marks_at[r]
         self.marks[r] = loss
-        self.marks_at[r] = self.reached - waited // 2
+        self.marks_at[r] = self.update - waited // 2
         if not self.mark_rows:
             self.mark_rows = list(self._row_losses)
         if self.mark_rows:
@@ -204,7 +204,7 @@ class ValidationLog(MetricsLog, Cooling):
 
     def _standard_error(self, values: np.ndarray) -> float:
         """Standard error of the mean of values ``(n,)``, one a row, by the row weights."""
-        w = np.ones(len(values)) if self.weights is None else self.weights
+        w = np.ones(len(values)) if self.row_weights is None else self.row_weights
         return float(np.linalg.norm(w * (values - np.average(values, weights=w))) / w.sum())
 
     def _cool_or_end(self) -> None:
@@ -215,7 +215,7 @@ class ValidationLog(MetricsLog, Cooling):
             return
         best_at = np.reshape(self.bests_at, model.restarts)
         model.go_back(self.best_weights, self.best_moments, best_at)
-        self.cool_from(self.reached)
+        self.cool_from(self.update)
 
     def cool_down_after(self, updates: int) -> int:
         return max(round(COOL_DOWN_SHARE * updates), LEAST_COOL_DOWN)
@@ -241,28 +241,28 @@ class ValidationLog(MetricsLog, Cooling):
         return merged
 
     @property
-    def kept_of_each(self) -> list[int]:
+    def best_updates(self) -> list[int]:
         """Update of each member's best network weights; the last if no loss was finite."""
         updates = []
         for loss, update in zip(self.bests, self.bests_at):
-            updates.append(update if math.isfinite(loss) else self.reached)
+            updates.append(update if math.isfinite(loss) else self.update)
         return updates
 
     @property
-    def kept_at(self) -> int:
+    def last_best_update(self) -> int:
         """The last of :attr:`kept_of_each`."""
-        return max(self.kept_of_each, default=self.reached)
+        return max(self.best_updates, default=self.update)
 
     def best_text(self, write: Callable[[float], str]) -> str:
         """Text of the mean of the members' lowest losses and the last update of these; "" if the
         last losses are the lowest. ``write``: text of a loss.
         """
         best = float(np.mean(self.bests)) if self.bests else math.inf
-        if not math.isfinite(best) or write(best) == write(self.validation):
+        if not math.isfinite(best) or write(best) == write(self.mean_loss):
             return ""
         if len(self.bests) > 1:
-            return f", best of each member {write(best)}, the last at {self.kept_at:,}"
-        return f", best {write(best)} at {self.kept_at:,}"
+            return f", best of each member {write(best)}, the last at {self.last_best_update:,}"
+        return f", best {write(best)} at {self.last_best_update:,}"
 
     def write_row(self, columns: Mapping[str, float]) -> dict[str, float]:
         """Write one row with ``columns``; its validation losses are NaN if they have none."""
@@ -273,7 +273,7 @@ class ValidationLog(MetricsLog, Cooling):
 
     def restart_patience(self) -> None:
         """Restart the patience, for a training that is extended."""
-        self.marks_at = [self.reached] * len(self.marks_at)
+        self.marks_at = [self.update] * len(self.marks_at)
         self.stopped_at = None
 
     def take_best(self, model: keras.Model) -> None:

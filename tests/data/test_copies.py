@@ -65,7 +65,7 @@ def test_a_bootstrap_has_the_kinds_of_its_law_and_no_row_in_two_parts():
     assert {data.kinds[name].why for name in "xy"} == {"values that differ"}
     rows = rows_in(data.train, data.validation, data.test)
     assert len(rows) == len({*rows}) == len({*drawn})
-    assert count_put_aside(data) == data.copies == 2 * N - len(rows)
+    assert count_put_aside(data) == data.n_copies == 2 * N - len(rows)
     assert not any("training rows too" in note for note in data.notes)
 
 
@@ -86,7 +86,7 @@ def test_a_bootstrap_has_the_kinds_of_its_law_and_no_row_in_two_parts():
 def test_a_table_with_each_row_twice_is_that_of_the_single_rows(settings, are_apart):
     table, twice = single_rows(), np.tile(np.arange(N), 2) if are_apart else np.arange(N).repeat(2)
     single, double = load(table, **settings), load(taken(table, twice), **settings)
-    assert (single.copies, double.copies > N / 2) == (0, True)
+    assert (single.n_copies, double.n_copies > N / 2) == (0, True)
     assert (double.kinds, double.units) == (single.kinds, single.units)
     for part in ("train", "validation", "test"):
         assert np.array_equal(getattr(double, part), getattr(single, part), equal_nan=True)
@@ -126,7 +126,7 @@ def test_rows_that_are_equal_by_nature_stay(kind):
     table = NATURAL[kind](rng(5).normal(size=(3, n)))
     assert len(np.unique(np.column_stack([*table.values()]).astype(float), axis=0)) < n
     data = load(table)
-    assert count_put_aside(data) == data.copies == 0
+    assert count_put_aside(data) == data.n_copies == 0
     assert sum(data.sizes.values()) == n
 
 
@@ -134,16 +134,16 @@ def test_rows_without_their_number_of_many_digits_stay():
     x, level = rng(6).normal(size=N), rng(7).choice(["a", "b"], N)
     x[: N // 3] = np.nan
     data = load({"x": np.tile(x, 2), "level": np.tile(level, 2)})
-    assert data.copies == N - N // 3
+    assert data.n_copies == N - N // 3
     assert np.isnan(np.concatenate([data.train, data.validation, data.test])).sum() == 2 * (N // 3)
 
 
 def test_rows_of_other_weights_or_groups_are_no_copies():
     table = taken(single_rows(), np.arange(N).repeat(2))
-    assert load(table, exclude=["id"]).copies == N
+    assert load(table, exclude=["id"]).n_copies == N
     for role in ("weight", "group"):
         other = {**table, role: np.arange(2 * N) % 10}
-        assert load(other, **{role.replace("ght", "ghts"): role}).copies == 0
+        assert load(other, **{role.replace("ght", "ghts"): role}).n_copies == 0
 
 
 def test_copies_in_several_parts_of_the_user_stay_in_each_and_are_told():
@@ -157,7 +157,7 @@ def test_copies_in_several_parts_of_the_user_stay_in_each_and_are_told():
 
 def test_row_numbers_hide_no_copies():
     twice = taken(single_rows(), np.arange(N).repeat(2))
-    assert load({**twice, "id": np.arange(2 * N)}).copies == N
+    assert load({**twice, "id": np.arange(2 * N)}).n_copies == N
 
 
 def write(path, table):
@@ -170,7 +170,7 @@ def test_copies_in_a_file_of_test_rows_count_once(tmp_path):
     table, tests = single_rows(), taken(single_rows(2 * N), np.arange(N, 2 * N).repeat(3))
     path = write(tmp_path / "tests.csv", tests)
     data = load(table, test=path)
-    assert (data.sizes["n_test"], data.copies) == (N, 2 * N)
+    assert (data.sizes["n_test"], data.n_copies) == (N, 2 * N)
     assert any(note.startswith(f"{path}: {2 * N:,} of {3 * N:,} rows equal") for note in data.notes)
 
 
@@ -178,7 +178,7 @@ def test_the_rows_of_a_run_are_found_again_and_its_table_is_known(tmp_path):
     table = taken(single_rows(), rng(2).integers(0, N, N))
     settings = TableData(name=write(tmp_path / "t.csv", table), missing="model", exclude=ROLES)
     data = load_dataset(settings)
-    assert data.kinds["id"].kind == "left out" and data.copies
+    assert data.kinds["id"].kind == "left out" and data.n_copies
     run = RunDirectory.at(str(tmp_path / "run"))
     run.write_json("run.json", {"data": data.record()})
     settled = settings.model_copy(update={"kinds": dict(data.kinds)})
@@ -190,5 +190,5 @@ def test_the_rows_of_a_run_are_found_again_and_its_table_is_known(tmp_path):
     record = data.record()
     record.pop("copies")  # as of a run that took copies for rows
     run.write_json("run.json", {"data": record})
-    with pytest.raises(DataError, match=rf"not the rows of this run: {data.copies} are copies"):
+    with pytest.raises(DataError, match=rf"not the rows of this run: {data.n_copies} are copies"):
         found_again(Run(run), lambda _: load_dataset(settled))

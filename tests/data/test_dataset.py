@@ -125,7 +125,7 @@ ROLES = {
     "bounds": ({"g": [0, 9]}, lambda data: data.kinds["g"].bounds in ([0, 9], None)),  # of levels
     "split": ("g", lambda data: parts_by_code(data) == [{0}, {1}, {2}]),
     "group": ("g", lambda data: sum(map(len, parts_by_code(data))) == 3),
-    "given": (["g"], lambda data: data.given == ["g"]),
+    "given": (["g"], lambda data: data.given_names == ["g"]),
     "categorical": (["g"], lambda data: data.kinds["g"].why == "chosen"),
     "discrete": ({"g": 1}, lambda data: data.kinds["g"].kind == "grid"),
     "weights": ("g", lambda data: data.weights.train is not None),
@@ -177,7 +177,7 @@ def test_only_columns_that_are_named_are_used_and_rows_may_be_drawn():
     assert load(GAPPY, columns=["gappy", "x"]).columns == ["x", "gappy"]
     assert load(GAPPY, exclude=["x"]).columns == ["city", "gappy", "w"]
     given = load(GAPPY, given=["one", "city"])
-    assert (given.given, given.modelled) == (["city"], ["x", "gappy", "w"])
+    assert (given.given_names, given.modelled_names) == (["city"], ["x", "gappy", "w"])
     assert "left out, constant: one" in given.notes
     drawn = load(GAPPY, max_rows=50)
     assert "50 rows, drawn at random by data.max_rows" in drawn.notes
@@ -218,7 +218,7 @@ def test_the_settings_that_a_run_records_lead_to_the_same_rows(settings):
     config = CellsConfig(command="fit", data=TableData(name="table", **settings))
     again = load_dataset(config.settled(data.kinds, len(data.train)).data, table_of(GAPPY))
     assert (again.record(), again.sizes) == (data.record(), data.sizes)
-    assert (again.given, again.modelled) == (data.given, data.modelled)
+    assert (again.given_names, again.modelled_names) == (data.given_names, data.modelled_names)
     np.testing.assert_array_equal(all_rows(again), all_rows(data))
 
 

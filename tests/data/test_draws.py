@@ -202,7 +202,7 @@ def test_types_fill_values_and_truth_values_are_kept(write):
     assert np.isnan(block["gap"][1]) and block["gap"][0] == 1.0
     assert block["flag"] == [False, False, True, True, True, True]
     columns, _ = read_columns(table)
-    assert [c.name for c in columns if c.source != "number"] == ["flag"]
+    assert [c.name for c in columns if c.cell_type != "number"] == ["flag"]
 
 
 @pytest.mark.parametrize(

@@ -123,8 +123,12 @@ def test_stray_cells_are_told_and_another_decimal_mark_is_read(tmp_path):
 def test_given_columns_may_repeat_and_follow_from_each_other():
     table = {**PLAIN, "twice": 2 * G, "rank": np.round(G), "is_high": np.where(G > 0, 1, 0)}
     data = load(table, given=["is_high", "twice", "g", "rank"])
-    assert data.given == ["g", "twice", "rank", "is_high"] and data.modelled == ["a", "b", "h"]
-    assert data.columns == [*data.given, *data.modelled]
+    assert data.given_names == ["g", "twice", "rank", "is_high"] and data.modelled_names == [
+        "a",
+        "b",
+        "h",
+    ]
+    assert data.columns == [*data.given_names, *data.modelled_names]
     g = data.train[:, 0]
     np.testing.assert_array_equal(data.train[:, 1], 2 * g)
 
@@ -232,5 +236,5 @@ def test_the_rows_of_a_part_are_in_random_order(key):
 def test_a_column_of_a_built_in_set_may_be_given():
     sets = [TableData(name="two-moons", size=500, given=given) for given in (["x2"], [])]
     given, plain = (load_dataset(data, flows="none") for data in sets)
-    assert (given.given, given.modelled) == (["x2"], ["x1"])
+    assert (given.given_names, given.modelled_names) == (["x2"], ["x1"])
     np.testing.assert_array_equal(given.train, plain.train[:, ::-1])

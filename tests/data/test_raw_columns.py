@@ -26,10 +26,10 @@ NAN = np.nan
 def cells(column):
     """Return a column's source, and its numbers or texts as a list."""
     if column.numbers is not None:
-        return column.source, column.numbers.tolist()
+        return column.cell_type, column.numbers.tolist()
     if column.codes is None:
-        return column.source, None
-    return column.source, [column.texts[code] if code >= 0 else None for code in column.codes]
+        return column.cell_type, None
+    return column.cell_type, [column.texts[code] if code >= 0 else None for code in column.codes]
 
 
 def read(path, text, **options):

@@ -49,7 +49,7 @@ def placed(rows, column="A", first=1):
 def content(table):
     columns, _ = read_columns(table)
     return {
-        c.name: c.numbers.tolist() if c.source == "number" else text_of(table, c.name).tolist()
+        c.name: c.numbers.tolist() if c.cell_type == "number" else text_of(table, c.name).tolist()
         for c in columns
     }
 
@@ -78,7 +78,7 @@ READ = {
 def test_a_sheet_is_the_table_that_it_shows(write):
     table = open_table(write(Sheet1=placed(ROWS)))
     np.testing.assert_equal(content(table), READ)
-    assert [column.source for column in read_columns(table)[0]] == [
+    assert [column.cell_type for column in read_columns(table)[0]] == [
         *("text", "number", "number", "date", "time", "truth")
     ]
     assert not table.notes and table.place(3) == "line 5"

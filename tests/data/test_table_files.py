@@ -62,7 +62,7 @@ def content(table):
     """Return what a table holds: numbers as lists, text as it is."""
     return {
         column.name: column.numbers.tolist()
-        if column.source == "number"
+        if column.cell_type == "number"
         else text_of(table, column.name).tolist()
         for column in read_columns(table)[0]
     }

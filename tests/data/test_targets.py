@@ -37,9 +37,9 @@ def loaded(table, **settings):
 
 def test_columns_that_give_a_target_away_are_left_out_and_named_and_the_others_are_given():
     data = loaded(homes(), target=["price"])
-    assert data.modelled == ["price"]
-    assert data.given == ["fee", "area", "district", "code"]
-    assert data.computed == []
+    assert data.modelled_names == ["price"]
+    assert data.given_names == ["fee", "area", "district", "code"]
+    assert data.computed_names == []
     away = {name for name, kind in data.kinds.items() if "gives price away" in kind.why}
     assert away == {"tax", "total", "digits"}
     assert [*data.kinds] == [*homes()]
@@ -52,13 +52,16 @@ def test_a_map_to_or_from_a_level_gives_it_away():
     table["district code"] = np.where(table["district"] == "north", 7, 9)
     data = loaded(table, target=["district"], exclude=["tax", "total", "digits"])
     assert "gives district away" in data.kinds["district code"].why
-    assert data.given == ["fee", "price", "area", "code"]
+    assert data.given_names == ["fee", "price", "area", "code"]
 
 
 def test_of_several_targets_one_may_be_computed_from_another():
     data = loaded(homes(), target=["price", "tax"])
-    assert (data.modelled, data.computed) == (["tax"], ["price"])  # in the table's order
-    assert data.given == ["fee", "area", "district", "code"]
+    assert (data.modelled_names, data.computed_names) == (
+        ["tax"],
+        ["price"],
+    )  # in the table's order
+    assert data.given_names == ["fee", "area", "district", "code"]
 
 
 def test_a_target_is_fitted_as_a_column_given_the_others_to_the_bit(tmp_path):
@@ -101,5 +104,5 @@ def test_rows_are_the_same_when_the_kinds_are_settled():
     settings = TableData(name="homes", target=["price"])
     first = load_dataset(settings, opened(table))
     again = load_dataset(settings.with_kinds(first.kinds), opened(table))
-    assert first.columns == ["fee", "area", "price"] and first.copies == again.copies == 60
+    assert first.columns == ["fee", "area", "price"] and first.n_copies == again.n_copies == 60
     np.testing.assert_array_equal(again.train, first.train)

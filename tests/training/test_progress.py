@@ -62,7 +62,7 @@ def lines_of(capsys, times, steps, chunks, monkeypatch):
     report = ProgressReport(steps, clock, lambda logs: "KL 0.5 nats")
     report.close()  # as one that never began may be
     report.bar = SimpleNamespace(disable=True, update=lambda *_, **__: None)
-    report.task, report.shown = 0, None
+    report.task, report.shown_tenth = 0, None
     for chunk in range(chunks):
         clock.updates.append(100 * (chunk + 1))
         report.after({})

@@ -45,14 +45,14 @@ def trained(losses, state=None, noise=NOISE, **options):
 
 
 def test_what_training_begins_with_has_a_row_and_may_be_the_best():
-    model, log, rows, weights = trained([1.0, 4.0, 3.0, 2.0, 5.0, 6.0], from_start=True)
+    model, log, rows, weights = trained([1.0, 4.0, 3.0, 2.0, 5.0, 6.0], validates_start=True)
     assert [row["update"] for row in rows] == [0, *ENDS]
     assert [row["validation_loss"] for row in rows] == [1.0, 4.0, 3.0, 2.0, 5.0, 6.0]
     assert list(rows[0]) == list(rows[1])  # metrics.csv has one header
     unknown = {"loss", "kl", "beta", "gradient_norm", "learning_rate", "updates_per_second"}
     assert all(math.isnan(rows[0][name]) for name in unknown)
     assert rows[0]["elapsed_seconds"] == 0.0
-    assert (log.kept_at, log.rows) == (0, 6)
+    assert (log.last_best_update, log.rows) == (0, 6)
     assert log.best_text(str) == ", best 1.0 at 0"
     assert trained([5.0, 4.0, 3.0, 2.0, 1.0])[1].best_text(str) == ""  # the last is
     assert weights[0] == [1.0, 1.0] != weights_of(model)  # as Bend is initialised
@@ -60,30 +60,30 @@ def test_what_training_begins_with_has_a_row_and_may_be_the_best():
     assert weights_of(model) == [1.0, 1.0]
 
 
-@pytest.mark.parametrize("from_start", [True, False])
-def test_later_weights_that_are_better_are_kept(from_start):
-    losses = [3.0, *([9.0] * from_start), 2.0, 4.0, 5.0, 6.0]
-    model, log, rows, weights = trained(losses, from_start=from_start)
-    assert [row["update"] for row in rows] == [0] * from_start + ENDS
+@pytest.mark.parametrize("validates_start", [True, False])
+def test_later_weights_that_are_better_are_kept(validates_start):
+    losses = [3.0, *([9.0] * validates_start), 2.0, 4.0, 5.0, 6.0]
+    model, log, rows, weights = trained(losses, validates_start=validates_start)
+    assert [row["update"] for row in rows] == [0] * validates_start + ENDS
     best = losses.index(2.0)
-    assert log.kept_at == rows[best]["update"] == 10
+    assert log.last_best_update == rows[best]["update"] == 10
     log.take_best(model)
     assert weights_of(model) == weights[best]
 
 
 def test_a_start_without_a_loss_is_not_the_best_and_patience_counts_from_one_that_is():
-    _, log, rows, _ = trained([math.nan, math.inf, 3.0, 2.0, 4.0, 5.0], from_start=True)
-    assert (rows[0]["update"], log.kept_at) == (0, 15)
+    _, log, rows, _ = trained([math.nan, math.inf, 3.0, 2.0, 4.0, 5.0], validates_start=True)
+    assert (rows[0]["update"], log.last_best_update) == (0, 15)
     stopping = EarlyStopping(patience=10, min_delta=0.0)
-    _, log, rows, _ = trained([1.0, 2.0, 3.0], from_start=True, stopping=stopping)
-    assert ([row["update"] for row in rows], log.kept_at) == ([0, 5, 10], 0)
+    _, log, rows, _ = trained([1.0, 2.0, 3.0], validates_start=True, stopping=stopping)
+    assert ([row["update"] for row in rows], log.last_best_update) == ([0, 5, 10], 0)
 
 
 def test_a_training_that_goes_on_writes_no_second_row_of_its_start():
-    _, log, _, _ = trained([1.0, 4.0, 3.0, 2.0, 5.0, 6.0], from_start=True)
-    model, later, rows, _ = trained([9.0] * 5, state=log.state(), from_start=True)
+    _, log, _, _ = trained([1.0, 4.0, 3.0, 2.0, 5.0, 6.0], validates_start=True)
+    model, later, rows, _ = trained([9.0] * 5, state=log.state(), validates_start=True)
     assert [row["update"] for row in rows] == ENDS
-    assert (later.kept_at, later.rows) == (0, 11)
+    assert (later.last_best_update, later.rows) == (0, 11)
     later.take_best(model)
     assert weights_of(model) == [1.0, 1.0]
 
@@ -106,7 +106,7 @@ def test_a_stop_goes_back_to_the_best_weights_and_anneals_from_there():
     stopping = ValidatedStopping(patience=10)
     model, log, rows, weights = trained(losses, noise=noise, stopping=stopping)
     # Best at 10, no better at 20: 0.15 of them are 3 updates, so there are 50 more.
-    assert (log.stopped_at, rows[-1]["update"], log.kept_at) == (20, 70, 10)
+    assert (log.stopped_at, rows[-1]["update"], log.last_best_update) == (20, 70, 10)
 
     def cosine(t):
         return 0.05 * np.cos(np.pi / 2 * t / 200) ** 2
@@ -127,7 +127,7 @@ def test_annealed_weights_are_kept_where_they_are_better():
     losses = [3.0, 1.0, 2.0, 2.0, *[0.9] * 100]
     model, log, _, weights = trained(losses, noise=noise, stopping=ValidatedStopping(patience=10))
     log.take_best(model)
-    assert log.kept_at == 25 and weights_of(model) == weights[4]
+    assert log.last_best_update == 25 and weights_of(model) == weights[4]
 
 
 def test_a_fall_within_its_standard_error_restarts_half_of_the_patience():
@@ -191,7 +191,7 @@ def test_each_member_has_the_weights_of_its_own_best():
     kernels, biases = model.weights
     np.testing.assert_array_equal(kernels, [[1.0] * 3, [5.0] * 3])
     np.testing.assert_array_equal(biases, [11.0, 25.0])
-    assert (log.kept_of_each, log.kept_at) == ([1, 5], 5)
+    assert (log.best_updates, log.last_best_update) == ([1, 5], 5)
     assert (row["validation_loss_1"], row["validation_loss_2"]) == (2.3, 3.9)
     assert math.isclose(row["validation_loss"], 3.1)
     assert log.best_text("{:.2f}".format) == ", best of each member 2.95, the last at 5"
@@ -201,7 +201,7 @@ def test_training_ends_where_no_member_has_improved_for_so_long():
     log = log_of(patience=2)
     validated(log)
     assert log.model.stop_training
-    assert log.reached == 4  # the first was best at 1, the second at 2
+    assert log.update == 4  # the first was best at 1, the second at 2
 
 
 def test_it_goes_on_from_what_a_checkpoint_keeps_of_its_members():
@@ -217,7 +217,7 @@ def test_it_goes_on_from_what_a_checkpoint_keeps_of_its_members():
         log.take_best(log.model)
     for one, other in zip(whole.model.weights, second.model.weights, strict=True):
         np.testing.assert_array_equal(one, other)
-    assert whole.kept_of_each == second.kept_of_each
+    assert whole.best_updates == second.best_updates
     log = log_of()
     validated(log, last=2)
     state = log.state() | {"marks": [1.0]}

@@ -25,12 +25,12 @@ class Interval(NamedTuple):
 
     Attributes:
         centre: Middles.
-        half: Half widths; 0 off the grid; ``-inf`` or ``inf`` for the first and last value
+        half_width: 0 off the grid; ``-inf`` or ``inf`` for the first and last value
             within bounds, whose interval is all below or above ``centre``.
     """
 
     centre: np.ndarray
-    half: np.ndarray
+    half_width: np.ndarray
 
 
 class Cells(NamedTuple):
@@ -40,29 +40,29 @@ class Cells(NamedTuple):
         codes: Outcome of each ``(n,)``, or ``UNKNOWN``.
         interval: Of each number.
         units: Middles in units ``(n,)``, inputs of a network.
-        calendar: Harmonics of dates and times ``(E, n)``, inputs of a network.
-        log_outlier: Log-probability ``(n,)`` in nats of a number if it is an outlier; 0 of a new
+        harmonics: Of dates and times ``(E, n)``, inputs of a network.
+        log_p_outlier: Log-probability ``(n,)`` in nats of a number if it is an outlier; 0 of a new
             level, else -inf.
-        outlier_below: Probability ``(n,)`` that an outlier is less than a number.
+        p_outlier_below: Probability ``(n,)`` that an outlier is less than a number.
     """
 
     codes: np.ndarray
     interval: Interval
     units: np.ndarray
-    calendar: np.ndarray
-    log_outlier: np.ndarray
-    outlier_below: np.ndarray
+    harmonics: np.ndarray
+    log_p_outlier: np.ndarray
+    p_outlier_below: np.ndarray
 
     def of_rows(self, places: np.ndarray) -> "Cells":
         """The cells of some of the rows, by their places ``(m,)``."""
-        interval = Interval(self.interval.centre[places], self.interval.half[places])
+        interval = Interval(self.interval.centre[places], self.interval.half_width[places])
         return Cells(
             self.codes[places],
             interval,
             self.units[places],
-            self.calendar[:, places],
-            self.log_outlier[places],
-            self.outlier_below[places],
+            self.harmonics[:, places],
+            self.log_p_outlier[places],
+            self.p_outlier_below[places],
         )
 
 
@@ -77,10 +77,10 @@ class CellColumn:
     Args:
         kind: With all levels.
         maps: Units of its numbers, the user's side first.
-        floor: Least scale of a normal, in units.
+        least_scale: Of a normal, in units.
         low: Lower end of the training numbers, in units: normals of a network stay within.
         high: Upper end.
-        scores: Normal scores of a modelled column whose values repeat, in which its intervals are.
+        normal_scores: Of a modelled column whose values repeat: its intervals are in these.
         is_hurdle: Hurdle model: an earlier column predicts atoms, which have no steps.
         outliers: Distribution of its outliers.
     """
@@ -88,10 +88,10 @@ class CellColumn:
     name: str
     kind: ColumnKind
     maps: tuple[ColumnMap, ...] = ()
-    floor: float = 0.0
+    least_scale: float = 0.0
     low: float = -1e5
     high: float = 1e5
-    scores: Scores | None = None
+    normal_scores: Scores | None = None
     is_hurdle: bool = False
     outliers: Outliers = NONE_KNOWN
 
@@ -125,19 +125,19 @@ class CellColumn:
         return len(self.kind.calendar or ()) if self.has_numbers else 0
 
     @property
-    def number(self) -> int | None:
-        """First outcome that is a number, if any."""
-        return self.outcomes.number
+    def number_code(self) -> int | None:
+        """Outcome of a number that is no atom, if any."""
+        return self.outcomes.number_code
 
     @property
-    def missing(self) -> int | None:
+    def missing_code(self) -> int | None:
         """Outcome of a missing cell, if any."""
-        return self.outcomes.missing
+        return self.outcomes.missing_code
 
     @property
-    def new(self) -> int:
+    def new_code(self) -> int:
         """Outcome of a new level or an outlier."""
-        return self.outcomes.count - 1
+        return self.outcomes.n_outcomes - 1
 
     @property
     def step(self) -> float:
@@ -145,8 +145,10 @@ class CellColumn:
         return self.kind.step
 
     @property
-    def log_measure(self) -> float:
-        """Log-width of a number's interval, in nats: from mass to density; else 0."""
+    def log_width(self) -> float:
+        """Log-width in nats of a number's interval, by which its mass becomes a density; 0 of other
+        columns, whose cells have a mass.
+        """
         return float(np.log(self.step)) if self.kind.is_continuous else 0.0
 
     def codes(self, values: np.ndarray) -> np.ndarray:
@@ -156,11 +158,11 @@ class CellColumn:
         is_gap = np.isnan(values)
         if not self.has_numbers:
             codes = np.where(is_gap, 0, values).astype(np.int64)
-            codes = np.where(codes < 0, self.new, codes)
+            codes = np.where(codes < 0, self.new_code, codes)
         else:
             codes = self._codes_of_numbers(np.where(is_gap, 0.0, values))
-            codes = np.where(self._steps_beyond_bounds(values) > 0, self.new, codes)
-        return np.where(is_gap, UNKNOWN if self.missing is None else self.missing, codes)
+            codes = np.where(self._steps_beyond_bounds(values) > 0, self.new_code, codes)
+        return np.where(is_gap, UNKNOWN if self.missing_code is None else self.missing_code, codes)
 
     def encode(self, values: np.ndarray) -> Cells:
         """Outcomes, intervals and inputs of the cells with values ``(n,)``; those without a number,
@@ -170,14 +172,16 @@ class CellColumn:
         if not self.has_numbers:
             zeros = np.zeros(len(values))
             no_dates = np.zeros((0, len(values)))
-            log_outlier = np.where(codes == self.new, 0.0, -np.inf)
+            log_outlier = np.where(codes == self.new_code, 0.0, -np.inf)
             return Cells(codes, Interval(zeros, zeros), zeros, no_dates, log_outlier, zeros)
-        is_no_number = np.isnan(values) | (codes == self.new)
+        is_no_number = np.isnan(values) | (codes == self.new_code)
         numbers = np.where(is_no_number, self._middle_number, values)
         unit_interval = self._interval(numbers)
         centre, half = unit_interval
-        if self.scores:
-            centre, half = self.scores.intervals(self.nearest(numbers), *unit_interval, self.slack)
+        if self.normal_scores:
+            centre, half = self.normal_scores.intervals(
+                self.nearest(numbers), *unit_interval, self.slack
+            )
         if self.kind.kind == "grid":
             half = np.where(self._is_on_grid(numbers), half, 0.0)
         interval = Interval(np.where(is_no_number, 0.0, centre), np.where(is_no_number, 1.0, half))
@@ -217,11 +221,11 @@ class CellColumn:
         to the mass of its own interval; 0 of values with a step, and in columns without scores.
         """
         log_ratios = np.zeros(len(values))
-        places = np.flatnonzero(self.codes(values) == self.number)
-        if self.scores and len(places):
+        places = np.flatnonzero(self.codes(values) == self.number_code)
+        if self.normal_scores and len(places):
             numbers = self.nearest(values[places])
             interval = self._interval(numbers)
-            log_ratios[places] = self.scores.log_wider(numbers, *interval, self.slack)
+            log_ratios[places] = self.normal_scores.log_wider(numbers, *interval, self.slack)
         return log_ratios
 
     @property
@@ -249,7 +253,7 @@ class CellColumn:
 
     def _codes_of_numbers(self, values: np.ndarray) -> np.ndarray:
         """Outcomes of numbers ``(n,)`` within the bounds: an atom or another number."""
-        codes = np.full(len(values), self.number)
+        codes = np.full(len(values), self.number_code)
         atoms = np.array(self.kind.atoms)
         for i, reach in enumerate(reach_of(atoms, 1e-12, 1e-6 * self.step)):
             codes[np.abs(values - atoms[i]) <= reach] = i
@@ -303,12 +307,12 @@ class CellColumn:
         offset = self.kind.lattice.offset if self.kind.lattice else 0.0
         return offset + self.step * np.rint((values - offset) / self.step)
 
-    def inside(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def in_interval_units(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values ``(n,)`` in scores or units, as intervals are, and the log-slope ``(n,)``."""
         units, log_slope = self.in_units(values)
-        if self.scores is None:
+        if self.normal_scores is None:
             return units, log_slope
-        return self.scores.inside(values, units, log_slope, self.slack)
+        return self.normal_scores.inside(values, units, log_slope, self.slack)
 
     def in_units(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values ``(n,)`` in units, and ``log|du/dx|``."""
@@ -330,9 +334,9 @@ class CellColumn:
 
         ``exact`` as of :meth:`~nflow_cli.densities.cells.tails.Tailed.units_at`.
         """
-        if self.scores:
-            step_values, units = self.scores.outside(units, exact)
-            values = self.scores.snapped(self._outside(units), 0.51 * self.step)
+        if self.normal_scores:
+            step_values, units = self.normal_scores.outside(units, exact)
+            values = self.normal_scores.snapped(self._outside(units), 0.51 * self.step)
             values = np.where(np.isnan(step_values), values, step_values)
         else:
             values = self._outside(units)
@@ -380,8 +384,12 @@ class CellColumn:
         if self.has_numbers:
             atoms = np.append(self.kind.atoms, np.nan)
             values = atoms[np.minimum(codes, len(atoms) - 1)]
-            values = np.where(codes == self.number, self.values_at(units), values)
-            values = np.where(codes == self.new, self._outliers_at(units), values)
+            values = np.where(codes == self.number_code, self.values_at(units), values)
+            values = np.where(codes == self.new_code, self._outliers_at(units), values)
         else:
-            values = np.where(codes == self.new, -1.0, codes)
-        return values if self.missing is None else np.where(codes == self.missing, np.nan, values)
+            values = np.where(codes == self.new_code, -1.0, codes)
+        return (
+            values
+            if self.missing_code is None
+            else np.where(codes == self.missing_code, np.nan, values)
+        )

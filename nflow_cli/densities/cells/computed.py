@@ -168,9 +168,11 @@ class Computed:
                 rounding_errors = errors_of(self.relation, x, decimals, exact)
             if self.relation.is_sum:
                 term_size = np.maximum(term_size, self._median_size)
-        are_gaps = [np.isnan(values) & (column.missing is not None) for column, values in sources]
+        are_gaps = [
+            np.isnan(values) & (column.missing_code is not None) for column, values in sources
+        ]
         is_gap = np.any(are_gaps, axis=0)
-        known = np.where(is_gap, self.column.missing is not None, np.isfinite(exact))
+        known = np.where(is_gap, self.column.missing_code is not None, np.isfinite(exact))
         exact = np.where(is_gap | ~known, np.nan, exact)
         values = self._written(exact)
         low, count, step = self._values_of_rounding(values, exact, rounding_errors.sum(axis=1))
@@ -296,7 +298,7 @@ class Computed:
         expected = self.expected(rows)
         cells = self.column.encode(rows[:, self.place])
         broken = np.where(expected.known, self.broken, 1.0)
-        log_marginal = self.marginal.log_prob(cells.codes, *cells.interval, cells.log_outlier)
+        log_marginal = self.marginal.log_prob(cells.codes, *cells.interval, cells.log_p_outlier)
         with np.errstate(divide="ignore"):
             p_of_value = expected.at(self._places_in_rounding(rows, expected))
             log_unbroken = np.log1p(-broken) + np.log(p_of_value)

@@ -115,7 +115,7 @@ def conditional(
     """
     column = density.row_columns[j]
     suffix = density if density.unmixing else density.suffix(j)
-    n_nodes = 128 if column.has_numbers else column.outcomes.count  # before refinements
+    n_nodes = 128 if column.has_numbers else column.outcomes.n_outcomes  # before refinements
     rows_per_core = max(-(-len(rows) // cores()), FEWEST_ROWS_PER_CORE)  # few rows are shared, too
     block_rows = max(min(density.block_rows, BLOCK_NODES // n_nodes, rows_per_core), 1)
 
@@ -181,7 +181,7 @@ class _Cell:
             statistics = np.full((4 + p.shape[1], len(missing)), np.nan)
         mean, sd, below, at = statistics[:4]
         if self._half_step:  # a bin has many values: P(number), less P(outlier and number)
-            log_outlier = self.column.encode(self.block.rows[:, self.j]).log_outlier
+            log_outlier = self.column.encode(self.block.rows[:, self.j]).log_p_outlier
             inlier = np.exp(log_p) / present - outlier * np.exp(log_outlier)
             at = np.where(np.isnan(at), at, np.maximum(inlier, 0.0) / (1 - outlier))
         levels = weights[:, :n_levels]
@@ -194,7 +194,7 @@ class _Cell:
         those behind it, or of an unmixed row, less the log-total ``(n,)`` over all values.
         """
         first = 0 if self.density.unmixing else self.place
-        last = self.place + 1 if self.is_exact else len(self.density.modelled)
+        last = self.place + 1 if self.is_exact else len(self.density.modelled_columns)
         log_row = self.block.by_mixture[:, first:last].sum(axis=1)
         known = self.density.are_known(self.block.rows)[:, self.place]
         return np.where(known & np.isfinite(log_total), log_row - log_total, np.nan)
@@ -249,11 +249,11 @@ class _Cell:
         low = np.take_along_axis(low, bin_index, 1)
         high = np.take_along_axis(high, bin_index, 1)
         ends = np.concatenate([low, high, point], axis=1)
-        units = self.column.inside(ends.ravel())[0].reshape(ends.shape)
+        units = self.column.in_interval_units(ends.ravel())[0].reshape(ends.shape)
         units = np.where(np.isinf(ends), ends, units)
         units = np.where(np.isnan(units), 0.0, units)
         below_low, below_high, below_x = self.prior.below(units).T
-        least = np.maximum(LEAST_MASS * self.prior.number, 1e-300)
+        least = np.maximum(LEAST_MASS * self.prior.p_number, 1e-300)
         part = np.clip((below_x - below_low) / np.maximum(below_high - below_low, least), 0.0, 1.0)
         mass_in_bin = part * np.take_along_axis(mass, bin_index, 1)[:, 0]
         return (mass * is_below).sum(axis=1) + np.where(is_around.any(axis=1), mass_in_bin, 0.0)
@@ -296,9 +296,9 @@ class _Cell:
             if self.is_exact:
                 return nodes, log_behind, np.zeros(len(edges))
             numbers = bins.values.ravel()
-            units = self.column.inside(numbers)[0].reshape(bins.values.shape)
+            units = self.column.in_interval_units(numbers)[0].reshape(bins.values.shape)
             codes = self.column.codes(numbers).reshape(units.shape)
-            is_smooth = codes == self.column.number  # the cells behind may depend on an atom
+            is_smooth = codes == self.column.number_code  # the cells behind may depend on an atom
             errors = [_error(nodes, log_p, units, is_smooth) for log_p in log_behind]
             peak = _peak(log_behind_bins)
             shares = _normalised(bins.mass * np.exp(log_behind_bins - peak)).sum(axis=0)
@@ -365,11 +365,11 @@ class _Cell:
         low, high, part = _quantile_bins(nodes, weights, p)
         quantiles = low + part * (high - low)
         is_bin = high > low
-        if column.scores and is_bin.any():
+        if column.normal_scores and is_bin.any():
             low = low[is_bin]
             high = high[is_bin]
-            first = column.inside(low)[0]
-            last = column.inside(high)[0]
+            first = column.in_interval_units(low)[0]
+            last = column.in_interval_units(high)[0]
             between = column.values_at(first + part[is_bin] * (last - first))
             quantiles[is_bin] = np.clip(between, low, high)
         return quantiles
@@ -383,12 +383,14 @@ class _Cell:
         order = np.argsort(values)[: np.sum(~np.isnan(values))]  # NaN, missing, is last
         values = values[order]
         mass = atoms.inlier_mass[:, order]
-        total = self.prior.number + mass.sum(axis=1)
+        total = self.prior.p_number + mass.sum(axis=1)
         below = self.prior.below(self._units(values)[None]) + np.cumsum(mass, axis=1) - mass
         target = p * total[:, None]
         is_passed = (below + mass)[:, :, None] < target[:, None]
         beyond_atoms = target - (mass[:, :, None] * is_passed).sum(axis=1)
-        p_of_number = np.clip(beyond_atoms / self.prior.number[:, None], LEAST_MASS, 1 - LEAST_MASS)
+        p_of_number = np.clip(
+            beyond_atoms / self.prior.p_number[:, None], LEAST_MASS, 1 - LEAST_MASS
+        )
         units = self.prior.quantiles(p_of_number)
         numbers = self.column.values_at(units.ravel()).reshape(units.shape)
         is_atom = ~is_passed & (below[:, :, None] < target[:, None])
@@ -398,7 +400,7 @@ class _Cell:
     def _units(self, values: np.ndarray) -> np.ndarray:
         """Atoms ``(A,)`` in scores or units; those beyond the bounds are infinite."""
         low, high = np.array(self.column.bounds, float)  # NaN without one
-        units = self.column.inside(np.fmin(np.fmax(values, low), high))[0]
+        units = self.column.in_interval_units(np.fmin(np.fmax(values, low), high))[0]
         return np.where(values < low, -np.inf, np.where(values > high, np.inf, units))
 
 
@@ -498,14 +500,16 @@ def point_nodes(prior: CellDistribution) -> Nodes:
     """Nodes of the outcomes that are no numbers of a mixture: levels or atoms, missing, new."""
     column = prior.column
     n_new = OUTLIER_NODES if column.has_numbers else 1
-    n_outcomes = column.outcomes.count
-    learnt = [code for code in range(n_outcomes) if code not in (column.number, column.new)]
-    codes = np.append(np.array(learnt, int), np.repeat(column.new, n_new))
+    n_outcomes = column.outcomes.n_outcomes
+    learnt = [
+        code for code in range(n_outcomes) if code not in (column.number_code, column.new_code)
+    ]
+    codes = np.append(np.array(learnt, int), np.repeat(column.new_code, n_new))
     # Probabilities below the outliers; any of the other outcomes.
     p = np.append(np.full(len(learnt), 0.5), (np.arange(n_new) + 0.5) / n_new)
-    is_new = codes == column.new
-    mass = prior.outcomes[codes].T * np.where(is_new, 1 / n_new, 1.0)
-    inlier_mass = mass * ~(is_new | (codes == column.missing))
+    is_new = codes == column.new_code
+    mass = prior.p_outcomes[codes].T * np.where(is_new, 1 / n_new, 1.0)
+    inlier_mass = mass * ~(is_new | (codes == column.missing_code))
     values = column.decode(codes, p)[None]
     return Nodes(values, values, values, mass, inlier_mass)
 

@@ -48,7 +48,7 @@ class Member(NamedTuple):
     """
 
     weights: network.Weights
-    shares: np.ndarray
+    network_shares: np.ndarray
     weight: float = 1.0
 
 
@@ -60,7 +60,7 @@ class Scored(NamedTuple):
     log_q: np.ndarray
     log_independent: np.ndarray
     pit: np.ndarray
-    members: np.ndarray
+    log_q_by_member: np.ndarray
 
 
 class Encoded(NamedTuple):
@@ -87,8 +87,8 @@ class CellDensity:
         columns: Of a row; the first ``n_given`` are given.
         layout: Of each network.
         marginals: Of the D modelled columns.
-        members: R networks with their weights.
-        computed: K computed columns, last in a row.
+        n_members: R networks with their weights.
+        computed_columns: K computed columns, last in a row.
         unmixing: Map of rows to components, if ``columns`` are components; none is then given or
             computed.
         independent: With unmixing: marginals of the original columns.
@@ -109,13 +109,13 @@ class CellDensity:
         self.n_given = layout.n_given
         self.marginals = list(marginals)
         self.networks = list(members)
-        self.computed = list(computed)
+        self.computed_columns = list(computed)
         self.unmixing = unmixing
         self.independent = independent
-        self.limits = limits_of(columns, layout)
+        self.mixture_limits = limits_of(columns, layout)
 
     @property
-    def modelled(self) -> list[CellColumn]:
+    def modelled_columns(self) -> list[CellColumn]:
         """The D modelled columns, in row order."""
         return self.columns[self.n_given :]
 
@@ -123,7 +123,7 @@ class CellDensity:
     def row_columns(self) -> list[CellColumn]:
         """All columns of a row."""
         columns = self.unmixing.columns if self.unmixing else self.columns
-        return [*columns, *(computed.column for computed in self.computed)]
+        return [*columns, *(computed.column for computed in self.computed_columns)]
 
     @property
     def scored_columns(self) -> list[CellColumn]:
@@ -133,16 +133,16 @@ class CellDensity:
     @property
     def cell_names(self) -> list[str]:
         """Names of the D + K cells: columns, or components."""
-        columns = [*self.modelled, *(computed.column for computed in self.computed)]
+        columns = [*self.modelled_columns, *(computed.column for computed in self.computed_columns)]
         return [column.name for column in columns]
 
     @property
-    def members(self) -> int:
+    def n_members(self) -> int:
         """Number of ensemble members."""
         return len(self.networks)
 
     @property
-    def weights(self) -> np.ndarray:
+    def member_weights(self) -> np.ndarray:
         """Weights of the members ``(R,)``."""
         return np.array([member.weight for member in self.networks])
 
@@ -165,7 +165,7 @@ class CellDensity:
     def are_known(self, rows: np.ndarray) -> np.ndarray:
         """Which cells ``(n, D + K)`` count: not gaps of columns that had none."""
         gaps = np.isnan(rows[:, self.n_given :])
-        return ~gaps | np.array([column.missing is not None for column in self.scored_columns])
+        return ~gaps | np.array([column.missing_code is not None for column in self.scored_columns])
 
     # Scores of rows ``(n, C)``.
 
@@ -213,8 +213,8 @@ class CellDensity:
 
         def of_block(block: "CellScores") -> tuple[np.ndarray]:
             with np.errstate(invalid="ignore"):  # of a cell that no row can have
-                shares = np.exp(block.log_new - block.by_members)
-            return (np.tensordot(self.weights, shares, 1),)
+                shares = np.exp(block.log_p_new - block.by_members)
+            return (np.tensordot(self.member_weights, shares, 1),)
 
         (shares,) = self.by_blocks(of_block, rows)
         return shares
@@ -293,19 +293,19 @@ class CellDensity:
     @property
     def block_rows(self) -> int:
         """Number of rows scored at a time."""
-        count = len(self.layout.mixed) * self.layout.components * self.members
+        count = len(self.layout.mixed) * self.layout.components * self.n_members
         return min(max(MIN_BLOCK_ROWS, MAX_BLOCK_PARAMETERS // max(count, 1)), MAX_BLOCK_ROWS)
 
     @property
     def log_weights(self) -> np.ndarray:
         """Log-weights of the members ``(R,)``."""
         with np.errstate(divide="ignore"):
-            return np.log(self.weights)
+            return np.log(self.member_weights)
 
     @property
-    def log_learnt(self) -> np.ndarray:
+    def log_p_learnt(self) -> np.ndarray:
         """Log-probabilities ``(D,)`` that a cell is not new."""
-        return np.array([marginal.log_learnt for marginal in self.marginals])
+        return np.array([marginal.log_p_learnt for marginal in self.marginals])
 
     # Draws.
 
@@ -318,7 +318,7 @@ class CellDensity:
         """
         rows = given.astype(float)
         unknown = np.ones(rows.shape, bool)
-        drawn_members = rng.choice(self.members, len(rows), p=self.weights)
+        drawn_members = rng.choice(self.n_members, len(rows), p=self.member_weights)
         for r, member in enumerate(self.networks):
             places = np.flatnonzero(drawn_members == r)
             for block in _blocks(len(places), ROWS_DRAWN):
@@ -328,7 +328,7 @@ class CellDensity:
                 )
         if self.unmixing:
             rows = self.unmixing.rows(rows)
-        for computed in self.computed:
+        for computed in self.computed_columns:
             rows[:, computed.place] = computed.draw(rows, rng, with_new)
         return rows
 
@@ -352,19 +352,19 @@ class CellDensity:
         n = len(rows)
         rows = rows.copy()
         log_present = np.zeros(n)
-        network_pass = ColumnByColumn(self.layout, member.weights, self.limits, n)
+        network_pass = ColumnByColumn(self.layout, member.weights, self.mixture_limits, n)
         for j, column in enumerate(self.columns):
             is_drawn = unknown[:, j]
             if j >= self.n_given and is_drawn.any():
                 place = j - self.n_given
-                network = NetworkCell(1.0, member.shares[place], network_pass.parameters(j))
+                network = NetworkCell(1.0, member.network_shares[place], network_pass.parameters(j))
                 distribution = CellDistribution(column, self.marginals[place], [network], n)
                 drawn = column.decode(*distribution.draw(rng, is_drawn & present, with_new))
                 rows[is_drawn, j] = drawn[is_drawn]
                 if present:
-                    log_present += np.where(is_drawn, distribution.log_present, 0.0)
+                    log_present += np.where(is_drawn, distribution.log_p_present, 0.0)
             cells = column.encode(rows[:, j])
-            network_pass.add_column(j, cells.codes, np.vstack([cells.units, cells.calendar]))
+            network_pass.add_column(j, cells.codes, np.vstack([cells.units, cells.harmonics]))
         return rows, log_present
 
     def suffix(self, j: int) -> "CellDensity":
@@ -386,14 +386,16 @@ class CellDensity:
                 output = name.split("_")[0]
                 if output in kept:
                     weights[name] = array[kept[output]]
-            members.append(member._replace(weights=weights, shares=member.shares[first:]))
+            members.append(
+                member._replace(weights=weights, network_shares=member.network_shares[first:])
+            )
         layout = replace(self.layout, n_given=j)
         return CellDensity(self.columns, layout, self.marginals[first:], members)
 
 
 def limits_of(columns: Sequence[CellColumn], layout: Layout) -> np.ndarray:
     """Least scales of normals, and the ends of their means ``(3, N, 1, 1)``."""
-    limits = [(columns[i].floor, columns[i].low, columns[i].high) for i in layout.mixed]
+    limits = [(columns[i].least_scale, columns[i].low, columns[i].high) for i in layout.mixed]
     return np.array(limits).reshape(-1, 3).T[..., None, None]
 
 
@@ -408,7 +410,7 @@ def _encoded(layout: Layout, cells: Sequence[Cells], n: int) -> Encoded:
     # Of each column with numbers: units, centres and half widths.
     numbers = [(cells[i].units, *cells[i].interval) for i in layout.with_numbers]
     units, centre, half = np.array(numbers).reshape(len(numbers), 3, n).swapaxes(0, 1)
-    units = np.concatenate([units, *(column.calendar for column in cells)])
+    units = np.concatenate([units, *(column.harmonics for column in cells)])
     return Encoded(codes, units, centre, half)
 
 
@@ -470,7 +472,7 @@ class CellScores:
     def parameters_of(self, member: Member) -> Parameters:
         """Parameters of one network."""
         x = network.inputs(self.layout, self.encoded.codes, self.encoded.units, np)
-        return network.parameters(self.layout, member.weights, self.density.limits, x, np)
+        return network.parameters(self.layout, member.weights, self.density.mixture_limits, x, np)
 
     # Log-probabilities, in nats.
 
@@ -478,14 +480,14 @@ class CellScores:
     def log_outliers(self) -> np.ndarray:
         """Log-masses ``(D, n)`` of cells that are new: new levels and outliers."""
         columns = zip(self.density.marginals, self.cells)
-        return np.array([marginal.log_new + cells.log_outlier for marginal, cells in columns])
+        return np.array([marginal.log_p_new + cells.log_p_outlier for marginal, cells in columns])
 
     @property
-    def log_new(self) -> np.ndarray:
+    def log_p_new(self) -> np.ndarray:
         """Log-probabilities ``(n, D + K)`` of cells that are new: levels and outliers; of computed
         ones -inf.
         """
-        computed = np.full((len(self.rows), len(self.density.computed)), -np.inf)
+        computed = np.full((len(self.rows), len(self.density.computed_columns)), -np.inf)
         return np.column_stack([self._as_densities(self.log_outliers), computed])
 
     @Lazy
@@ -498,10 +500,10 @@ class CellScores:
         """Log-probabilities ``(n, D + K)`` of cells by one member: by its network, as given, mixed
         with the marginals.
         """
-        log_shares = log_pair(member.shares[:, None])
+        log_shares = log_pair(member.network_shares[:, None])
         by_network, by_marginal, _ = log_parts(log_shares, cells, self.marginal_cells, np)
         masses = np.logaddexp(np.logaddexp(by_network, by_marginal), self.log_outliers)
-        of_computed = [computed.log_prob(self.rows) for computed in self.density.computed]
+        of_computed = [computed.log_prob(self.rows) for computed in self.density.computed_columns]
         return np.column_stack([self._as_densities(masses), *of_computed])
 
     @Lazy
@@ -532,7 +534,7 @@ class CellScores:
         if self.density.independent:
             return CellScores(self.density.independent, self.rows).by_marginals
         of_computed = [
-            computed.by_marginal.log_prob(self.rows) for computed in self.density.computed
+            computed.by_marginal.log_prob(self.rows) for computed in self.density.computed_columns
         ]
         masses = np.logaddexp(self.marginal_cells.masses, self.log_outliers)
         return np.column_stack([self._as_densities(masses), *of_computed])
@@ -547,7 +549,7 @@ class CellScores:
         """Log-masses ``(D, n)`` of cells that are not new, and of their presence, by the
         marginals.
         """
-        log_present = np.array([[marginal.log_present] for marginal in self.density.marginals])
+        log_present = np.array([[marginal.log_p_present] for marginal in self.density.marginals])
         return with_presence(self.layout, self.codes, self._marginal_masses, log_present, np)
 
     @Lazy
@@ -567,7 +569,7 @@ class CellScores:
         presence, by the parameters of a network.
         """
         layout = self.layout
-        log_learnt = self.density.log_learnt
+        log_learnt = self.density.log_p_learnt
         log_shares = [
             log_share + log_learnt[np.array(bank.columns) - layout.n_given, None, None]
             for bank, log_share in zip(layout.banks, parameters.log_shares)
@@ -578,7 +580,7 @@ class CellScores:
         half = self.encoded.half[n_given_numbers:]
         masses = log_masses(layout, parameters, centre, half, np)
         cells = log_cells(layout, parameters, self.codes, masses, np)
-        is_new = self.codes == layout.of_modelled("new")
+        is_new = self.codes == layout.of_modelled("new_code")
         return cells._replace(masses=np.where(is_new, -np.inf, cells.masses))
 
     @property
@@ -590,21 +592,23 @@ class CellScores:
         """Log-probabilities ``(n, D)`` in nats by log-masses ``(D, n)``: of numbers a
         log-density.
         """
-        return masses.T - self._log_measures
+        return masses.T - self._log_widths
 
     @Lazy
-    def _log_measures(self) -> np.ndarray:
-        """Log-width ``(n, D)`` by which a mass becomes a density; 0 for cells with a mass.
+    def _log_widths(self) -> np.ndarray:
+        """Log-width ``(n, D)`` of a cell's interval, by which its mass becomes a density; 0 of a
+        level, an atom or a missing cell, which have a mass.
 
-        Of unmixed columns less the log-slopes of the components.
+        If the modelled columns are components, unmixed from those of the table, less the log-slopes
+        of the components: the density is one of the table's rows.
         """
-        measures = np.zeros((len(self.rows), len(self.density.modelled)))
-        for j, (column, code) in enumerate(zip(self.density.modelled, self.codes)):
-            if column.log_measure:
-                has_density = (code == column.number) | (code == column.new)
-                measures[:, j] = np.where(has_density, column.log_measure, 0.0)
+        log_widths = np.zeros((len(self.rows), len(self.density.modelled_columns)))
+        for j, (column, codes) in enumerate(zip(self.density.modelled_columns, self.codes)):
+            if column.log_width:
+                is_number = (codes == column.number_code) | (codes == column.new_code)  # an outlier
+                log_widths[:, j] = np.where(is_number, column.log_width, 0.0)
         unmixing = self.density.unmixing
-        return measures - unmixing.log_slopes(self.rows) if unmixing else measures
+        return log_widths - unmixing.log_slopes(self.rows) if unmixing else log_widths
 
     # The distributions of cells given the cells before.
 
@@ -613,7 +617,7 @@ class CellScores:
         shape.
         """
         pairs = [self.distribution(j).below_and_at(cells) for j, cells in enumerate(self.cells)]
-        pairs += [computed.below_and_at(self.rows) for computed in self.density.computed]
+        pairs += [computed.below_and_at(self.rows) for computed in self.density.computed_columns]
         below, at = np.stack(pairs, axis=-1)
         return np.clip(below + noise * at, 0.0, 1.0)
 
@@ -625,7 +629,9 @@ class CellScores:
         j = density.n_given + place
         weights = np.exp(self.log_weights_before[:, :, place])
         networks = [
-            NetworkCell(weight, member.shares[place], network.of_column(self.layout, parameters, j))
+            NetworkCell(
+                weight, member.network_shares[place], network.of_column(self.layout, parameters, j)
+            )
             for weight, member, parameters in zip(weights, density.networks, self.parameters)
         ]
         column = density.columns[j]
@@ -637,9 +643,9 @@ class CellScores:
         likelihoods of the cells before.
         """
         density = self.density
-        if density.members <= 1:
-            return np.zeros((density.members, len(self.rows), len(density.modelled)))
-        log_cells = self.by_members[:, :, : len(density.modelled)]
+        if density.n_members <= 1:
+            return np.zeros((density.n_members, len(self.rows), len(density.modelled_columns)))
+        log_cells = self.by_members[:, :, : len(density.modelled_columns)]
         log_before = np.cumsum(np.pad(log_cells, ((0, 0), (0, 0), (1, 0)))[:, :, :-1], axis=2)
         log_before = np.maximum(log_before, IMPOSSIBLE)
         return log_softmax(log_before + density.log_weights[:, None, None], 0, np)

@@ -63,11 +63,11 @@ class CellDistribution:
         n: Number of rows.
 
     Attributes:
-        outcomes: Probabilities ``(L, n)`` of the outcomes.
+        p_outcomes: Probabilities ``(L, n)`` of the outcomes.
         weights: Of the normals of the networks ``(m, n)``, times the probability of a number.
         means: ``(m, n)``, in scores or units.
         scales: The same.
-        by_marginal: Probability ``(n,)`` of a number by the marginal.
+        p_number_by_marginal: Probability ``(n,)`` of a number by the marginal.
     """
 
     def __init__(
@@ -77,39 +77,39 @@ class CellDistribution:
         self.marginal = marginal
         self.n = n
         marginal_cells = self._log_cells(marginal.log_shares[:, None])
-        network_outcomes = np.zeros((column.outcomes.count, n))
-        marginal_outcomes = np.zeros((column.outcomes.count, n))
+        network_outcomes = np.zeros((column.outcomes.n_outcomes, n))
+        marginal_outcomes = np.zeros((column.outcomes.n_outcomes, n))
         weights = [np.zeros((0, n))]
         means = [np.zeros((0, n))]
         scales = [np.zeros((0, n))]
         for weight, share, parameters in networks:
             # A network knows the outcomes of training rows; the last is new.
-            log_shares = parameters.log_shares + marginal.log_learnt
-            log_shares = np.append(log_shares, np.full((1, n), marginal.log_new), axis=0)
+            log_shares = parameters.log_shares + marginal.log_p_learnt
+            log_shares = np.append(log_shares, np.full((1, n), marginal.log_p_new), axis=0)
             cells = self._log_cells(log_shares)
             log_network, log_marginal, _ = log_parts(log_pair(share), cells, marginal_cells, np)
             by_network = weight * np.exp(log_network)
             network_outcomes += by_network
             marginal_outcomes += weight * np.exp(log_marginal)
             if column.has_numbers:
-                weights.append(by_network[column.number] * np.exp(parameters.log_weights))
+                weights.append(by_network[column.number_code] * np.exp(parameters.log_weights))
                 means.append(parameters.means)
                 scales.append(parameters.scales)
         if not networks:
             marginal_outcomes += np.exp(marginal_cells.masses)
-        self.outcomes = network_outcomes + marginal_outcomes
+        self.p_outcomes = network_outcomes + marginal_outcomes
         if column.has_numbers:
             self.weights = np.concatenate(weights)
             self.means = np.concatenate(means)
             self.scales = np.concatenate(scales)
-            self.by_marginal = marginal_outcomes[column.number]
+            self.p_number_by_marginal = marginal_outcomes[column.number_code]
 
     def _log_cells(self, log_shares: np.ndarray) -> LogCells:
         """Log-probabilities ``(L, n)`` of cells by outcome, and of their presence, in nats, by
         log-shares ``(L, n)`` or ``(L, 1)`` of the outcomes.
         """
         presence = np.zeros_like(log_shares)
-        gap = self.column.missing
+        gap = self.column.missing_code
         if gap is not None:
             presence[:gap] = logsumexp(log_shares[:gap], 0, np)
             presence[gap] = log_shares[gap]
@@ -124,8 +124,8 @@ class CellDistribution:
         Levels are in their order; missing is above all levels and numbers, a new level above
         missing. For a number, ``X = x`` is its interval, and outliers are numbers, too.
         """
-        at = self.outcomes[cells.codes, np.arange(self.n)]
-        below = np.cumsum(self.outcomes, axis=0)[cells.codes, np.arange(self.n)] - at
+        at = self.p_outcomes[cells.codes, np.arange(self.n)]
+        below = np.cumsum(self.p_outcomes, axis=0)[cells.codes, np.arange(self.n)] - at
         if self.column.has_numbers:
             below, at = self._below_and_at_of_numbers(cells, at)
         unknown = cells.codes == UNKNOWN
@@ -134,8 +134,11 @@ class CellDistribution:
     def _below_and_at_of_numbers(
         self, cells: Cells, at: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities as of :meth:`below_and_at` in a column of numbers: ``at`` ``(n,)`` are
-        those of the outcomes of the cells.
+        """Probabilities ``P(X < x)`` and ``P(X = x)`` ``(n,)`` of cells in a column of numbers,
+        whose outcomes, by code, are atoms, another number, missing, and an outlier (``new_code``).
+
+        ``at`` ``(n,)``: probabilities of the outcomes of the cells. An interval is ``centre ±
+        half``; a ``half`` of ``inf``: all above ``centre``, or ``-inf``: all below; 0 off the grid.
         """
         column = self.column
         codes = cells.codes
@@ -145,33 +148,34 @@ class CellDistribution:
         below, through = self.below(np.stack([low, high], axis=1)).T
         mass = np.where(half == 0, 0.0, through - below)
         atoms = np.array(column.coded_values)
-        atom_shares = self.outcomes[: len(atoms)]
+        p_atoms = self.p_outcomes[: len(atoms)]
         is_atom = codes < len(atoms)
-        own_atoms = np.append(atoms, np.nan)[np.where(is_atom, codes, len(atoms))]
-        atom_units = column.inside(atoms)[0][:, None]
-        are_below = np.where(is_atom, atoms[:, None] < own_atoms, atom_units < centre)
-        below = below + (atom_shares * are_below).sum(axis=0)
+        atom_of_cell = np.append(atoms, np.nan)[np.where(is_atom, codes, len(atoms))]
+        atom_units = column.in_interval_units(atoms)[0][:, None]
+        are_below = np.where(is_atom, atoms[:, None] < atom_of_cell, atom_units < centre)
+        below = below + (p_atoms * are_below).sum(axis=0)
         mass = np.where(is_atom, at, 0.0) + mass
-        # Beyond the bounds all numbers are on one side.
-        p_number = self.number + atom_shares.sum(axis=0)
-        is_new = codes == column.new
-        below = np.where(is_new, np.where(cells.outlier_below > 0.5, p_number, 0.0), below)
+        # A cell that is new is beyond the bounds: all numbers are on one side of it.
+        p_no_outlier = self.p_number + p_atoms.sum(axis=0)
+        is_new = codes == column.new_code
+        below = np.where(is_new, np.where(cells.p_outlier_below > 0.5, p_no_outlier, 0.0), below)
         mass = np.where(is_new, 0.0, mass)
-        p_outlier = self.outcomes[column.new]
-        is_gap = codes == column.missing
-        below = np.where(is_gap, p_number + p_outlier, below + p_outlier * cells.outlier_below)
-        at = np.where(is_gap, at, mass + p_outlier * np.exp(cells.log_outlier))
+        p_outlier = self.p_outcomes[column.new_code]
+        is_gap = codes == column.missing_code  # above all numbers
+        p_outlier_below = p_outlier * cells.p_outlier_below
+        below = np.where(is_gap, p_no_outlier + p_outlier, below + p_outlier_below)
+        at = np.where(is_gap, at, mass + p_outlier * np.exp(cells.log_p_outlier))
         return below, at
 
     @property
-    def log_present(self) -> np.ndarray:
+    def log_p_present(self) -> np.ndarray:
         """Log-probability ``(n,)`` in nats that a cell is present, given that it is not new."""
-        gap = self.column.missing
+        gap = self.column.missing_code
         if gap is None:
             return np.zeros(self.n)
-        present = self.outcomes[:gap].sum(axis=0)
+        present = self.p_outcomes[:gap].sum(axis=0)
         with np.errstate(divide="ignore"):
-            return np.log(present) - np.log(present + self.outcomes[gap])
+            return np.log(present) - np.log(present + self.p_outcomes[gap])
 
     def draw(
         self,
@@ -186,32 +190,32 @@ class CellDistribution:
         no outlier.
         """
         column = self.column
-        shares = self.outcomes.copy()
-        if column.missing is not None:
-            shares[column.missing] *= ~np.asarray(present)
-        shares[column.new] *= with_new
+        shares = self.p_outcomes.copy()
+        if column.missing_code is not None:
+            shares[column.missing_code] *= ~np.asarray(present)
+        shares[column.new_code] *= with_new
         codes = _drawn(shares, rng)
         if not column.has_numbers:
             return codes, np.zeros(self.n)
         normals = self.marginal.normals
-        marginal_weights = np.exp(normals.log_weights)[:, None] * self.by_marginal
+        marginal_weights = np.exp(normals.log_weights)[:, None] * self.p_number_by_marginal
         component = _drawn(np.append(self.weights, marginal_weights, axis=0), rng)
         means = np.append(self.means, np.tile(normals.means[:, None], self.n), axis=0)
         scales = np.append(self.scales, np.tile(normals.scales[:, None], self.n), axis=0)
         rows = np.arange(self.n)
         units = means[component, rows] + scales[component, rows] * rng.standard_normal(self.n)
-        return codes, np.where(codes == column.new, rng.random(self.n), units)
+        return codes, np.where(codes == column.new_code, rng.random(self.n), units)
 
     # Of numbers that are no atoms.
 
     @property
-    def number(self) -> np.ndarray:
+    def p_number(self) -> np.ndarray:
         """Probability ``(n,)`` of a number that is no atom."""
-        return self.weights.sum(axis=0) + self.by_marginal
+        return self.weights.sum(axis=0) + self.p_number_by_marginal
 
     def below(self, u: np.ndarray) -> np.ndarray:
         """Probability ``(n, k)`` of a number below units ``(n, k)`` or ``(1, k)``."""
-        mass = self.by_marginal[:, None] * self.marginal.normals.cdf(u)
+        mass = self.p_number_by_marginal[:, None] * self.marginal.normals.cdf(u)
         n_at_once = max(BLOCK_POINTS // max(mass.size, 1), 1)
         for start in range(0, len(self.means), n_at_once):  # a part of the normals
             normals = slice(start, start + n_at_once)
@@ -228,7 +232,7 @@ class CellDistribution:
         edges[:, 0] = -np.inf
         edges[:, -1] = np.inf
         mass = np.diff(self.below(edges))
-        return np.where(mass > LEAST_MASS * self.number[:, None], mass, 0.0)
+        return np.where(mass > LEAST_MASS * self.p_number[:, None], mass, 0.0)
 
     def reach(self, least: float) -> tuple[float, float]:
         """Ends in units, for all rows, beyond which each normal has a mass below ``least``; 0 if no
@@ -236,7 +240,7 @@ class CellDistribution:
         """
         weights = self.weights.max(axis=1)
         normals = self.marginal.normals
-        shares = self.by_marginal.max() * np.exp(normals.log_weights)
+        shares = self.p_number_by_marginal.max() * np.exp(normals.log_weights)
         networks = zip(weights, self.means, self.scales)
         low_ends = []
         high_ends = []
@@ -272,7 +276,7 @@ class CellDistribution:
 
     def _cdf(self, u: np.ndarray) -> np.ndarray:
         """Probability ``(n, k)`` that a number that is no atom is below units ``(n, k)``."""
-        number = self.number[:, None]
+        number = self.p_number[:, None]
         return self.below(u) / np.where(number > 0, number, 1.0)
 
     @Lazy

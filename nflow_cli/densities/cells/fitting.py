@@ -24,7 +24,7 @@ BROAD_RANGES = 10.0  # ranges of the numbers that hold 95 % of a broad normal
 def fitted_columns(data: Dataset) -> list[CellColumn]:
     """The given and modelled columns of a table, fitted to its training rows."""
     columns: list[CellColumn] = []
-    for place in range(len(data.given) + len(data.modelled)):
+    for place in range(len(data.given_names) + len(data.modelled_names)):
         columns.append(_fitted_column(data, place, columns))
     return columns
 
@@ -42,10 +42,10 @@ def _fitted_column(data: Dataset, place: int, before: Sequence[CellColumn] = ())
     values = data.train[:, place]
     within_bounds = values[column.outcomes.have_numbers(column.codes(values))]
     column = replace(column, outliers=fit_outliers(within_bounds, column.step))
-    if column.has_scores and place >= len(data.given):
+    if column.has_scores and place >= len(data.given_names):
         column = replace(column, is_hurdle=_is_hurdle(column, data, before))
-        column = replace(column, scores=_fitted_scores(column, data, place))
-    atoms_are_scored = column.scores is not None and not column.is_hurdle
+        column = replace(column, normal_scores=_fitted_scores(column, data, place))
+    atoms_are_scored = column.normal_scores is not None and not column.is_hurdle
     _, (centre, half) = _number_intervals(column, values, with_atoms=atoms_are_scored)
     floor = _least_scale(half)
     low = float((centre - half).min()) if len(centre) else 0.0
@@ -54,7 +54,7 @@ def _fitted_column(data: Dataset, place: int, before: Sequence[CellColumn] = ())
         margin = max(4 * floor, 1e-2)
         low -= margin
         high += margin
-    return replace(column, floor=floor, low=low, high=high)
+    return replace(column, least_scale=floor, low=low, high=high)
 
 
 def _is_hurdle(column: CellColumn, data: Dataset, before: Sequence[CellColumn]) -> bool:
@@ -68,7 +68,7 @@ def _is_hurdle(column: CellColumn, data: Dataset, before: Sequence[CellColumn]) 
     rows = np.flatnonzero(column.outcomes.have_numbers(codes[-1]))
     if not (column.coded_values and before and len(rows)):  # without atoms, inputs or numbers
         return False
-    codes[-1] = codes[-1] != column.number  # two outcomes: an atom or another number
+    codes[-1] = codes[-1] != column.number_code  # two outcomes: an atom or another number
     outcomes = [earlier.outcomes for earlier in before] + [Outcomes(2)]
     weights = None if data.weights.train is None else data.weights.train[rows]
     (shares,) = fit_parents(outcomes, np.stack(codes, axis=1)[rows], weights, len(before))
@@ -107,7 +107,7 @@ def _number_intervals(
     cells = with_both_ends(column, values)
     are_numbers = column.outcomes.have_numbers(cells.codes)
     if not with_atoms:
-        are_numbers &= cells.codes == column.number  # atoms have codes of their own
+        are_numbers &= cells.codes == column.number_code  # atoms have codes of their own
     centre, half = cells.interval
     return are_numbers, Interval(centre[are_numbers], half[are_numbers])
 
@@ -130,7 +130,7 @@ def _fitted_scores(column: CellColumn, data: Dataset, place: int) -> Scores | No
     kind = column.kind
     sample = Numbers(numbers, *interval, weights, column.in_units, kind.decimals, kind.step)
     widest = _widest_scale(column, numbers, interval.centre)
-    return fit_scores(sample, _least_scale(interval.half), widest)
+    return fit_scores(sample, _least_scale(interval.half_width), widest)
 
 
 def fitted_computed(data: Dataset, columns: Sequence[CellColumn]) -> list[Computed]:
@@ -167,7 +167,7 @@ def fitted_marginals(
     for column, values in zip(columns, rows.T):
         outcomes = column.outcomes
         codes, interval, *_ = with_both_ends(column, values)
-        if column.scores:
+        if column.normal_scores:
             log_shares = fit_marginal(outcomes, codes, weights=weights).log_shares
             log_shares = with_atoms_in_numbers(column, log_shares, ATOM_PART)
             marginals.append(Marginal(outcomes, log_shares, STANDARD))
@@ -176,7 +176,9 @@ def fitted_marginals(
         if column.has_numbers:
             are_numbers = outcomes.have_numbers(codes)
             widest = _widest_scale(column, values[are_numbers], interval.centre[are_numbers])
-        marginals.append(fit_marginal(outcomes, codes, *interval, weights, column.floor, widest))
+        marginals.append(
+            fit_marginal(outcomes, codes, *interval, weights, column.least_scale, widest)
+        )
     return marginals
 
 
@@ -185,14 +187,16 @@ def with_both_ends(column: CellColumn, values: np.ndarray) -> Cells:
     value.
     """
     cells = column.encode(values)
-    is_one_sided = np.isinf(cells.interval.half)
+    is_one_sided = np.isinf(cells.interval.half_width)
     if not is_one_sided.any():
         return cells
-    middle, log_slope = column.inside(np.where(is_one_sided, values, values[is_one_sided][0]))
+    middle, log_slope = column.in_interval_units(
+        np.where(is_one_sided, values, values[is_one_sided][0])
+    )
     half = np.abs(cells.interval.centre - middle)
     by_slope = 0.5 * column.step * np.exp(log_slope)  # where rounding leaves no difference
     half = np.where(half > 0, half, by_slope)
-    half = np.where(is_one_sided, half, cells.interval.half)
+    half = np.where(is_one_sided, half, cells.interval.half_width)
     centre = np.where(is_one_sided, middle, cells.interval.centre)
     return cells._replace(interval=Interval(centre, half))
 
@@ -216,4 +220,4 @@ def _widest_scale(column: CellColumn, numbers: np.ndarray, centre: np.ndarray) -
     far_reach = float(finite_distances.min(initial=np.inf))
     if np.isfinite(far_reach):
         reach = max(reach, far_reach)
-    return max(reach / 2, column.floor)  # of one value whose step is narrower than a float
+    return max(reach / 2, column.least_scale)  # of one value whose step is narrower than a float

@@ -49,8 +49,8 @@ def log_cells(
     """
     order = np.array([j for bank in layout.banks for j in bank.columns]) - layout.n_given
     codes_by_bank = xp.take(codes, order, axis=-2)
-    number = layout.of_modelled("number")[order]
-    gap = layout.of_modelled("missing")[order]
+    number = layout.of_modelled("number_code")[order]
+    gap = layout.of_modelled("missing_code")[order]
     if layout.mixed:
         mixed_columns = np.array(layout.mixed) - layout.n_given
         places = np.searchsorted(mixed_columns, order[number[:, 0] >= 0])
@@ -113,8 +113,8 @@ def with_presence(
     layout: Layout, codes: Tensor, masses: Tensor, log_present: Tensor, xp: ModuleType
 ) -> LogCells:
     """Cells ``(…, D, n)`` of log-probabilities ``masses``, and ``log_present`` of being present."""
-    gap = layout.of_modelled("missing")
-    learnt = layout.of_modelled("learnt")
+    gap = layout.of_modelled("missing_code")
+    learnt = layout.of_modelled("n_learnt")
     is_learnt = (gap >= 0) & (codes >= 0) & (codes < learnt)
     presence = xp.where(is_learnt, xp.where(codes == gap, masses, log_present), 0.0)
     return LogCells(masses, presence)

@@ -20,38 +20,38 @@ class Outcomes(NamedTuple):
     """Possible outcomes of a column's cells.
 
     Attributes:
-        count: L: levels, atoms, numbers, missing and new together.
-        number: Outcome of a number, with a mixture, after atoms, whose masses are added to those of
-            their intervals; ``None``: none.
+        n_outcomes: L: levels, atoms, numbers, missing and new together.
+        number_code: Outcome of a number, with a mixture, after atoms, whose masses are added to
+            those of their intervals; ``None``: none.
         has_ends: Some intervals are one-sided.
         has_new: The last is new: no training row has it, and no network learns it.
         has_gaps: The last that is learnt is a missing cell.
     """
 
-    count: int
-    number: int | None = None
+    n_outcomes: int
+    number_code: int | None = None
     has_ends: bool = False
     has_new: bool = False
     has_gaps: bool = False
 
     @property
-    def missing(self) -> int | None:
+    def missing_code(self) -> int | None:
         """Outcome of a missing cell, if any."""
-        return self.learnt - 1 if self.has_gaps else None
+        return self.n_learnt - 1 if self.has_gaps else None
 
     @property
-    def new(self) -> int | None:
+    def new_code(self) -> int | None:
         """Outcome that no training row has, if any."""
-        return self.learnt if self.has_new else None
+        return self.n_learnt if self.has_new else None
 
     @property
-    def learnt(self) -> int:
+    def n_learnt(self) -> int:
         """Number of outcomes learnt by a network, the first ones."""
-        return self.count - self.has_new
+        return self.n_outcomes - self.has_new
 
     def have_numbers(self, codes: np.ndarray) -> np.ndarray:
         """Whether codes are of numbers, atoms among them."""
-        last = UNKNOWN if self.number is None else self.number
+        last = UNKNOWN if self.number_code is None else self.number_code
         return (codes >= 0) & (codes <= last)
 
 
@@ -100,7 +100,7 @@ class Layout:
     @cached_property
     def with_numbers(self) -> list[int]:
         """The K columns with numbers, given ones too."""
-        return [i for i, column in enumerate(self.outcomes) if column.number is not None]
+        return [i for i, column in enumerate(self.outcomes) if column.number_code is not None]
 
     @cached_property
     def mixed(self) -> list[int]:
@@ -118,7 +118,7 @@ class Layout:
         return any(self.outcomes[i].has_gaps for i in self.modelled)
 
     def of_modelled(self, name: str) -> np.ndarray:
-        """``number``, ``missing`` or ``learnt`` of the modelled columns ``(D, 1)``; -2: none."""
+        """Attribute ``name`` of the :class:`Outcomes` of modelled columns ``(D, 1)``; -2: none."""
         codes = []
         for i in self.modelled:
             code = getattr(self.outcomes[i], name)
@@ -130,7 +130,7 @@ class Layout:
     @cached_property
     def inputs(self) -> np.ndarray:
         """Column ``(I,)`` of each input: outcomes that are learnt, then numeric ones."""
-        counts = [column.learnt for column in self.outcomes]
+        counts = [column.n_learnt for column in self.outcomes]
         return np.append(np.repeat(np.arange(self.n_columns), counts), self.numeric)
 
     @cached_property
@@ -142,17 +142,17 @@ class Layout:
     @cached_property
     def input_codes(self) -> np.ndarray:
         """Outcome of each input that is not numeric."""
-        return np.concatenate([np.arange(column.learnt) for column in self.outcomes])
+        return np.concatenate([np.arange(column.n_learnt) for column in self.outcomes])
 
     @cached_property
     def banks(self) -> list[Bank]:
         """The banks, by size."""
-        sizes = {i: 1 << (self.outcomes[i].learnt - 1).bit_length() for i in self.modelled}
+        sizes = {i: 1 << (self.outcomes[i].n_learnt - 1).bit_length() for i in self.modelled}
         banks = []
         for size in sorted(set(sizes.values())):
             columns = [i for i in self.modelled if sizes[i] == size]
-            plain = [i for i in columns if self.outcomes[i].number is None]
-            mixed = [i for i in columns if self.outcomes[i].number is not None]
+            plain = [i for i in columns if self.outcomes[i].number_code is None]
+            mixed = [i for i in columns if self.outcomes[i].number_code is not None]
             banks.append(Bank(size, [*plain, *mixed], len(plain)))
         return banks
 
@@ -164,7 +164,7 @@ class Layout:
 
     def logits_of(self, j: int) -> np.ndarray:
         """Places of the logits of a modelled column, of its outcomes that are learnt."""
-        return np.flatnonzero(self.logits == j)[: self.outcomes[j].learnt]
+        return np.flatnonzero(self.logits == j)[: self.outcomes[j].n_learnt]
 
     @cached_property
     def degrees(self) -> np.ndarray:

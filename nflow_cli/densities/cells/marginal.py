@@ -130,16 +130,16 @@ class Marginal:
         half widths of numbers' intervals, log-probabilities if new; 0 if unknown.
         """
         log_masses = self.log_masses(codes, centre, half)
-        return np.logaddexp(log_masses, self.log_new + log_outlier)
+        return np.logaddexp(log_masses, self.log_p_new + log_outlier)
 
     def log_masses(self, codes: np.ndarray, centre: np.ndarray, half: np.ndarray) -> np.ndarray:
         """Log-probability ``(n,)`` of cells in nats, by codes and intervals as of :meth:`log_prob`;
         -inf if new, 0 if unknown.
         """
-        number = self.outcomes.number
+        number = self.outcomes.number_code
         log_p = np.where(codes < 0, 0.0, self.log_shares[codes])
-        if self.outcomes.new is not None:
-            log_p = np.where(codes == self.outcomes.new, -np.inf, log_p)
+        if self.outcomes.new_code is not None:
+            log_p = np.where(codes == self.outcomes.new_code, -np.inf, log_p)
         places = np.flatnonzero(self.outcomes.have_numbers(codes))
         if number is None or not len(places):
             return log_p
@@ -151,20 +151,20 @@ class Marginal:
         return log_p
 
     @property
-    def log_new(self) -> float:
+    def log_p_new(self) -> float:
         """Log-probability of a cell that no training row has."""
         return float(self.log_shares[-1]) if self.outcomes.has_new else -np.inf
 
     @property
-    def log_learnt(self) -> float:
+    def log_p_learnt(self) -> float:
         """Log-probability of a cell that is not new."""
-        return float(np.log1p(-np.exp(self.log_new)))
+        return float(np.log1p(-np.exp(self.log_p_new)))
 
     @property
-    def log_present(self) -> float:
+    def log_p_present(self) -> float:
         """Log-probability of a cell that is neither missing nor new."""
         gaps = int(self.outcomes.has_gaps)
-        return float(logsumexp(self.log_shares[: self.outcomes.learnt - gaps], 0, np))
+        return float(logsumexp(self.log_shares[: self.outcomes.n_learnt - gaps], 0, np))
 
 
 def fit_marginal(
@@ -184,9 +184,9 @@ def fit_marginal(
     """
     scaled = scaled_weights(len(codes), weights)
     log_shares = np.log(outcome_shares(outcomes, codes, scaled))
-    if outcomes.number is None or centre is None or half is None:
+    if outcomes.number_code is None or centre is None or half is None:
         return Marginal(outcomes, log_shares, Normals(*np.zeros((3, 0))))
-    places = np.flatnonzero((codes == outcomes.number) & (scaled > 0))
+    places = np.flatnonzero((codes == outcomes.number_code) & (scaled > 0))
     normals = fit_normals(centre[places], half[places], scaled[places], floor, widest)
     return Marginal(outcomes, log_shares, normals)
 
@@ -199,20 +199,22 @@ def outcome_shares(outcomes: Outcomes, codes: np.ndarray, weights: np.ndarray) -
     ``weights`` ``(n,)`` sum to n, the effective sample size.
     """
     known = codes >= 0
-    counts = np.bincount(codes[known], weights[known], outcomes.count)
+    counts = np.bincount(codes[known], weights[known], outcomes.n_outcomes)
     n = counts.sum()
     smoothed = counts + 0.5
-    if outcomes.new is None:
+    if outcomes.new_code is None:
         return smoothed / smoothed.sum()
-    n_rows = np.bincount(codes[known & (weights > 0)], minlength=outcomes.count)
-    n_rows[outcomes.new] = 0
-    weight_of_single = counts[n_rows == 1].sum() if outcomes.number is None else 0.0
+    n_rows = np.bincount(codes[known & (weights > 0)], minlength=outcomes.n_outcomes)
+    n_rows[outcomes.new_code] = 0
+    weight_of_single = counts[n_rows == 1].sum() if outcomes.number_code is None else 0.0
     new = 0.5
     if n > 0:
-        new = np.clip(weight_of_single + counts[outcomes.new], n / (n + 1), n * n / (n + 1)) / n
-    smoothed[outcomes.new] = 0.0
+        new = (
+            np.clip(weight_of_single + counts[outcomes.new_code], n / (n + 1), n * n / (n + 1)) / n
+        )
+    smoothed[outcomes.new_code] = 0.0
     shares = smoothed * ((1 - new) / max(smoothed.sum(), 1.0))
-    shares[outcomes.new] = new
+    shares[outcomes.new_code] = new
     return shares / shares.sum()
 
 

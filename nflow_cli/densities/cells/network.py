@@ -83,7 +83,7 @@ def initial_weights(layout: Layout, blocks: int, rng: np.random.Generator) -> di
             is_full_size = name.endswith("_in_kernel") or name == "inputs_kernel"
             size = 1.0 if is_full_size else SMALL_SIZE
             weights[name] = size * rng.standard_normal(shape) / np.sqrt(max(shape[1], 1))
-    are_constant = np.array([layout.outcomes[i].learnt == 1 for i in layout.inputs])
+    are_constant = np.array([layout.outcomes[i].n_learnt == 1 for i in layout.inputs])
     are_constant[len(layout.input_codes) :] = False
     n_active = layout.n_columns - are_constant.sum() + len(layout.with_numbers) + sum(layout.cycles)
     # One of a column's outcomes is active, and its number and harmonics.
@@ -151,7 +151,7 @@ def _log_shares(
             log_shares.append(xp.zeros(shape, dtype_of(h).name))
             continue
         end = start + size * len(columns)
-        n_outcomes = np.array([layout.outcomes[i].learnt for i in columns])[:, None, None]
+        n_outcomes = np.array([layout.outcomes[i].n_learnt for i in columns])[:, None, None]
         padding = np.where(np.arange(size)[:, None] < n_outcomes, 0.0, PADDING).astype(dtype_of(h))
         bank_logits = xp.reshape(logits[..., start:end, :], shape)
         log_shares.append(log_softmax(bank_logits + padding, -2, xp))
@@ -182,7 +182,7 @@ def of_column(layout: Layout, parameters: Parameters, j: int) -> Parameters:
     """
     banks = zip(layout.banks, parameters.log_shares)
     bank, bank_shares = next(pair for pair in banks if j in pair[0].columns)
-    log_shares = bank_shares[bank.columns.index(j)][: layout.outcomes[j].learnt]
+    log_shares = bank_shares[bank.columns.index(j)][: layout.outcomes[j].n_learnt]
     if j not in layout.mixed:
         return Parameters(log_shares, None, None, None)
     _, log_weights, means, scales = parameters
@@ -212,7 +212,7 @@ class ColumnByColumn:
         """
         weights = self.weights
         places = np.flatnonzero(self.layout.inputs == j)
-        n_outcomes = self.layout.outcomes[j].learnt
+        n_outcomes = self.layout.outcomes[j].n_learnt
         self.x[places[:n_outcomes]] = codes == np.arange(n_outcomes)[:, None]
         self.x[places[n_outcomes:]] = np.clip(units, -INPUT_LIMIT, INPUT_LIMIT)
         first, end = np.searchsorted(self.layout.degrees, [j, j + 1])

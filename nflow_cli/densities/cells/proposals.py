@@ -50,7 +50,7 @@ def proposals(
     """
     if density.unmixing:
         return _unmixed_proposals(density, rows, unknown, rng)
-    drawn_members = rng.choice(density.members, len(rows), p=density.weights)
+    drawn_members = rng.choice(density.n_members, len(rows), p=density.member_weights)
     filled = np.where(unknown, np.nan, rows)
     log_weights = np.zeros(len(rows))
     for r, member in enumerate(density.networks):
@@ -71,7 +71,7 @@ def _draw_computed(
     density: CellDensity, rows: np.ndarray, unknown: np.ndarray, rng: np.random.Generator
 ) -> None:
     """Draw the ``unknown`` computed cells of rows ``(n, C)``, in place."""
-    for computed in density.computed:
+    for computed in density.computed_columns:
         drawn = computed.draw(rows, rng)
         place = computed.place
         rows[:, place] = np.where(unknown[:, place], drawn, rows[:, place])
@@ -104,7 +104,7 @@ def _unmixed_proposals(
         units[np.ix_(places, is_unknown)] = centre + deviations
     values = np.stack([c.values_at(u) for c, u in zip(columns, units.T)], axis=1)
     filled = np.where(unknown, values, rows)
-    log_slopes = np.stack([c.inside(x)[1] for c, x in zip(columns, filled.T)], axis=1)
+    log_slopes = np.stack([c.in_interval_units(x)[1] for c, x in zip(columns, filled.T)], axis=1)
     log_proposal += np.where(unknown, log_slopes, 0.0).sum(axis=1)
     return filled, density.log_prob(filled) - log_proposal
 
@@ -201,7 +201,7 @@ def _near_values(
     near = column.values_at(old.interval.centre + scales * rng.standard_normal(len(values)))
     new = column.encode(near)
     distances = (new.interval.centre - old.interval.centre) / scales
-    there = STANDARD.log_mass(distances, new.interval.half / scales)
-    back = STANDARD.log_mass(distances, old.interval.half / scales)
-    are_no_atoms = (old.codes == column.number) & (new.codes == column.number)
+    there = STANDARD.log_mass(distances, new.interval.half_width / scales)
+    back = STANDARD.log_mass(distances, old.interval.half_width / scales)
+    are_no_atoms = (old.codes == column.number_code) & (new.codes == column.number_code)
     return near, np.where(are_no_atoms, back - there, -np.inf)

@@ -100,7 +100,7 @@ def starting_weights(
         weights = weights[::stride]
     cells = [column.encode(values) for column, values in zip(columns, rows.T)]
     codes = np.stack([cell.codes for cell in cells], axis=1)
-    calendar = [cell.calendar.T for cell in cells]
+    calendar = [cell.harmonics.T for cell in cells]
     number_cells = [cell for column, cell in zip(columns, cells) if column.has_numbers]
     units = np.zeros((len(rows), 0))
     centre = np.zeros((len(rows), 0))
@@ -111,7 +111,7 @@ def starting_weights(
     if parents is None:
         parents = starting_parents(columns, codes, weights, n_given)
     outcomes = [column.outcomes for column in columns]
-    floors = [column.floor for column in columns]
+    floors = [column.least_scale for column in columns]
     regression_outcomes, regression_codes = _without_many_levels(outcomes, codes)
     fitted = fit_ridges(
         regression_outcomes, regression_codes, units, centre, weights, n_given, floors, calendar
@@ -137,7 +137,7 @@ def starting_parents(
     """
     parents = fit_parents([column.outcomes for column in columns], codes, weights, first)
     for i, column in enumerate(columns[first:]):
-        if column.scores:
+        if column.normal_scores:
             log_shares = with_atoms_in_numbers(column, parents[i].log_shares, ATOM_PART)
             parents[i] = replace(parents[i], log_shares=log_shares)
     return parents
@@ -150,7 +150,7 @@ def with_atoms_in_numbers(column: CellColumn, log_shares: np.ndarray, part: floa
     Atoms keep a ``part`` of their shares, or of a hurdle model what numbers do not explain; the
     outcome of a number has the rest.
     """
-    n_atoms = column.number or 0
+    n_atoms = column.number_code or 0
     shares = np.exp(log_shares)
     atoms = shares[..., :n_atoms].copy()
     kept_shares = part * atoms
@@ -173,8 +173,8 @@ def _without_many_levels(
     """
     n_levels = np.zeros(len(columns), int)
     for i, column in enumerate(columns):
-        if column.number is None:
-            n_levels[i] = column.count
+        if column.number_code is None:
+            n_levels[i] = column.n_outcomes
     order = np.argsort(n_levels, kind="stable")
     are_many = np.zeros(len(columns), bool)
     are_many[order] = np.cumsum(n_levels[order]) > MOST_INPUTS
@@ -230,8 +230,8 @@ def _mixture_start(
     inputs = []  # of each column, as in a regression
     for i, column in enumerate(columns):
         places = np.flatnonzero(layout.inputs == i)
-        if column.number is None:
-            places = places[: column.learnt]
+        if column.number_code is None:
+            places = places[: column.n_learnt]
         inputs.append(places)
     for row, j in enumerate(layout.mixed):
         ridge = ridges[j]
@@ -287,23 +287,26 @@ def _best_parent(
     outcomes = columns[j]
     marginal = outcome_shares(outcomes, codes[:, j], weights)
     best = ParentShares(None, np.log(marginal)[None], 0.0)
-    if outcomes.count == 1:
+    if outcomes.n_outcomes == 1:
         return best
     least_gain = LEAST_GAIN
     is_known = codes[:, j] >= 0
     codes = codes[is_known]
     weights = weights[is_known]
     for parent, parent_codes in enumerate(codes[:, :j].T):
-        shape = (columns[parent].count + 1, outcomes.count)  # the parent's last is unknown
+        shape = (
+            columns[parent].n_outcomes + 1,
+            outcomes.n_outcomes,
+        )  # the parent's last is unknown
         table_rows = np.where(parent_codes < 0, shape[0] - 1, parent_codes)
         pair_codes = np.ravel_multi_index((table_rows, codes[:, j]), shape)
         counts = np.bincount(pair_codes, weights, shape[0] * shape[1]).reshape(shape)
         n_rows = np.bincount(pair_codes, minlength=shape[0] * shape[1]).reshape(shape)
-        pull, gain = _best_pull(counts, n_rows, marginal, outcomes.new)
+        pull, gain = _best_pull(counts, n_rows, marginal, outcomes.new_code)
         if gain > least_gain:
             least_gain = gain
             totals = counts.sum(axis=1, keepdims=True)
-            shares = _pulled_shares(counts, totals, pull, marginal, outcomes.new)
+            shares = _pulled_shares(counts, totals, pull, marginal, outcomes.new_code)
             best = ParentShares(parent, np.log(shares), gain)
     return best
 
@@ -356,7 +359,7 @@ def plain_inputs(
     """
     blocks = []
     for i, (outcomes, column_codes, middles) in enumerate(split_columns(columns, codes, centre)):
-        block = np.equal(column_codes[:, None], np.arange(outcomes.learnt)).astype(float)
+        block = np.equal(column_codes[:, None], np.arange(outcomes.n_learnt)).astype(float)
         if middles is not None:
             is_number = outcomes.have_numbers(column_codes)
             parts = [block, np.where(is_number, np.clip(middles, -INPUT_LIMIT, INPUT_LIMIT), 0.0)]
@@ -447,7 +450,7 @@ def split_columns(
     """
     place = 0
     for column, column_codes in zip(columns, codes.T):
-        if column.number is None:
+        if column.number_code is None:
             yield column, column_codes, None
         else:
             yield column, column_codes, centre[:, place]

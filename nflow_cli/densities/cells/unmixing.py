@@ -47,7 +47,9 @@ class Unmixing:
 
     def log_slopes(self, rows: np.ndarray) -> np.ndarray:
         """Terms ``(n, D)``, one per column, with sum ``log|det dv/dx|``."""
-        log_slopes = [column.inside(values)[1] for column, values in zip(self.columns, rows.T)]
+        log_slopes = [
+            column.in_interval_units(values)[1] for column, values in zip(self.columns, rows.T)
+        ]
         share_of_matrix = np.linalg.slogdet(self.matrix)[1] / len(self.matrix)
         return np.stack(log_slopes, axis=1) + share_of_matrix
 
@@ -63,7 +65,7 @@ class Unmixing:
         Least scales are those of the columns, in a component's direction.
         """
         components = self.components(rows)
-        column_floors = [column.floor for column in self.columns]
+        column_floors = [column.least_scale for column in self.columns]
         floors = np.sqrt(np.square(self.matrix) @ np.square(column_floors))
         columns = []
         for place, values in enumerate(components.T):
@@ -81,7 +83,7 @@ def component(place: int, floor: float, low: float, high: float) -> CellColumn:
 
 def units_of(columns: Sequence[CellColumn], rows: np.ndarray) -> np.ndarray:
     """Rows ``(n, D)`` in column units."""
-    return np.stack([column.inside(x)[0] for column, x in zip(columns, rows.T)], axis=1)
+    return np.stack([column.in_interval_units(x)[0] for column, x in zip(columns, rows.T)], axis=1)
 
 
 def fit_unmixing(columns: Sequence[CellColumn], data: Dataset) -> Unmixing | None:

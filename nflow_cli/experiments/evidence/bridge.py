@@ -49,7 +49,7 @@ def bridge_scores(
 
 def _ratios_at_samples(density: PushforwardDensity, target: LogDensity, seed: int) -> np.ndarray:
     """``log p̃ - log q`` at samples, as many of each fold's density."""
-    shape = (density.members, SAMPLES // density.members, density.dim)
+    shape = (density.n_members, SAMPLES // density.n_members, density.dim)
     noise = density.base.sample(stream(seed, "bridge"), shape)
     z, log_q = density.push(ops.convert_to_tensor(noise))
     z = ops.convert_to_numpy(z).astype(float).reshape(-1, density.dim)

@@ -124,10 +124,12 @@ def fit(
     clock = Clock()
     chunks = fold_chunks(model.density, draws, config, settings.steps)
     validate = _validator(model, draws)
-    log = ValidationLog(clock, validate=validate, stopping=settings.early_stopping, from_start=True)
+    log = ValidationLog(
+        clock, validate=validate, stopping=settings.early_stopping, validates_start=True
+    )
 
     def note(logs: Mapping[str, float]) -> str:
-        return f"validation loss {nats_text(log.validation)}" if log.rows else ""
+        return f"validation loss {nats_text(log.mean_loss)}" if log.rows else ""
 
     best = partial(log.best_text, nats_text)
     progress = ProgressReport(settings.steps, clock, note, best)
@@ -189,7 +191,7 @@ def train(config: EvidenceConfig, directory: RunDirectory, draws: Draws) -> Fitt
         "data": {"name": draws.name, "sha256": draws.sha256},
         "space": space_in_words(config.data, draws.space),
         "steps": clock.steps,
-        "best_update": log.kept_at,
+        "best_update": log.last_best_update,
         "n_parameters": model.trained.count_params(),
         "model_sha256": model_sha256,
         **clock.speed()._asdict(),

@@ -156,7 +156,7 @@ def fit(
         epoch = math.ceil(clock.updates[-1] / chunks.batches)
         text = f"epoch {epoch}, −ELBO {float(logs['negative_elbo']):.2f} nats"
         if log.rows and validate:
-            text += f", validation {log.validation:.2f}"
+            text += f", validation {log.mean_loss:.2f}"
         return text
 
     best = partial(log.best_text, "{:.2f}".format)
@@ -166,7 +166,7 @@ def fit(
         log.take_best(model)
         session.finish(model)
     epochs = [sum(clock.seconds[i : i + size]) for i in range(0, len(clock.seconds), size)]
-    best_epoch = log.kept_at if validate else None
+    best_epoch = log.last_best_update if validate else None
     return {
         "epochs": log.rows,
         "best_epoch": best_epoch,

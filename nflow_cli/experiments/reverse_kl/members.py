@@ -47,7 +47,7 @@ def with_missed_modes(model: ReverseKL, config: Config) -> tuple[PushforwardDens
     for _ in range(ROUNDS):
         with phase(f"searching for missed modes: {DRAWS:,} draws"):
             missed = search_missed_modes(density, model.target, config.seed, DRAWS, starts)
-        modes = missed.proposals[: config.train.modes - density.members]
+        modes = missed.proposals[: config.train.modes - density.n_members]
         share = missed.share or 0.0
         certain_share = share - ERRORS * (missed.standard_error or 0.0)
         if not modes or not certain_share > MISSED:
@@ -57,7 +57,7 @@ def with_missed_modes(model: ReverseKL, config: Config) -> tuple[PushforwardDens
             "training a flow at each"
         )
         try:
-            flow, clock = _trained(model, config, modes, density.members)
+            flow, clock = _trained(model, config, modes, density.n_members)
         except (DivergenceError, TargetError) as error:
             tell(f"no flows at the missed modes: {error}")
             break

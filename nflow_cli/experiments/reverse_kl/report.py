@@ -40,7 +40,7 @@ from nflow_cli.experiments.summary import (
     mass_row,
     training_text,
 )
-from nflow_cli.runs.npz import FIT, STRIP, Shapes
+from nflow_cli.runs.npz import DEFORMATION_ARRAYS, DENSITY_ARRAYS, Shapes
 from nflow_cli.text import printable
 
 Moments = Annotated[list[Figure], Field(min_length=2, max_length=2)]
@@ -431,7 +431,7 @@ def shapes_of(config: Config) -> Shapes:
     weighted and not, and the largest importance weights, for two coordinates also densities.
     """
     if config.evaluate.grid is not None:
-        return {**FIT, "samples": ("s", 2), **STRIP}
+        return {**DENSITY_ARRAYS, "samples": ("s", 2), **DEFORMATION_ARRAYS}
     shapes: dict[str, Sequence[str | int]] = {
         "rows": ("n", config.dim),
         "samples": ("s", config.dim),
@@ -440,7 +440,9 @@ def shapes_of(config: Config) -> Shapes:
         "smooth_tail": "b",
     }
     if config.dim == 2:
-        shapes |= {name: ("?", *axes) for name, axes in {**FIT, **STRIP}.items()}
+        shapes |= {
+            name: ("?", *axes) for name, axes in {**DENSITY_ARRAYS, **DEFORMATION_ARRAYS}.items()
+        }
     return shapes
 
 

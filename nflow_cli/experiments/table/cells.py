@@ -31,7 +31,7 @@ def row_scores(
     has_levels = np.array([not column.has_numbers for column in density.scored_columns])
     return RowScores(
         log_q=np.where(are_known, scored.log_q, np.nan),
-        members=scored.members,
+        members=scored.log_q_by_member,
         baseline=np.where(are_known, scored.log_independent, np.nan),
         # An unmixed component is no column.
         columns=() if density.unmixing else density.cell_names,
@@ -53,12 +53,12 @@ def further_scores(
     if weights is not None:
         weights = weights[:SHOWN_SAMPLES]
     losses = of_held_out(density, data.test[:SHOWN_SAMPLES], weights, seed)
-    shares = np.mean([member.shares for member in density.networks], axis=0)
+    shares = np.mean([member.network_shares for member in density.networks], axis=0)
     scores = {
         "memorisation": memorised(density, data, seed).model_dump(),
         "copies": copies_record,
         "lost_relations": [relation.model_dump() for relation in lost(density, data, seed)],
-        "shares": {column.name: w for column, w in zip(density.modelled, shares.tolist())},
+        "shares": {column.name: w for column, w in zip(density.modelled_columns, shares.tolist())},
     }
     return {**scores, "losses": losses} if losses else scores
 

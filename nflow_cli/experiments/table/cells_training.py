@@ -245,7 +245,7 @@ def _unmixing_to_use(config: CellsConfig, data: Dataset) -> Unmixing | None:
 
 def _by_columns(config: CellsConfig, data: Dataset) -> CellDensity:
     """Density of the columns of a table, without networks and without a map."""
-    n_given = len(data.given)
+    n_given = len(data.given_names)
     columns = fitted_columns(data)
     computed = fitted_computed(data, columns)
     layout = layout_of(columns, n_given, config.cells.components or 0, config.cells.width or 0)
@@ -269,16 +269,16 @@ def _shift_to_log_density(
     """Mean ``log q(row)`` less the mean log-probability of a row given that its cells are levels
     or numbers of training rows, in nats.
     """
-    number_codes = density.layout.of_modelled("number")
+    number_codes = density.layout.of_modelled("number_code")
 
     def are_numbers(block: CellScores) -> tuple[np.ndarray]:
         return ((block.codes == number_codes).T,)
 
     (are_of_numbers,) = density.by_blocks(are_numbers, rows)
     shares = np.average(are_of_numbers, axis=0, weights=row_weights)
-    total = float(density.log_learnt.sum())
-    for column, share in zip(density.modelled, shares.tolist()):
-        total -= column.log_measure * share
+    total = float(density.log_p_learnt.sum())
+    for column, share in zip(density.modelled_columns, shares.tolist()):
+        total -= column.log_width * share
     if density.unmixing:
         total += float(np.nanmean(density.unmixing.log_slopes(rows).sum(axis=1)))
     return total
@@ -397,7 +397,7 @@ def fitted(built: BuiltCells, data: Dataset) -> CellDensity:
     for member in networks_of(built):
         cells = density.network_log_cells(member, rows)
         networks.append(
-            member._replace(shares=_network_shares(density, cells, marginal, row_weights))
+            member._replace(network_shares=_network_shares(density, cells, marginal, row_weights))
         )
     log_q = density.with_networks(networks).member_log_probs(rows)
     mixture_weights = member_weights(log_q, row_weights)
@@ -412,7 +412,7 @@ def networks_of(built: BuiltCells) -> Iterator[Member]:
     for arrays in built.model.members():
         float64 = {name: array.astype(np.float64) for name, array in arrays.items()}
         masked = network.masked_weights(density.layout, float64)
-        yield Member(masked, np.ones(len(density.modelled)))
+        yield Member(masked, np.ones(len(density.modelled_columns)))
 
 
 def train(

@@ -123,7 +123,7 @@ def check_masses(run: Checked) -> Verdict:
         if column.has_numbers:
             continue
         values = [*range(len(column.coded_values)), -1.0]
-        if column.missing is not None:
+        if column.missing_code is not None:
             values.append(np.nan)
         total = np.zeros(len(rows))
         for value in values:

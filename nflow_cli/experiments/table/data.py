@@ -35,7 +35,7 @@ def sampled(
 ) -> tuple[CellsConfig | FitConfig, Dataset]:
     """Config of a share of its rows, drawn at random, and these."""
     n_rows = len(data.train) + len(data.validation)
-    if data.tests is None:
+    if data.test_file is None:
         n_rows += len(data.test)
     settings = config.data.model_copy(update={"max_rows": int(share * n_rows)})
     fewer = load_dataset(settings, data.table, flows=tails_of(config))
@@ -56,7 +56,7 @@ def reopen(run: Run) -> Dataset:
 def facts_of(data: Dataset) -> dict[str, Any]:
     """What a summary says of the rows."""
     record = {"name": data.name, "sha256": data.sha256}
-    return {"data": record, "measure": data.measure, "columns": data.scored, **data.sizes}
+    return {"data": record, "measure": data.measure, "columns": data.scored_names, **data.sizes}
 
 
 def expect_settled(run: Run) -> None:
@@ -84,7 +84,7 @@ def settled_config(config: CellsConfig | FitConfig, data: Dataset) -> CellsConfi
         return config
     train = config.train
     if train.filled is None:
-        modelled = slice(len(data.given), len(data.given) + len(data.modelled))
+        modelled = slice(len(data.given_names), len(data.given_names) + len(data.modelled_names))
         have_gaps = np.isnan(data.train[:, modelled]).any(axis=1).mean() >= GAPS
         filled = FILLED if have_gaps else 0.0
         train = train.model_copy(update={"filled": filled})

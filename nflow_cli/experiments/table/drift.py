@@ -157,7 +157,7 @@ def _relations(
         for name, change in matched_changes.items():
             if change.p_value > changes[name].p_value:
                 changes[name] = change
-    for computed in density.computed:
+    for computed in density.computed_columns:
         held_out_outcomes = _relation_outcomes(computed, held_out.rows)
         new_outcomes = _relation_outcomes(computed, new.rows)
         changes[computed.column.name] = change_of_levels(

@@ -47,7 +47,7 @@ def dry_run(config: FitConfig | CellsConfig) -> DryRun:
     flows = tails_of(config)
     opened = table_named(settings)
     contents = read_whole(opened, settings, flows)
-    columns = [column.column for column in contents.columns.values()]
+    columns = [column.column for column in contents.requests.values()]
     kinds = dict(contents.kinds)
     faults = list[Fault]()
     tried = list[TableData]()
@@ -189,7 +189,7 @@ def _row(column: Column, kind: ColumnKind) -> tuple[str, ...]:
 def _missing_share(column: Column) -> float | None:
     if not column.is_collected:
         return None
-    return float(column.gaps.mean()) if len(column.gaps) else 0.0
+    return float(column.are_gaps.mean()) if len(column.are_gaps) else 0.0
 
 
 def _values(column: Column, kind: ColumnKind) -> str:
@@ -200,7 +200,7 @@ def _values(column: Column, kind: ColumnKind) -> str:
         return _count(len(np.unique(known)))
     if not len(known):
         return ""
-    return f"{_value(known.min(), column.source)} to {_value(known.max(), column.source)}"
+    return f"{_value(known.min(), column.cell_type)} to {_value(known.max(), column.cell_type)}"
 
 
 def _count(levels: int) -> str:

@@ -92,7 +92,7 @@ def surprises(density: CellDensity, rows: np.ndarray) -> list[CellSurprise]:
             cells.append(_surprise_of_numbers(column, posterior, rows[:, j]))
         else:
             cells.append(_surprise_of_levels(column, posterior))
-    cells += [_surprise_of_computed(computed, rows) for computed in density.computed]
+    cells += [_surprise_of_computed(computed, rows) for computed in density.computed_columns]
     return [
         cell._replace(
             nats=np.where(is_impossible, LARGEST_SURPRISE, cell.nats),
@@ -122,7 +122,7 @@ def _surprise_of_numbers(
     is_gap_likelier = p_present < 0.5
     is_gap = np.isnan(values)
     p = two_sided(posterior.below, posterior.at) * np.where(is_gap_likelier, p_present, 1.0)
-    if column.missing is not None:
+    if column.missing_code is not None:
         p_of_gap = np.where(posterior.missing < 0.5, posterior.missing, 1.0)
         p = np.where(is_gap, p_of_gap, p)
     low, high = np.where(is_gap_likelier, np.nan, posterior.quantiles.T)
@@ -135,7 +135,7 @@ def _surprise_of_levels(column: CellColumn, posterior: CellPosterior) -> CellSur
     """Surprise of a column's levels by their distributions in n rows; missing is like a level."""
     own_share = np.exp(posterior.log_prob)
     shares = posterior.levels
-    if column.missing is not None:
+    if column.missing_code is not None:
         shares = np.column_stack([shares, posterior.missing])
     share_of_new = np.maximum(1 - shares.sum(axis=1), 0.0)
     p = no_likelier(own_share, np.column_stack([shares, share_of_new]))
@@ -149,7 +149,7 @@ def _surprise_of_computed(computed: Computed, rows: np.ndarray) -> CellSurprise:
     """Surprise of a computed column's cells in rows ``(n, C)``: 0 where its relation holds."""
     column = computed.column
     expected = computed.expected(rows)
-    is_hidden = np.isnan(rows[:, computed.place]) & (column.missing is None)
+    is_hidden = np.isnan(rows[:, computed.place]) & (column.missing_code is None)
     nats = np.where(computed.holds(rows, expected), 0.0, -np.log(computed.broken))
     nats = np.where(expected.known & ~is_hidden, nats, np.nan)
     no_share = np.full(len(rows), np.nan)
@@ -172,10 +172,10 @@ def oddness(density: CellDensity, rows: np.ndarray, log_q: np.ndarray | None = N
         density.row_columns[density.n_given : len(density.columns)], density.n_given
     ):
         total = total + column.log_wider(rows[:, j])
-        if column.log_measure:
+        if column.log_width:
             codes = column.codes(rows[:, j])
-            has_density = column.outcomes.have_numbers(codes) | (codes == column.new)
-            total = total + column.log_measure * has_density
+            has_density = column.outcomes.have_numbers(codes) | (codes == column.new_code)
+            total = total + column.log_width * has_density
     return np.round(-total, DIGITS)
 
 

@@ -105,7 +105,7 @@ def row_scores(
         return RowScores(log_q, members.T)
     log_q = np.where(np.isnan(log_q), -np.inf, log_q)  # no fit, where no number is missing
     gaussian = LinearGaussian(density, data.train, data.weights.train).log_prob(rows)[:, None]
-    names = [*data.modelled, RADIUS]
+    names = [*data.modelled_names, RADIUS]
     worst = max(
         map(pit_of_latents, density.member_latents(rows)),
         key=lambda values: pit(values, names, data.weights.test).excess,

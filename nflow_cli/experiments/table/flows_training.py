@@ -75,8 +75,8 @@ def starting_density(config: FitConfig, data: Dataset) -> PushforwardDensity:
 
     With given columns its mean is a linear regression.
     """
-    units = ColumnUnits([data.units[name] for name in data.modelled])
-    given_units = ColumnUnits([data.units[name] for name in data.given])
+    units = ColumnUnits([data.units[name] for name in data.modelled_names])
+    given_units = ColumnUnits([data.units[name] for name in data.given_names])
     base = resolve(BASES[config.base_name])()
     density = PushforwardDensity(base, built_stack(config), units, given_units)
     if config.flow.affine:
@@ -101,7 +101,7 @@ def fit(
     """Train ``model`` as ``config.train`` specifies; restore the weights of the best validation."""
     batches = batches_of(model, data, config)
     validate = validator(model, data)
-    name = "linear regression" if data.given else "Gaussian"
+    name = "linear regression" if data.given_names else "Gaussian"
     gaussian = LinearGaussian(model.density, data.train, data.weights.train)
     log_q = gaussian.log_prob(data.validation)
     mean = float(np.average(log_q, weights=data.weights.validation))

@@ -111,7 +111,7 @@ def completions(rows: TableRows, unknown: np.ndarray, seed: int) -> Iterator[Com
         Completions of some rows, each once.
     """
     density = rows.density
-    cells = rows.cells
+    cells = rows.values
     unknown = unknown | (rows.are_impossible & unknown.any(axis=1, keepdims=True))
     counts = unknown.sum(axis=1)
     remaining = np.flatnonzero(counts)
@@ -143,7 +143,7 @@ def _completed_by_quadrature(
     if column.has_numbers:
         values = column_values(column, posterior.quantiles)
         reach = column.high - column.low
-        units = column.inside(values.ravel())[0].reshape(values.shape)
+        units = column.in_interval_units(values.ravel())[0].reshape(values.shape)
         weights = ((column.low - reach <= units) & (units <= column.high + reach)).astype(float)
     else:
         ends = np.cumsum(posterior.levels, axis=1)  # of each level's share of [0, 1]

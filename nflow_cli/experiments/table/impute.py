@@ -60,9 +60,9 @@ class Imputed(NamedTuple):
 
 def imputed(rows: TableRows, draws: int | None, seed: int) -> Imputed:
     """Impute the gaps of rows, by ``draws`` or by means and likeliest levels."""
-    gaps = np.isnan(rows.cells)
+    gaps = np.isnan(rows.values)
     gaps[:, : rows.density.n_given] = False
-    filled_rows = np.repeat(rows.cells[None], draws or 1, axis=0)
+    filled_rows = np.repeat(rows.values[None], draws or 1, axis=0)
     effective = np.full(len(rows), np.nan)
     present = np.full(len(rows), np.nan)
     rng = stream(seed, "imputation")
@@ -177,7 +177,7 @@ def _scores(trained: CellsRun, rows: TableRows, imputation: Imputed) -> dict[str
         "n_imputed": int(imputation.gaps.sum()),
         "imputed": {name: int(count) for name, count in counts if count},
         "n_rows_imputed": int(imputation.gaps.any(axis=1).sum()),
-        "n_given_missing": int(np.isnan(rows.cells[:, : trained.density.n_given]).sum()),
+        "n_given_missing": int(np.isnan(rows.values[:, : trained.density.n_given]).sum()),
         **rows.counts(),
         "n_few_draws": int((imputation.effective < FEW_ROWS).sum()),
         "n_seldom_present": int((imputation.present < SELDOM).sum()),

@@ -105,7 +105,7 @@ class TrainedCells(CellsRun):
             question = question_of(self, targets, quantiles, coverage, by)
             prediction = predicted(self, table if opened_table is None else opened_table, question)
         if opened_table is not None:
-            cells = prediction.rows.cells
+            cells = prediction.rows.values
             self.note_new_levels(self.new_levels(opened_table, self.columns, cells))
         return _like(table, prediction.columns)
 

@@ -118,7 +118,7 @@ def of_held_out(
     """Losses of the predictions of the only modelled column of rows ``(n, C)`` given the others;
     empty of several columns, or without given ones.
     """
-    if not density.n_given or len(density.modelled) > 1:
+    if not density.n_given or len(density.modelled_columns) > 1:
         return {}
     j = density.n_given
     p = np.array(QUANTILES)

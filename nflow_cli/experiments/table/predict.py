@@ -140,7 +140,7 @@ def _held_out_scores(trained: CellsRun, column: CellColumn) -> np.ndarray:
         p = np.array([0.5])  # of quantiles, which the scores do not need
         with phase(f"calibrating {printable(column.name)}: {len(rows):,} test rows"):
             posterior = conditional_of_known(rows, place, p, trained.config.seed)
-        scores = nonconformity_scores(column, posterior, rows.cells[:, place])
+        scores = nonconformity_scores(column, posterior, rows.values[:, place])
         trained.held_out_scores[column.name] = scores
     return trained.held_out_scores[column.name]
 
@@ -314,18 +314,18 @@ class Predicted(NamedTuple):
     Attributes:
         question: What is to be predicted.
         rows: The n rows of the table.
-        values: The column's values ``(n,)`` in the table; ``None`` if that lacks the column.
+        observed: The column's values ``(n,)`` in the table; ``None`` if that lacks the column.
         posterior: Distribution of the column in each row.
         thresholds: Largest nonconformity scores ``(n,)`` in the sets; 0 without sets.
-        ends: Lower and upper ends ``(n, 2)`` of the sets of numbers; ``(n, 0)`` without.
+        set_ends: Lower and upper ends ``(n, 2)`` of the sets of numbers; ``(n, 0)`` without.
     """
 
     question: Question
     rows: TableRows
-    values: np.ndarray | None
+    observed: np.ndarray | None
     posterior: CellPosterior
     thresholds: np.ndarray
-    ends: np.ndarray
+    set_ends: np.ndarray
 
     @property
     def column(self) -> CellColumn:
@@ -343,16 +343,16 @@ class Predicted(NamedTuple):
         columns = _written_statistics(column, statistics, self.question.p)
         if column.has_numbers and _is_date(column.kind):
             columns[f"{column.name}_mean"] = written_number(column.kind, posterior.mean)
-        for end, values in zip(("low", "high"), self.ends.T):
+        for end, values in zip(("low", "high"), self.set_ends.T):
             columns[f"{column.name}_{end}"] = written_number(column.kind, values)
-        if column.missing is not None:
+        if column.missing_code is not None:
             columns[f"{column.name}_missing"] = posterior.missing
         if not column.has_numbers:
             likeliest = posterior.levels.argmax(axis=1)
             columns[f"{column.name}_level"] = as_written(column.kind, likeliest)
             if self.question.sets:
                 columns[f"{column.name}_set"] = self._written_sets()
-        if self.values is not None:
+        if self.observed is not None:
             columns[f"{column.name}_log_p"] = posterior.log_prob
         if column.has_numbers:
             columns["quadrature_error"] = posterior.error
@@ -361,7 +361,7 @@ class Predicted(NamedTuple):
     def _written_sets(self) -> np.ndarray:
         """Sets of levels of the rows ``(n,)``, as JSON."""
         levels = np.array([str(level) for level in self.column.coded_values], object)
-        sets = [list(levels[is_member]) for is_member in self.members]
+        sets = [list(levels[is_member]) for is_member in self.are_in_sets]
         return np.array([json.dumps(texts, ensure_ascii=False) for texts in sets], object)
 
     @property
@@ -370,7 +370,7 @@ class Predicted(NamedTuple):
         return self.posterior.error <= UNRESOLVED
 
     @property
-    def members(self) -> np.ndarray:
+    def are_in_sets(self) -> np.ndarray:
         """Whether the set of a row has each level, ``(n, L)``: one whose nonconformity score is at
         most the threshold, and the likeliest always.
         """
@@ -386,13 +386,13 @@ class Drawn(NamedTuple):
         question: What is to be predicted.
         rows: The n rows of the table.
         statistics: Of each target ``(n, k)``: mean, sd and quantiles, or probabilities of levels.
-        effective: Effective sample sizes ``(n,)`` of the draws; NaN without draws.
+        effective_sizes: Effective sample sizes ``(n,)`` of the draws; NaN without draws.
     """
 
     question: Question
     rows: TableRows
     statistics: list[np.ndarray]
-    effective: np.ndarray
+    effective_sizes: np.ndarray
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -400,7 +400,7 @@ class Drawn(NamedTuple):
         columns: dict[str, Any] = {}
         for column, statistics in zip(self.question.columns, self.statistics):
             columns |= _written_statistics(column, statistics, self.question.p)
-        return {**columns, EFFECTIVE_DRAWS: self.effective}
+        return {**columns, EFFECTIVE_DRAWS: self.effective_sizes}
 
 
 def _names_of_statistics(column: CellColumn, p: np.ndarray) -> list[str]:
@@ -458,7 +458,7 @@ def predicted(trained: CellsRun, table: Any, question: Question) -> Predicted | 
 def _modelled_sources(trained: CellsRun, question: Question) -> list[str]:
     """Names of the modelled columns from which targets are computed."""
     places = set[int]()
-    for computed in trained.density.computed:
+    for computed in trained.density.computed_columns:
         if computed.column.name in question.names:
             places |= {place for place, _ in computed.sources}
     return [trained.columns[place] for place in sorted(places) if place >= trained.density.n_given]
@@ -499,7 +499,7 @@ def _by_quadrature(
     thresholds = np.zeros(len(rows))
     p_of_ends = np.empty((len(rows), 0))
     if question.sets:
-        thresholds = question.sets.thresholds(trained, rows.cells)
+        thresholds = question.sets.thresholds(trained, rows.values)
         if question.columns[0].has_numbers:
             p_of_ends = central_ends(thresholds)
     p_of_quantiles = np.tile(question.p, (len(rows), 1))
@@ -510,7 +510,7 @@ def _by_quadrature(
     if ends.size:
         widening = np.where(thresholds < 1, 0.0, np.inf)  # a set may contain all values
         ends = ends + widening[:, None] * [-1, 1]
-    values = rows.cells[:, place] if has_target else None
+    values = rows.values[:, place] if has_target else None
     return Predicted(question, rows, values, posterior, thresholds, ends)
 
 
@@ -526,7 +526,9 @@ def _by_draws(
     A computed target is a function of its ``sources``, which are drawn where they are unknown.
     """
     places = [trained.columns.index(name) for name in question.names]
-    computed_targets = [target for target in trained.density.computed if target.place in places]
+    computed_targets = [
+        target for target in trained.density.computed_columns if target.place in places
+    ]
     source_places = [trained.columns.index(name) for name in sources]
     unknown = _cells_to_draw(rows, places, source_places)
     statistics = [
@@ -538,7 +540,7 @@ def _by_draws(
     for completed in _completions(trained, rows, unknown):
         advance(len(completed.places))
         for target in computed_targets:
-            draws = completed.draws.reshape(-1, rows.cells.shape[1])
+            draws = completed.draws.reshape(-1, rows.values.shape[1])
             values = target.draw(draws, rng)
             completed.draws[:, :, target.place] = values.reshape(completed.weights.shape)
         if completed.draws.shape[1] > 1:  # a complete row is its only draw
@@ -555,9 +557,9 @@ def _cells_to_draw(
     sources, and all other unknown cells of a row that has such a cell.
     """
     n_cells = len(rows.density.columns)
-    unknown = np.zeros(rows.cells.shape, bool)
+    unknown = np.zeros(rows.values.shape, bool)
     unknown[:, places] = True
-    unknown[:, source_places] |= np.isnan(rows.cells[:, source_places])
+    unknown[:, source_places] |= np.isnan(rows.values[:, source_places])
     unknown |= rows.unknown_cells() & unknown.any(axis=1, keepdims=True)
     # One cell is completed by quadrature, which ignores computed columns.
     unknown[:, n_cells:] = unknown[:, :n_cells].sum(axis=1, keepdims=True) > 1
@@ -570,7 +572,7 @@ def _completions(trained: CellsRun, rows: TableRows, unknown: np.ndarray) -> Ite
     """
     complete = np.flatnonzero(~unknown.any(axis=1))
     if len(complete):
-        draws = rows.cells[complete, None]
+        draws = rows.values[complete, None]
         weights = np.ones((len(complete), 1))
         yield Completions(draws, weights, complete, present=np.full(len(complete), np.nan))
     yield from completions(rows, unknown, trained.config.seed)
@@ -631,7 +633,7 @@ def _write_picture(prediction: Predicted, subject: str, path: Path) -> None:
     from nflow_cli import plotting
 
     column = prediction.column
-    values = prediction.values  # true numbers, or indices of levels
+    values = prediction.observed  # true numbers, or indices of levels
     posterior = prediction.posterior
     if values is None:
         raise DataError(f"--plot: expected the target {shown(column.name)} in {subject}")
@@ -641,7 +643,7 @@ def _write_picture(prediction: Predicted, subject: str, path: Path) -> None:
         ends = posterior.quantiles[:, [0, -1]]
         share = p[-1] - p[0]
         if sets:
-            ends = prediction.ends
+            ends = prediction.set_ends
             share = sets.coverage
         middle = posterior.quantiles[:, np.argmin(np.abs(p - 0.5))]
         intervals = plotting.Intervals(middle, ends[:, 0], ends[:, 1], float(share))
@@ -670,12 +672,12 @@ def _tally(trained: CellsRun, prediction: Predicted | Drawn) -> Tally:
         "n_hidden": int(are_hidden.sum()),
     }
     if isinstance(prediction, Drawn):
-        least = float(np.nanmin(prediction.effective, initial=np.inf))
+        least = float(np.nanmin(prediction.effective_sizes, initial=np.inf))
         return Tally(counts=counts, least={EFFECTIVE_DRAWS: least})
     place = trained.columns.index(prediction.column.name)
     counts["n_unknown"] = int(rows.unknown_cells(place).any(axis=1).sum())
     # 1 if the rows are the run's own, as counts of parts of a table are summed
-    counts[OWN_TABLES] = prediction.values is not None and are_rows_of_run(trained, rows.cells)
+    counts[OWN_TABLES] = prediction.observed is not None and are_rows_of_run(trained, rows.values)
     if prediction.column.has_numbers:
         counts["n_unresolved"] = int((~prediction.is_resolved).sum())
     if prediction.question.sets:
@@ -684,9 +686,9 @@ def _tally(trained: CellsRun, prediction: Predicted | Drawn) -> Tally:
         name: Moments.of(scores[~np.isnan(scores)])
         for name, scores in _row_scores(prediction).items()
     }
-    if prediction.values is None:
+    if prediction.observed is None:
         return Tally(means, counts)
-    values = np.where(prediction.is_resolved, prediction.values, np.nan)
+    values = np.where(prediction.is_resolved, prediction.observed, np.nan)
     losses = tally_of(density, place, prediction.question.p, prediction.posterior, values)
     return losses._replace(means={**means, **losses.means}, counts=counts)
 
@@ -696,7 +698,7 @@ def _row_scores(prediction: Predicted) -> dict[str, np.ndarray]:
     its log-probability in nats. NaN: not resolved, or without a value.
     """
     sets = prediction.question.sets
-    values = prediction.values
+    values = prediction.observed
     if values is None:
         values = np.full(len(prediction.rows), np.nan)
     sizes: dict[str, np.ndarray] = {}
@@ -706,15 +708,15 @@ def _row_scores(prediction: Predicted) -> dict[str, np.ndarray]:
         sizes["width"] = high - low
         coverages["coverage"] = are_between(values, low, high)
         if sets:
-            low, high = prediction.ends.T
+            low, high = prediction.set_ends.T
             sizes["set_width"] = np.where(prediction.thresholds < 1, high - low, np.nan)
             coverages["set_coverage"] = are_between(values, low, high)
     elif sets:
-        sizes["set_size"] = prediction.members.sum(axis=1)
-        coverages["set_coverage"] = _entries_at_levels(prediction.members, values)
+        sizes["set_size"] = prediction.are_in_sets.sum(axis=1)
+        coverages["set_coverage"] = _entries_at_levels(prediction.are_in_sets, values)
     is_scored = prediction.is_resolved
     scores = {name: np.where(is_scored, size, np.nan) for name, size in sizes.items()}
-    if prediction.values is None:
+    if prediction.observed is None:
         return scores
     is_scored = is_scored & ~np.isnan(values)
     for name, is_covered in coverages.items():

@@ -45,7 +45,7 @@ from nflow_cli.experiments.summary import (
     training_text,
 )
 from nflow_cli.runs.directory import EVALUATION
-from nflow_cli.runs.npz import ROW_WEIGHTS, ROWS, STRIP, Shapes
+from nflow_cli.runs.npz import DEFORMATION_ARRAYS, ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.text import printable
 
 Config = CellsConfig | FitConfig
@@ -456,7 +456,7 @@ PLANE: Shapes = {
     "log_q": "yx",
     "samples": ("s", 2),
     "test_points": ("t", 2),
-    **STRIP,
+    **DEFORMATION_ARRAYS,
 }
 LINE: Shapes = {"axis_1": "x", "log_q": "x"}
 

@@ -24,26 +24,26 @@ class TableRows:
 
     Attributes:
         density: The density.
-        cells: ``(n, C)``.
+        values: ``(n, C)``.
     """
 
     density: CellDensity
-    cells: np.ndarray
+    values: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.cells)
+        return len(self.values)
 
     @cached_property
     def are_impossible(self) -> np.ndarray:
         """Which modelled or computed cells ``(n, C)`` no row can have: off their grid."""
-        (log_p,) = self.density.by_blocks(lambda block: (block.by_marginals,), self.cells)
+        (log_p,) = self.density.by_blocks(lambda block: (block.by_marginals,), self.values)
         return np.pad(np.isneginf(log_p), ((0, 0), (self.density.n_given, 0)))
 
     @property
     def are_empty(self) -> np.ndarray:
         """Which cells ``(n, C)`` are empty in columns that had no empty cells in training."""
-        return np.isnan(self.cells) & [
-            column.missing is None for column in self.density.row_columns
+        return np.isnan(self.values) & [
+            column.missing_code is None for column in self.density.row_columns
         ]
 
     def unknown_cells(self, *targets: int) -> np.ndarray:
@@ -60,7 +60,7 @@ class TableRows:
         are_impossible = self.are_impossible & no_targets
         are_levels = no_targets & [not column.has_numbers for column in self.density.row_columns]
         return {
-            "n_new_levels": int((self.cells[:, are_levels] < 0).any(axis=1).sum()),
+            "n_new_levels": int((self.values[:, are_levels] < 0).any(axis=1).sum()),
             "n_impossible": int(are_impossible.any(axis=1).sum()),
             "n_impossible_cells": int(are_impossible.sum()),
         }

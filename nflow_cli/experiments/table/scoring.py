@@ -105,9 +105,9 @@ def gap(
 ) -> dict[str, float | None]:
     """Gap to the truth of a built-in set of plain numbers; ``None`` of other data."""
     kinds = config.data.kinds or {}
-    if not all(kinds[name].is_continuous for name in data.modelled):
+    if not all(kinds[name].is_continuous for name in data.modelled_names):
         return {**UNKNOWN}
-    return gap_to_the_truth(log_prob, data.name, seed, data.modelled)
+    return gap_to_the_truth(log_prob, data.name, seed, data.modelled_names)
 
 
 def gap_to_the_truth(
@@ -208,7 +208,7 @@ def score(trained: Any, table: TableFile, with_latents: bool) -> Answer:
     """
     if with_latents and not trained.config.is_of_flows:
         raise DataError("--latent: expected a fit by --flow; a density of cells has no latents")
-    is_ensemble = trained.density.members > 1
+    is_ensemble = trained.density.n_members > 1
     spread = [SPREAD_COLUMN] if is_ensemble else []
     latents = [f"latent_{i + 1}" for i in range(trained.dim)] if with_latents else []
     expect_new_names(trained, [LOG_Q, *spread, *latents])

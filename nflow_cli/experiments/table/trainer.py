@@ -237,14 +237,16 @@ def packed_rows(density: CellDensity, rows: np.ndarray) -> np.ndarray:
     Log-probabilities by the marginals are given that a cell is a level or number of training rows;
     other cells are packed as unknown, without a gradient.
     """
-    n_learnt = np.array([column.outcomes.learnt for column in density.columns])[:, None]
+    n_learnt = np.array([column.outcomes.n_learnt for column in density.columns])[:, None]
 
     def pack_block(block: CellScores) -> tuple[np.ndarray]:
         """Training inputs of a block of rows."""
         codes, *numbers = block.encoded
         codes = np.where(codes < n_learnt, codes, UNKNOWN)
         log_marginals = np.logaddexp(block.marginal_cells.masses, block.log_outliers)
-        log_marginals = np.maximum(log_marginals - density.log_learnt[:, None], LEAST_LOG_MARGINAL)
+        log_marginals = np.maximum(
+            log_marginals - density.log_p_learnt[:, None], LEAST_LOG_MARGINAL
+        )
         log_marginals = np.where(codes[density.n_given :] < 0, 0.0, log_marginals)
         return (np.concatenate([codes, *numbers, log_marginals]).T.astype(np.float32),)
 
@@ -255,7 +257,7 @@ def packed_rows(density: CellDensity, rows: np.ndarray) -> np.ndarray:
 def log_present(density: CellDensity) -> np.ndarray:
     """Log-probabilities ``(D, 1)`` of a present cell by the marginals, given that it is not new."""
     return np.array(
-        [[marginal.log_present - marginal.log_learnt] for marginal in density.marginals]
+        [[marginal.log_p_present - marginal.log_p_learnt] for marginal in density.marginals]
     )
 
 
@@ -422,7 +424,9 @@ def filled_start(
     sample_weights = None if row_weights is None else row_weights[sample]
     layout = replace(density.layout, width=1, components=1)
     shapes = network.shapes(layout, 0)
-    regressions = CellDensity(density.columns, layout, density.marginals, [], density.computed)
+    regressions = CellDensity(
+        density.columns, layout, density.marginals, [], density.computed_columns
+    )
     codes = np.stack([cells.codes for cells in density.encode(rows[sample])], axis=1)
     parents = starting_parents(density.columns, codes, sample_weights, layout.n_given)
 
@@ -447,7 +451,9 @@ def filled_start(
         start = start_of(layout)
         arrays = {name: start.of(name, np.zeros(shape)) for name, shape in shapes.items()}
         masked = network.masked_weights(layout, arrays)
-        regressions = regressions.with_networks([Member(masked, np.ones(len(density.modelled)))])
+        regressions = regressions.with_networks(
+            [Member(masked, np.ones(len(density.modelled_columns)))]
+        )
         fill(regressions, places[are_sampled])
     if not are_sampled.all():
         fill(regressions, places[~are_sampled])

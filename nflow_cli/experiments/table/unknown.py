@@ -36,7 +36,7 @@ def conditional_of_known(
     Unknown cells of given columns stay hidden inputs.
     """
     density = rows.density
-    cells = rows.cells
+    cells = rows.values
     unknown = rows.unknown_cells(j)
     first_unknown = unknown.argmax(axis=1)
     has_unknown = np.array(unknown.any(axis=1))

@@ -59,7 +59,7 @@ def shapes(
         LIMITS: (3, n_mixed),
         NETWORK_SHARES: (members, len(layout.modelled)),
         MEMBER_WEIGHTS: (members,),
-        MARGINAL_SHARES: (sum(layout.outcomes[i].count for i in layout.modelled),),
+        MARGINAL_SHARES: (sum(layout.outcomes[i].n_outcomes for i in layout.modelled),),
         MARGINAL_NORMALS: (3, n_mixed, -1),
         OUTLIERS: (2, n_mixed),
     }
@@ -70,7 +70,7 @@ def shapes(
         expected[ALONE_NORMALS] = (3, n_mixed, -1)
         expected[ALONE_OUTLIERS] = (2, n_mixed)
     with_numbers = [k for k, column in enumerate(computed) if column.has_numbers]
-    expected |= {_shares_key(k): (column.outcomes.count,) for k, column in enumerate(computed)}
+    expected |= {_shares_key(k): (column.outcomes.n_outcomes,) for k, column in enumerate(computed)}
     expected |= {_normals_key(k): (3, -1) for k in with_numbers}
     expected |= {_outliers_key(k): (2,) for k in with_numbers}
     return expected
@@ -98,8 +98,8 @@ def arrays_of(
     """Arrays of a density by name, with the trained network weights of each of its networks."""
     arrays = {
         **stacked(networks),
-        LIMITS: density.limits[..., 0, 0],
-        NETWORK_SHARES: np.stack([member.shares for member in density.networks]),
+        LIMITS: density.mixture_limits[..., 0, 0],
+        NETWORK_SHARES: np.stack([member.network_shares for member in density.networks]),
         MEMBER_WEIGHTS: np.array([member.weight for member in density.networks]),
         MARGINAL_SHARES: np.concatenate([marginal.log_shares for marginal in density.marginals]),
         MARGINAL_NORMALS: _padded_normals(density.marginals),
@@ -107,10 +107,10 @@ def arrays_of(
     }
     for place, column in enumerate(density.row_columns):
         if column.has_scores and place >= density.n_given:
-            arrays |= dict(zip(_scores_keys(place), _scores_arrays(column.scores)))
-    if density.computed:
-        arrays[BROKEN] = np.array([computed.broken for computed in density.computed])
-    for k, computed in enumerate(density.computed):
+            arrays |= dict(zip(_scores_keys(place), _scores_arrays(column.normal_scores)))
+    if density.computed_columns:
+        arrays[BROKEN] = np.array([computed.broken for computed in density.computed_columns])
+    for k, computed in enumerate(density.computed_columns):
         arrays[_shares_key(k)] = computed.marginal.log_shares
         if computed.column.has_numbers:
             arrays[_normals_key(k)] = computed.marginal.normals.array
@@ -147,7 +147,9 @@ def _padded_normals(marginals: Sequence[Marginal]) -> np.ndarray:
     A column with fewer than m is padded by normals of log mixture weight ``PADDING``.
     """
     normals = [
-        marginal.normals.array for marginal in marginals if marginal.outcomes.number is not None
+        marginal.normals.array
+        for marginal in marginals
+        if marginal.outcomes.number_code is not None
     ]
     most = max((array.shape[1] for array in normals), default=0)
     padding = np.array([PADDING, 0.0, 1.0])[:, None, None]
@@ -176,7 +178,7 @@ def _requirements(
         MEMBER_WEIGHTS,
         [("weights of sum 1", _are_shares(member_weights) and np.isclose(member_weights.sum(), 1))],
     )
-    counts = [layout.outcomes[i].count for i in layout.modelled]
+    counts = [layout.outcomes[i].n_outcomes for i in layout.modelled]
     for name, array in arrays.items():
         if array.size or not name.startswith("scores"):
             starts = np.cumsum([0, *counts])[:-1] if name == MARGINAL_SHARES else [0]
@@ -257,14 +259,14 @@ def density_of(
     ``columns``: modelled or given, still without limits, scores and outliers, which are added.
     """
     limits = {
-        place: {"floor": floor, "low": low, "high": high}
+        place: {"least_scale": floor, "low": low, "high": high}
         for place, (floor, low, high) in zip(layout.mixed, arrays[LIMITS].T.tolist())
     }
     outliers = dict(zip(layout.mixed, _outliers_of_columns(arrays[OUTLIERS])))
     row = [
         replace(
             column,
-            scores=_scores_of_column(place, arrays),
+            normal_scores=_scores_of_column(place, arrays),
             outliers=outliers.get(place, NONE_KNOWN),
             **limits.get(place, {}),
         )
@@ -309,7 +311,7 @@ def _computed_column(
 ) -> Computed:
     """Computed column ``k`` from its arrays; ``others``: the columns before computed ones."""
     place = len(others) + k
-    column = replace(column, scores=_scores_of_column(place, arrays))
+    column = replace(column, normal_scores=_scores_of_column(place, arrays))
     normals = Normals(*np.zeros((3, 0)))
     if column.has_numbers:
         column = replace(column, outliers=Outliers(*arrays[_outliers_key(k)].tolist()))
@@ -335,11 +337,11 @@ def _marginals_of_columns(
     """Marginals of columns with these outcomes, from the log-shares of all and the padded normals
     ``(3, N, m)`` of the N with numbers.
     """
-    ends = np.cumsum([column.count for column in outcomes])[:-1]
+    ends = np.cumsum([column.n_outcomes for column in outcomes])[:-1]
     column_normals = iter(normals.swapaxes(0, 1))
     marginals = []
     for column, shares in zip(outcomes, np.split(log_shares, ends)):
-        array = np.zeros((3, 0)) if column.number is None else next(column_normals)
+        array = np.zeros((3, 0)) if column.number_code is None else next(column_normals)
         array = array[:, array[0] > PADDING / 2]  # without padding
         marginals.append(Marginal(column, shares, Normals(*array)))
     return marginals

@@ -77,7 +77,7 @@ def rows_of(one, sources):
     left = expected.low + expected.step * np.arange(expected.count[0])
     values = np.concatenate([values_of(one.column, 20.0), expected.values, left])
     values = np.unique(np.round(values, 6))
-    if one.column.missing is None:
+    if one.column.missing_code is None:
         values = values[~np.isnan(values)]
     rows = np.repeat(at, len(values), axis=0)
     rows[:, OWN] = values
@@ -242,7 +242,7 @@ def test_computed_cells_come_last_and_add_up(density):
     rows = density.draw(np.full((500, 5), np.nan), np.random.default_rng(2))
     rows[::2, 3:] = rows[::-2, 3:]  # some are broken
     cells = density.cell_log_probs(rows)
-    of_computed = np.column_stack([one.log_prob(rows) for one in density.computed])
+    of_computed = np.column_stack([one.log_prob(rows) for one in density.computed_columns])
     assert cells[:, :3] == pytest.approx(own.cell_log_probs(rows[:, :3]), abs=1e-9)
     assert cells[:, 3:] == pytest.approx(of_computed, abs=1e-9)
     assert density.log_prob(rows) == pytest.approx(cells.sum(axis=1))
@@ -254,7 +254,7 @@ def test_computed_cells_come_last_and_add_up(density):
 def test_draws_obey_relations_and_their_pit_is_uniform(density):
     density, _ = density
     rows = density.draw(np.full((4_000, 5), np.nan), np.random.default_rng(3))
-    for one in density.computed:
+    for one in density.computed_columns:
         assert one.holds(rows, one.expected(rows)).all()
     rows = density.draw(np.full((4_000, 5), np.nan), np.random.default_rng(3), with_new=True)
     uniform = np.sort(density.pit(rows, np.random.default_rng(4)), axis=0)
@@ -266,7 +266,7 @@ def test_a_formula_that_gives_no_number_leaves_the_cell_to_its_marginal():
     ratio = Relation(rule="product", columns=["a", "b"], coefficients=[1.0, -1.0], constant=1.0)
     y = grid("y", step=1 / 3, missing=True)
     kind = y.kind.model_copy(update={"decimals": None})
-    one = computed(CellColumn("y", kind, y.maps, y.floor), ratio)
+    one = computed(CellColumn("y", kind, y.maps, y.least_scale), ratio)
     rows = np.array([[0, 0.5, 0.0, 1.0], [0, 0.0, 0.0, 1.0], [0, 1.0, 0.5, 2.0]])
     expected = one.expected(rows)
     np.testing.assert_array_equal(expected.known, [False, False, True])

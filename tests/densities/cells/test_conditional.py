@@ -190,7 +190,7 @@ def test_a_narrow_peak_is_found():
     weights["mixtures_bias"] = bias.reshape(-1, 1)
     weights["means_skip_kernel"] = np.zeros_like(weights["means_skip_kernel"])
     weights["means_skip_kernel"][1, density.layout.inputs.tolist().index(0, 2)] = 1.0
-    narrow = [replace(column, floor=1e-9) for column in columns]
+    narrow = [replace(column, least_scale=1e-9) for column in columns]
     density = CellDensity(narrow, density.layout, density.marginals, [Member(weights, np.ones(2))])
     y = np.linspace(-3, 3, 61)
     found = conditional(density, np.column_stack([np.full(61, np.nan), y]), 0, P)
@@ -239,11 +239,11 @@ def test_quantiles_never_cross(seed, j):
 def test_quantiles_of_values_that_repeat_are_such_values():
     """Incomes in brackets have no incomes between them."""
     column = number("a", atoms=[0.5], resolution=1e-7, decimals=None)
-    masses = column.scores.masses * (1 - 1e-9) / column.scores.masses.sum()
-    column = replace(column, scores=replace(column.scores, masses=masses))
+    masses = column.normal_scores.masses * (1 - 1e-9) / column.normal_scores.masses.sum()
+    column = replace(column, normal_scores=replace(column.normal_scores, masses=masses))
     density = random_density([column, levels("b", 3), levels("c", 4)], seed=3)
     found = conditional(density, drawn(density, 40), 0, np.linspace(0.02, 0.98, 25))
-    assert np.isin(found.quantiles, column.scores.values).all()
+    assert np.isin(found.quantiles, column.normal_scores.values).all()
 
 
 def test_the_own_value_changes_only_its_probability():
@@ -255,7 +255,7 @@ def test_the_own_value_changes_only_its_probability():
         found, expected = conditional(density, rows, j, P), conditional(density, others, j, P)
         for name in ("levels", "missing", "mean", "sd", "quantiles", "error"):
             np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
-        assert np.isnan(expected.log_prob).all() == (density.columns[j].missing is None)
+        assert np.isnan(expected.log_prob).all() == (density.columns[j].missing_code is None)
         assert np.isnan(expected.below).all() and np.isnan(expected.at).all()
 
 

@@ -117,13 +117,15 @@ def test_the_weight_of_a_network_is_that_beside_the_marginal():
     (member,) = density.networks
     rows = a_sample(MIXED, 300, 5)
     of_network, of_marginal = (
-        CellDensity(MIXED, density.layout, density.marginals, [member._replace(shares=shares)])
+        CellDensity(
+            MIXED, density.layout, density.marginals, [member._replace(network_shares=shares)]
+        )
         for shares in (np.ones(5), np.zeros(5))
     )
-    w = member.shares
+    w = member.network_shares
     parts = np.exp(of_network.cell_log_probs(rows)), np.exp(of_marginal.cell_log_probs(rows))
     expected = np.log(w * parts[0] + (1 - w) * parts[1])
-    whole = [column.missing is None for column in MIXED]  # gaps: below
+    whole = [column.missing_code is None for column in MIXED]  # gaps: below
     found = density.cell_log_probs(rows)[:, whole]
     np.testing.assert_allclose(found, expected[:, whole], rtol=1e-9, atol=1e-9)
     changed = rows.copy()
@@ -260,7 +262,7 @@ def test_the_pit_is_the_sum_of_the_masses_below(case):
 
 def test_the_pit_of_a_number_is_the_integral_of_its_density_and_its_steps():
     column = number("a", maps=TAILS, atoms=[0.5, 2.0], missing=True, resolution=1e-4, decimals=4)
-    density, steps = random_density([column], seed=3, new=0.1), column.scores.values
+    density, steps = random_density([column], seed=3, new=0.1), column.normal_scores.values
     at = np.array([-6.0, 0.4, 0.5, 0.7, 2.0, 9.0])
     x = np.arange(-300, 300, 1e-2) + 1.7e-3
     f = np.exp(density.log_prob(x[:, None])) * 1e-2 / column.step
@@ -305,7 +307,9 @@ def test_scores_of_rows_with_other_values_are_those_of_these_rows(j):
 
 
 def with_shares(density, share):
-    alone = [m._replace(shares=np.full_like(m.shares, share)) for m in density.networks]
+    alone = [
+        m._replace(network_shares=np.full_like(m.network_shares, share)) for m in density.networks
+    ]
     return type(density)(density.columns, density.layout, density.marginals, alone)
 
 
@@ -327,8 +331,8 @@ def test_the_value_of_a_present_cell_has_the_weight_of_the_network_however_seldo
         )
         np.testing.assert_allclose(found[1], share * own[1] + (1 - share) * other[1], rtol=1e-9)
         code = GAPPED[column].encode(rows[:, column]).codes
-        is_value = ~np.isnan(rows[:, column]) & (code != GAPPED[column].new)
-        new = np.exp(density.log_learnt)[column]
+        is_value = ~np.isnan(rows[:, column]) & (code != GAPPED[column].new_code)
+        new = np.exp(density.log_p_learnt)[column]
         present = [new - one[1] for one in (own, other)]  # loses digits where gaps are likely
         value = share * own[0] / present[0] + (1 - share) * other[0] / present[1]
         total = share * present[0] + (1 - share) * present[1]
@@ -346,9 +350,9 @@ def test_a_gap_has_one_probability_in_scores_pit_prior_and_draws():
     gaps = np.isnan(rows)
     np.testing.assert_allclose((ends[1] - ends[0])[gaps], scores[gaps], rtol=1e-9)
     for j, column in enumerate(GAPPED[1:], 1):
-        prior = block.distribution(j).outcomes
+        prior = block.distribution(j).p_outcomes
         np.testing.assert_allclose(prior.sum(axis=0), 1.0, rtol=1e-12)
-        np.testing.assert_allclose(prior[column.missing][gaps[:, j]], scores[gaps[:, j], j])
+        np.testing.assert_allclose(prior[column.missing_code][gaps[:, j]], scores[gaps[:, j], j])
     one = np.repeat(rows[:1], 20_000, axis=0)
     drawn = density.draw(np.full_like(one, np.nan), np.random.default_rng(1), with_new=True)
     gap = drawn.copy()

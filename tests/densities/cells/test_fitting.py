@@ -35,7 +35,7 @@ def marginals_of(data):
 def density_of(data):
     """Return a density of random weights beside the marginals of training rows."""
     columns, marginals = marginals_of(data)
-    layout = layout_of(columns, len(data.given), 3, 16)
+    layout = layout_of(columns, len(data.given_names), 3, 16)
     weights = network.masked_weights(layout, random_weights(layout, np.random.default_rng(0)))
     member = Member(weights, np.full(len(layout.modelled), 0.5))
     return CellDensity(columns, layout, marginals, [member])
@@ -71,7 +71,7 @@ def test_a_number_any_number_of_ranges_away_costs_twice_the_logarithm_of_these(s
     extent = np.ptp(x) + column.step
     values = column.nearest(np.median(x) + ranges * extent)
     cells = column.encode(values)
-    log_p = marginal.log_prob(cells.codes, *cells.interval, cells.log_outlier)
+    log_p = marginal.log_prob(cells.codes, *cells.interval, cells.log_p_outlier)
     expected = -np.log(len(x) + 1) - np.log(5 * np.pi * (1 + np.square(ranges / 5)))
     np.testing.assert_allclose(log_p - math.log(column.step / extent), expected, atol=0.05)
 
@@ -112,7 +112,7 @@ def test_draws_end_within_two_ranges_of_the_dearest_row():
     x = np.exp(rng.normal(12, 0.5, 1_400))
     x = np.where(rng.random(1_400) < 0.6, np.round(x, -4), np.round(x, -2))
     density = density_of(data := dataset({"price": x, "y": RNG.random(1_400)}))
-    assert density.columns[0].scores is not None
+    assert density.columns[0].normal_scores is not None
     prices = density.draw(np.full((100_000, 2), np.nan), np.random.default_rng(1))[:, 0]
     rows = data.train[:, 0]
     assert prices.min() >= 0 and prices.max() < rows.max() + 2 * np.ptp(rows)
@@ -136,8 +136,8 @@ def test_whatever_a_network_says_its_draws_are_near_the_rows():
 
 def test_the_least_scale_is_a_quarter_of_an_interval():
     columns = fitted_columns(dataset({"x": RNG.integers(-20, 20, N), "y": RNG.random(N)}))
-    floors = [column.floor for column in columns]
-    low, high = columns[0].inside(np.array([0.0, 1.0]))[0]
+    floors = [column.least_scale for column in columns]
+    low, high = columns[0].in_interval_units(np.array([0.0, 1.0]))[0]
     assert floors[0] == pytest.approx(0.25 * (high - low), rel=0.3)
     assert floors[1] == 1e-5
 
@@ -206,17 +206,17 @@ def test_steps_narrower_than_a_float_have_a_broad_normal_and_an_interval_of_some
     assert (marginal.normals.scales > 0).all()
     maps = (Softplus(-2.7e11, "above", 8.5e14), Scale(0.5, 15.0))
     column = number("x", resolution=9e-9, maps=maps, decimals=None, bounds=[0, None], is_open=True)
-    assert (with_both_ends(column, np.array([0.0, 1e-11])).interval.half > 0).all()
+    assert (with_both_ends(column, np.array([0.0, 1e-11])).interval.half_width > 0).all()
 
 
 @pytest.mark.parametrize("bounds", [{}, {"bounds": {"x": [4, 17]}}], ids=["free", "bounded"])
 def test_a_normal_may_lie_on_the_first_and_the_last_value_of_a_grid(bounds):
     x = np.random.default_rng(5).choice(np.arange(4.0, 18.0), 2_000)
     (column, _) = fitted_columns(dataset({"x": x, "y": RNG.random(2_000)}, **bounds))
-    first, last = column.inside(np.array([4.0, 17.0]))[0]
+    first, last = column.in_interval_units(np.array([4.0, 17.0]))[0]
     assert column.kind.kind == "grid"
-    assert column.low + 2 * column.floor <= first + 1e-9
-    assert column.high - 2 * column.floor >= last - 1e-9
+    assert column.low + 2 * column.least_scale <= first + 1e-9
+    assert column.high - 2 * column.least_scale >= last - 1e-9
 
 
 def test_normals_of_numbers_beside_atoms_that_a_flag_tells_stay_near_them():

@@ -8,7 +8,7 @@ import pytest
 from nflow_cli.densities.cells.layout import Outcomes
 from nflow_cli.densities.cells.marginal import fit_marginal, fit_normals
 
-NUMBERS = Outcomes(2, number=0)  # and "missing"
+NUMBERS = Outcomes(2, number_code=0)  # and "missing"
 
 
 def numbers(x, step, weights=None, outcomes=NUMBERS):
@@ -116,5 +116,5 @@ def test_levels_have_their_shares_and_new_ones_that_of_levels_seen_once():
 
 def test_an_outlier_has_the_share_of_one_row_more_however_many_values_occur_once():
     codes = np.repeat([0, 1], [1, 98])  # an atom in one row, and numbers
-    log_p = log_shares(Outcomes(3, number=1, has_new=True), codes)
+    log_p = log_shares(Outcomes(3, number_code=1, has_new=True), codes)
     assert np.exp(log_p[2]) == pytest.approx(1 / 100)

@@ -78,7 +78,7 @@ def test_no_other_weights_have_a_density_more_probable_with_outliers_among_the_c
     best = mixing_weights(density.network_log_cells(member, rows), density.marginal_log_cells(rows))
 
     def log_posterior(w):
-        mixed = density.with_networks([member._replace(shares=np.full(2, w))])
+        mixed = density.with_networks([member._replace(network_shares=np.full(2, w))])
         return mixed.cell_log_probs(rows).sum(axis=0) + np.log(w)
 
     others = np.max([log_posterior(w) for w in np.linspace(0.001, 0.995, 500)], axis=0)

@@ -77,7 +77,7 @@ def test_each_number_is_regressed_on_the_columns_before_it():
     y = np.array([-1.0, 0.0, 2.0])[level] + 0.5 * x + 0.2 * rng.standard_normal(2_000)
     gap = rng.random(2_000) < 0.2
     codes = np.stack([level, np.zeros(2_000, int), gap], axis=1)
-    columns = [Outcomes(3), Outcomes(1, number=0), Outcomes(2, number=0)]
+    columns = [Outcomes(3), Outcomes(1, number_code=0), Outcomes(2, number_code=0)]
     centre = np.stack([x, np.where(gap, 50.0, y)], axis=1)
     none, first, second = fit_ridges(columns, codes, centre, centre)
     assert none is None and first.coefficients.shape == (3,) and first.scale > 0.9
@@ -90,7 +90,7 @@ def test_each_number_is_regressed_on_the_columns_before_it():
 
 def test_inputs_end_at_6_units_and_are_0_where_unknown():
     codes, centre = np.array([[0], [-1], [1]]), np.array([[99.0], [3.0], [3.0]])
-    inputs, _ = plain_inputs([Outcomes(2, number=0)], codes, centre)
+    inputs, _ = plain_inputs([Outcomes(2, number_code=0)], codes, centre)
     np.testing.assert_array_equal(inputs, [[1, 0, 6], [0, 0, 0], [0, 1, 0]])
 
 

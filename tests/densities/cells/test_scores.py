@@ -32,11 +32,11 @@ def column():
     of = Numbers(x, centre, half, np.ones(len(x)), plain.in_units, 2, 1.0)
     scores = fit_scores(of, 0.005, 5.0)
     assert 20 < len(scores.values) < 400
-    return replace(plain, scores=scores)
+    return replace(plain, normal_scores=scores)
 
 
 def test_by_a_normal_a_value_has_the_mass_of_its_step_and_of_the_smooth_part_in_all_1(column):
-    scores, bare = column.scores, in_units(column)
+    scores, bare = column.normal_scores, in_units(column)
     smooth = np.exp(scores.smooth.log_mass(*bare.encode(PLACES).interval))
     steps = np.zeros(len(PLACES))
     steps[np.searchsorted(PLACES, scores.values)] = scores.masses
@@ -52,13 +52,13 @@ def test_a_value_a_million_ranges_away_has_a_finite_mass_and_is_itself_again(col
     far = np.array([-6e8, 6e8])
     cells = column.encode(far)
     log_mass, bare = STANDARD.log_mass(*cells.interval), in_units(column)
-    expected = column.scores.smooth.log_mass(*bare.encode(far).interval)
-    np.testing.assert_allclose(log_mass, expected + np.log(column.scores.rest), rtol=1e-9)
+    expected = column.normal_scores.smooth.log_mass(*bare.encode(far).interval)
+    np.testing.assert_allclose(log_mass, expected + np.log(column.normal_scores.rest), rtol=1e-9)
     np.testing.assert_allclose(column.values_at(cells.interval.centre), far, rtol=1e-9)
 
 
 def test_a_step_has_its_value_all_over_its_interval_and_each_place_in_the_middle(column):
-    values = column.scores.values
+    values = column.normal_scores.values
     centre, half = column.encode(values).interval
     for part in (-0.999999, -0.5, 0.0, 0.5, 0.999999):
         np.testing.assert_array_equal(column.values_at(centre + part * half), values)
@@ -67,7 +67,7 @@ def test_a_step_has_its_value_all_over_its_interval_and_each_place_in_the_middle
 
 
 def test_draws_have_the_shares_of_the_steps_and_new_values_the_rest(column):
-    scores, n = column.scores, 100_000
+    scores, n = column.normal_scores, 100_000
     on, _ = scores.outside(np.random.default_rng(1).standard_normal(n))
     counts = np.bincount(np.searchsorted(scores.values, on[~np.isnan(on)]))
     expected = n * np.append(scores.masses, scores.rest)
@@ -99,7 +99,7 @@ def fitted(x):
 def log_prob(column, marginal, values):
     """Return the log-probability of values, an outlier among them."""
     cells = column.encode(values)
-    return marginal.log_prob(cells.codes, *cells.interval, cells.log_outlier)
+    return marginal.log_prob(cells.codes, *cells.interval, cells.log_p_outlier)
 
 
 def rounded(law, places, step=1.0):
@@ -172,7 +172,7 @@ def test_a_smooth_grid_has_no_steps(rate):
     for seed in range(3):
         normal = np.random.default_rng([n, seed]).standard_normal(n)
         column, _ = fitted(np.round(step * np.rint(normal / step), 12))
-        assert column.kind.kind == "grid" and column.scores is None
+        assert column.kind.kind == "grid" and column.normal_scores is None
 
 
 def test_a_few_uneven_counts_and_a_few_values_far_away_are_not_worth_steps():
@@ -180,10 +180,10 @@ def test_a_few_uneven_counts_and_a_few_values_far_away_are_not_worth_steps():
     rng = np.random.default_rng(4)
     shares = rng.dirichlet(np.full(35, 100.0))
     column, _ = fitted(rng.choice(np.arange(1.0, 36.0), 4_000, p=shares))
-    assert column.kind.kind == "grid" and column.scores is None
+    assert column.kind.kind == "grid" and column.normal_scores is None
     x = np.append(np.round(rng.normal(4, 0.3, 4_000), 2), np.zeros(3))
     column, _ = fitted(rng.permutation(x))
-    assert column.kind.kind == "grid" and column.scores is None
+    assert column.kind.kind == "grid" and column.normal_scores is None
 
 
 def test_new_values_are_as_round_as_those_seen():
@@ -204,6 +204,6 @@ def test_each_value_of_decimals_has_one_step():
     x = np.where(rng.random(1_000) < 0.7, np.round(20 * x) / 20, x).round(2)
     column, _ = fitted(x)
     assert (
-        len(column.scores.values) > len(np.unique(x))
-        and np.diff(column.scores.values).min() > 0.009
+        len(column.normal_scores.values) > len(np.unique(x))
+        and np.diff(column.normal_scores.values).min() > 0.009
     )

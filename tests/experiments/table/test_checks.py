@@ -164,7 +164,7 @@ def test_a_network_of_large_weights_has_finite_outputs_or_is_refused(size, is_fi
     weights = {name: np.full(shape, size) for name, shape in shapes.items()}
     inputs = np.ones((len(density.layout.inputs), 1))
     with np.errstate(over="ignore", invalid="ignore"):
-        found = network.parameters(density.layout, weights, density.limits, inputs, np)
+        found = network.parameters(density.layout, weights, density.mixture_limits, inputs, np)
         assert np.isfinite(found.log_shares[0]).all() == is_finite
     expected = "" if is_finite else "the networks: expected finite outputs of all inputs"
     assert inconsistency(density.layout, arrays_of(density, [weights])) == expected

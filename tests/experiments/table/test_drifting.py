@@ -104,7 +104,7 @@ def test_a_broken_relation_is_a_change():
     marginal = random_marginal(column, np.random.default_rng(0))
     columns = [number("a"), number("b")]
     one = Computed(
-        type(column)("f", kind.alone, column.maps, column.floor), 2, columns, marginal, 0.01
+        type(column)("f", kind.alone, column.maps, column.least_scale), 2, columns, marginal, 0.01
     )
     bare = random_density(columns, seed=1)
     parts = bare.columns, bare.layout, bare.marginals, bare.networks

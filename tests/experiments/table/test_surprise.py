@@ -97,7 +97,7 @@ def on_a_line(noise, resolution=1e-7, maps=()):
     bias[1, 2] = np.log(noise)
     weights["mixtures_bias"] = bias.reshape(-1, 1)
     weights["means_skip_kernel"][1, density.layout.inputs.tolist().index(0, 2)] = 1.0
-    columns = [replace(column, floor=1e-9) for column in columns]
+    columns = [replace(column, least_scale=1e-9) for column in columns]
     return CellDensity(columns, density.layout, density.marginals, [Member(weights, np.ones(2))])
 
 
@@ -203,7 +203,9 @@ def test_rows_are_in_the_order_of_their_oddest_cell_and_of_equal_ones_of_their_o
 def test_a_new_value_is_no_odder_where_its_column_has_more_digits():
     """The steps of the scores are at other values, so those of both columns are the first's."""
     few = number("a", atoms=[0.5], resolution=1e-3, decimals=None)
-    many = replace(number("a", atoms=[0.5], resolution=1e-9, decimals=None), scores=few.scores)
+    many = replace(
+        number("a", atoms=[0.5], resolution=1e-9, decimals=None), normal_scores=few.normal_scores
+    )
     rows = np.array([[0.5, 1.0], [0.612, 1.0], [3.05, 0.0], [-40.0, 2.0]])
     found = [
         oddness(random_density([levels("b", 3), column], seed=1), rows[:, ::-1])

@@ -35,7 +35,9 @@ def fit_of(members, n_given=1, columns=COLUMNS):
         for least, arrays in ((0.0, weights[0].items()), (1.0, weights[0].items()))
     )
     normals = Normals(np.zeros(1), np.zeros(1), np.ones(1))
-    shares = [np.arange(o.count) < o.learnt for o in layout.outcomes]  # of new levels, nothing
+    shares = [
+        np.arange(o.n_outcomes) < o.n_learnt for o in layout.outcomes
+    ]  # of new levels, nothing
     marginals = [
         Marginal(o, np.where(some, -np.log(some.sum()), -1e9), normals)
         for some, o in zip(shares, layout.outcomes)
@@ -87,12 +89,12 @@ def test_the_loss_is_of_networks_beside_one_part_in_a_hundred_of_the_marginals()
     rows = rows[(by_network(density, rows) > -1e6).all(axis=0)]  # without what no training row is
     loss = to_numpy(fit.objective(keras.ops.convert_to_tensor(packed(density, rows)), 0)["loss"])
     for r, member in enumerate(density.networks):
-        kept = member._replace(shares=np.full(len(density.modelled), 0.99))
+        kept = member._replace(network_shares=np.full(len(density.modelled_columns), 0.99))
         mixed = CellDensity(COLUMNS, fit.layout, density.marginals, [kept])
         cells = mixed.cell_log_probs(rows)
-        for j, column in enumerate(mixed.modelled):
-            is_number = column.encode(rows[:, 1 + j]).codes == column.number
-            cells[:, j] += np.where(is_number, column.log_measure, 0.0)
+        for j, column in enumerate(mixed.modelled_columns):
+            is_number = column.encode(rows[:, 1 + j]).codes == column.number_code
+            cells[:, j] += np.where(is_number, column.log_width, 0.0)
         masses = cells.sum(axis=1)
         np.testing.assert_allclose(loss[r], -masses.mean(), rtol=1e-5)
 
@@ -159,14 +161,14 @@ def test_dates_are_the_same_inputs_in_training_scores_and_draws(n_given):
     known = (expected > -1e6) & (hidden[n_given:] == 0)
     np.testing.assert_allclose(single[known], expected[known], rtol=1e-4, atol=1e-4)
     (member,), block = density.networks, CellScores(density, seen)
-    walk = network.ColumnByColumn(density.layout, member.weights, density.limits, 60)
+    walk = network.ColumnByColumn(density.layout, member.weights, density.mixture_limits, 60)
     for j, cells in enumerate(density.encode(seen)):
         if j >= max(n_given, 1):
             expected = network.of_column(density.layout, block.parameters_of(member), j).log_shares
             np.testing.assert_allclose(walk.parameters(j).log_shares, expected, atol=1e-9)
-        walk.add_column(j, cells.codes, np.vstack([cells.units, cells.calendar]))
+        walk.add_column(j, cells.codes, np.vstack([cells.units, cells.harmonics]))
     assert len(density.layout.numeric) == 4 + 2 * 12
-    assert not density.encode(seen)[3].calendar[:, :20].any()
+    assert not density.encode(seen)[3].harmonics[:, :20].any()
 
 
 def test_the_loss_of_rows_with_filled_gaps_leaves_out_that_cells_are_present():

@@ -60,4 +60,4 @@ def test_a_cell_off_its_grid_is_unknown_and_looked_for_once(monkeypatch):
     found, expected = (conditional_of_known(r, 0, np.array([0.5]), 0) for r in (rows, empty))
     assert (found.levels == expected.levels).all()
     assert rows.counts() == {"n_new_levels": 0, "n_impossible": 1, "n_impossible_cells": 1}
-    assert sum(cells is rows.cells for cells in scored) == 1
+    assert sum(cells is rows.values for cells in scored) == 1
