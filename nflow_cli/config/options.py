@@ -73,12 +73,13 @@ def _options_of_model(
     """
     for name, field in model.get("properties", {}).items():
         key = f"{prefix}{name}"
-        parts = [field, *field.get("anyOf", ())]  # of its types, the last of which may be null
-        for part in parts:
-            if "$ref" in part:
-                inner = models[part["$ref"].removeprefix("#/$defs/")]
-                yield from _options_of_model(inner, models, f"{key}.")
-        schema = {keyword: value for part in reversed(parts) for keyword, value in part.items()}
+        schemas = [field, *field.get("anyOf", ())]  # and of its types, of which null is the last
+        for schema in schemas:
+            if "$ref" in schema:
+                model_below = models[schema["$ref"].removeprefix("#/$defs/")]
+                yield from _options_of_model(model_below, models, f"{key}.")
+        # Of a keyword in several, such as "type", the first counts: the field's, then its types'.
+        schema = {word: value for part in reversed(schemas) for word, value in part.items()}
         cli = schema.get("cli")  # as `strict.option` writes it: keys without one set no option
         if cli:
             flags = cli["flags"] or [f"--{name.replace('_', '-')}"]

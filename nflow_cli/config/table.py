@@ -152,17 +152,19 @@ MissingValue = Annotated[
 
 
 def _checked_time_format(form: str) -> str:
-    """Format of Python's strptime, or of a run, which may have flags; ValueError unless it tells a
-    year, an hour, or minutes and seconds.
+    """Format ``form`` as it is, checked: of Python's strptime, or of a run, which may have flags of
+    strftime (%-d) and %S%f for seconds with a fraction; ValueError unless an example time, written
+    and read in it, has a year, an hour, or minutes and seconds.
     """
     plain = re.sub("%[-^#]", "%", form).replace("S%f", "S.%f")
     try:
         time = datetime.strptime(_EXAMPLE_TIME.strftime(plain), plain)
     except ValueError:
         time = None
-    # Parts that a format lacks are read as of 1900-01-01, 0:00; without am or pm 13 is read as 1.
-    is_told = time and (time.year > 1900 or time.hour or (time.minute and time.second))
-    if not time or not is_told or time.hour not in (0, _EXAMPLE_TIME.hour):
+    # Parts that a format lacks are read as of 1900-01-01, 0:00.
+    has_parts = time and (time.year > 1900 or time.hour or (time.minute and time.second))
+    # Without am or pm, the example's hour, 13, is read as 1.
+    if not time or not has_parts or time.hour not in (0, _EXAMPLE_TIME.hour):
         raise ValueError(
             "a format of strptime with a year, an hour, or minutes and seconds, such as %d.%m.%y "
             "or %H:%M"
@@ -507,18 +509,19 @@ class TableConfig(RunConfig):
         raise NotImplementedError
 
     def settled(self, kinds: Mapping[str, ColumnKind], rows: int) -> Self:
-        """Config with every key that the data decide: the kinds of columns, and sizes by the number
-        of training rows.
+        """Config with every key that the data decide: the kinds of columns, and sizes of model and
+        training by ``rows``, the number of training rows.
 
-        Sizes in the config are kept. Not validated: the flows may have too many weights.
+        Sizes in the config are kept, and epochs become steps. Not validated: the flows may have too
+        many weights.
         """
-        model, defaults = self.sized(kinds, rows)
-        chosen = self.train.model_dump(include=set(defaults), exclude_none=True)
-        settings = {**defaults, **chosen, "epochs": None}
+        model_update, train_defaults = self.sized(kinds, rows)
+        chosen = self.train.model_dump(include=set(train_defaults), exclude_none=True)
+        settings = {**train_defaults, **chosen, "epochs": None}
         if self.train.epochs is not None:
             settings["steps"] = max(1, round(self.train.epochs * rows / settings["batch_size"]))
         train = self.train.model_copy(update=settings)
-        update = {"data": self.data.with_kinds(kinds), "train": train, **model}
+        update = {"data": self.data.with_kinds(kinds), "train": train, **model_update}
         return self.model_copy(update=update)
 
 

@@ -189,8 +189,8 @@ def _share_of_number_columns(text: str, delimiter: str, decimal: str) -> float:
 
 
 def _decimal_and_doubts(top: Top, delimiter: str, decimal: str) -> tuple[str, dict[str, str]]:
-    """Decimal mark of a table, and notes on columns, by name, whose numbers may be thousands,
-    1.204, if the mark is uncertain.
+    """Decimal mark of a table, by its first rows in ``top``, and notes on columns, by name, whose
+    numbers may be thousands, 1.204, if the mark is uncertain.
 
     It is ``decimal`` unless some columns have a mark for certain: the mark of most of them. Points,
     which codes and coordinates have, count half, unless the comma is the delimiter.
@@ -198,11 +198,11 @@ def _decimal_and_doubts(top: Top, delimiter: str, decimal: str) -> tuple[str, di
     columns = zip(top.names, itertools.zip_longest(*top.rows.values(), fillvalue=""))
     columns = [(name, cells) for name, cells in columns if {*".,"} & {*"".join(cells)}]
     marks = [decimal_of(cells) for _, cells in columns]  # "": of numbers, by either mark
-    points = marks.count(".")
-    commas = marks.count(",")
-    if points or commas:
-        most_points = 0 if delimiter == "," else 2 * commas
-        decimal = "," if points <= most_points else "."
+    n_points = marks.count(".")
+    n_commas = marks.count(",")
+    if n_points or n_commas:
+        most_points = 0 if delimiter == "," else 2 * n_commas  # for which the mark is the comma
+        decimal = "," if n_points <= most_points else "."
     doubts = {
         name: f"{name}: {cell.strip()!r} is read as {float(cell.replace(decimal, '.')):.3f}, not "
         f"as {cell.strip().replace(decimal, '')}: the decimal mark of the table is uncertain"
@@ -211,7 +211,7 @@ def _decimal_and_doubts(top: Top, delimiter: str, decimal: str) -> tuple[str, di
         if mark == "" and decimal in cell and _THOUSANDS.fullmatch(cell.strip())
     }
     # Columns contradict each other, or none has a mark for certain.
-    is_uncertain = bool(commas) if points else not commas and delimiter != ","
+    is_uncertain = bool(n_commas) if n_points else not n_commas and delimiter != ","
     if not is_uncertain:
         doubts = {}
     return decimal, doubts

@@ -189,7 +189,8 @@ class Spline(Elementwise):
         self, raw: Tensor, points: Tensor, inverse: bool
     ) -> tuple[Bin, "BinPosition"]:
         """The bin of each point ``z``, or ``inverse`` of each image ``x``, and the position of
-        ``z`` in it.
+        ``z`` in it: the part ``ξ`` of its width, with ``s``, its height over its width, and the
+        slopes at both ends; by raw parameters ``(*lead, size, N, batch)``.
         """
         point_bin = self._bin_of_points(raw, points, inverse)
         raw_start, raw_end = point_bin.raw_slopes
@@ -202,7 +203,7 @@ class Spline(Elementwise):
             part = _part_of_width(s, start, end, part_of_height)
         else:
             part = ops.clip((points - point_bin.left) / point_bin.width, 0.0, 1.0)
-        return point_bin, BinPosition(part, s, start, end)
+        return point_bin, BinPosition(part=part, s=s, start=start, end=end)
 
     def _gradient(
         self, raw: Tensor, points: Tensor, inverse: bool, of_moved: Tensor, of_log_slope: Tensor

@@ -183,7 +183,9 @@ def fit2d_figures(evaluation: Arrays, metrics: Arrays, summary: Summary) -> dict
 def fit_figures(
     evaluation: Arrays, summary: Summary, names: tuple[str, str] = AXES
 ) -> dict[str, Figure]:
-    """Those of the pictures `density`, `difference` and `deformation` whose arrays there are."""
+    """Figures by name, `density`, `difference` and `deformation`, of an evaluation's arrays, by
+    name; without those whose arrays it lacks. ``names`` of the two axes.
+    """
     figures = {}
     if evaluation.keys() >= DENSITY_ARRAYS.keys():
         figures["density"] = density_figure(evaluation, summary, names)

@@ -79,9 +79,11 @@ def training_figure(
 
 
 def draw_scores(ax: Axes, steps: np.ndarray, panel: Panel, prefix: str) -> None:
-    """Draw curves and levels of a panel over steps (n,); ``prefix`` begins the curves' labels."""
+    """Draw curves and levels, horizontal lines, of a panel over steps (n,), with crosses at steps
+    where no curve is finite; ``prefix`` begins the curves' labels.
+    """
     colours = iter(COLOURS)
-    marker = "o" if len(steps) < 40 else ""
+    marker = "o" if len(steps) < 40 else ""  # more dots would run together
     for label, values in panel.curves.items():
         if label == INTERVAL_MEAN:
             colour = MEAN_COLOUR
@@ -98,9 +100,8 @@ def draw_scores(ax: Axes, steps: np.ndarray, panel: Panel, prefix: str) -> None:
     if len(lost_steps):
         label = f"not finite ({len(lost_steps)} of {len(steps)} rows)"
         transform = ax.get_xaxis_transform()  # heights are parts of the panel
-        ax.plot(
-            lost_steps, 0 * lost_steps + 0.03, "x", color=ORANGE, label=label, transform=transform
-        )
+        heights = np.full(len(lost_steps), 0.03)
+        ax.plot(lost_steps, heights, "x", color=ORANGE, label=label, transform=transform)
     if panel.by_powers:
         scale_values(ax, np.append(curves, levels))
     else:

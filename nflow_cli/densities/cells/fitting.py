@@ -58,20 +58,23 @@ def _fitted_column(data: Dataset, place: int, before: Sequence[CellColumn] = ())
 
 
 def _is_hurdle(column: CellColumn, data: Dataset, before: Sequence[CellColumn]) -> bool:
-    """Whether a hurdle model fits: an earlier column predicts which numbers are atoms, whose wide
-    intervals would leak into the others, and better than one predicts their order, which outcomes
-    do not have.
+    """Whether a hurdle model suits a column: first whether a number is an atom, then its value.
+
+    It does if some column ``before`` predicts which numbers are atoms, by the gain in nats a row of
+    a categorical model, and better than one predicts the order of the numbers. As intervals, the
+    atoms would be wide and take probability from the other numbers.
     """
     columns = [*before, column]
     cells = [earlier.encode(values) for earlier, values in zip(columns, data.train.T)]
-    codes = [cell.codes for cell in cells]
-    rows = np.flatnonzero(column.outcomes.have_numbers(codes[-1]))
+    codes = [cell.codes for cell in cells]  # outcomes (n,) of each column
+    rows = np.flatnonzero(column.outcomes.have_numbers(codes[-1]))  # atoms are numbers, too
     if not (column.coded_values and before and len(rows)):  # without atoms, inputs or numbers
         return False
     codes[-1] = codes[-1] != column.number_code  # two outcomes: an atom or another number
     outcomes = [earlier.outcomes for earlier in before] + [Outcomes(2)]
     weights = None if data.weights.train is None else data.weights.train[rows]
-    (shares,) = fit_parents(outcomes, np.stack(codes, axis=1)[rows], weights, len(before))
+    # Shares of the two, given the earlier column that tells most of them.
+    (shares,) = fit_parents(outcomes, np.stack(codes, axis=1)[rows], weights, first=len(before))
     gain_of_atoms = shares.gain / len(rows)
     return gain_of_atoms > HURDLE_GAIN and gain_of_atoms > _gain_by_order(columns, cells)
 

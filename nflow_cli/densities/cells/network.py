@@ -261,21 +261,24 @@ class ColumnByColumn:
 def normals(
     raw: Tensor, shift: Tensor, limits: np.ndarray, components: int, xp: ModuleType
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-weights, means and scales ``(…, N, M, n)`` of mixtures, by outputs ``raw``
-    ``(…, 3 N M, n)`` and the inputs' ``shift`` of the means ``(…, N, n)``.
+    """Log-weights, means and scales ``(…, N, M, n)`` of the mixtures of N columns, of M =
+    ``components`` normals each, in n rows.
 
-    A scale is at most a quarter of the range of training numbers (or its floor), a mean at least
-    two scales from each end.
+    ``raw`` ``(…, 3 N M, n)``: a network's outputs; ``shift`` ``(…, N, n)``: added to all means of a
+    column, linear in the inputs; ``limits`` ``(3, N, 1, 1)``: least scales, and lower and upper
+    ends of the training numbers. A scale is at most a quarter of their range, a mean at least two
+    scales from each end.
     """
     *leading, n_mixed, n = shift.shape
     raw = xp.reshape(raw, (*leading, n_mixed, 3, components, n))
-    floors, low, high = limits
+    least_scales, low, high = limits
     log_scales = raw[..., 2, :, :]
     limited_log_scales = xp.minimum(log_scales, np.log((high - low) / 4))
-    scales = floors + xp.exp(_with_leaking_gradient(log_scales, limited_log_scales, xp))
-    free = raw[..., 1, :, :] + shift[..., None, :]
-    means = xp.minimum(xp.maximum(free, low + 2 * scales), high - 2 * scales)
-    return log_softmax(raw[..., 0, :, :], -2, xp), _with_leaking_gradient(free, means, xp), scales
+    scales = least_scales + xp.exp(_with_leaking_gradient(log_scales, limited_log_scales, xp))
+    free_means = raw[..., 1, :, :] + shift[..., None, :]
+    limited_means = xp.minimum(xp.maximum(free_means, low + 2 * scales), high - 2 * scales)
+    means = _with_leaking_gradient(free_means, limited_means, xp)
+    return log_softmax(raw[..., 0, :, :], -2, xp), means, scales
 
 
 def _with_leaking_gradient(values: Tensor, limited: Tensor, xp: ModuleType) -> Tensor:

@@ -89,10 +89,11 @@ def starting_weights(
     weights: np.ndarray | None,
     parents: Sequence[ParentShares] | None = None,
 ) -> StartingWeights:
-    """Starting weights and units, float32, of at most ``MOST_ROWS`` of the training rows
-    ``(n, C)``, which have ``weights`` ``(n,)`` or none.
+    """Starting weights of a network, and units of its trained weights, float32, by regressions on
+    at most ``MOST_ROWS`` of the training rows ``(n, C)``, which have ``weights`` ``(n,)`` or none.
 
-    ``parents`` of the modelled columns: by default of these rows.
+    Outcomes start at their shares given one earlier column, the ``parents`` of the modelled
+    columns, by default of these rows; means at ridge regressions on all earlier columns.
     """
     stride = -(-len(rows) // MOST_ROWS)
     rows = rows[::stride]
@@ -100,10 +101,10 @@ def starting_weights(
         weights = weights[::stride]
     cells = [column.encode(values) for column, values in zip(columns, rows.T)]
     codes = np.stack([cell.codes for cell in cells], axis=1)
-    calendar = [cell.harmonics.T for cell in cells]
+    harmonics = [cell.harmonics.T for cell in cells]  # (n, E) of the dates of each column
     number_cells = [cell for column, cell in zip(columns, cells) if column.has_numbers]
-    units = np.zeros((len(rows), 0))
-    centre = np.zeros((len(rows), 0))
+    units = np.zeros((len(rows), 0))  # inputs (n, K), of the K columns with numbers
+    centre = np.zeros((len(rows), 0))  # middles (n, K) of their intervals, which are predicted
     if number_cells:
         units = np.stack([cell.units for cell in number_cells], axis=1)
         centre = np.stack([cell.interval.centre for cell in number_cells], axis=1)
@@ -111,15 +112,22 @@ def starting_weights(
     if parents is None:
         parents = starting_parents(columns, codes, weights, n_given)
     outcomes = [column.outcomes for column in columns]
-    floors = [column.least_scale for column in columns]
+    least_scales = [column.least_scale for column in columns]
     regression_outcomes, regression_codes = _without_many_levels(outcomes, codes)
     fitted = fit_ridges(
-        regression_outcomes, regression_codes, units, centre, weights, n_given, floors, calendar
+        regression_outcomes,
+        regression_codes,
+        units,
+        centre,
+        weights,
+        n_given,
+        least_scales,
+        harmonics,
     )
-    ridges = {j: ridge for j, ridge in enumerate(fitted, n_given) if ridge}
+    ridges = {j: ridge for j, ridge in enumerate(fitted, n_given) if ridge}  # None: no numbers
     arrays = {
         **_logit_start(layout, dict(enumerate(parents, n_given))),
-        **_mixture_start(layout, regression_outcomes, floors, ridges),
+        **_mixture_start(layout, regression_outcomes, least_scales, ridges),
     }
     return StartingWeights(_in_float32(arrays), _in_float32(_mixture_units(layout, ridges)))
 

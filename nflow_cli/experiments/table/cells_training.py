@@ -301,7 +301,11 @@ def fit(
 
 
 def batches_of(built: BuiltCells, data: Dataset, config: CellsConfig) -> CellChunks:
-    """Chunks of batches of training rows for each network, drawn by their row weights."""
+    """Chunks of batches of training rows for each network, drawn by their row weights; if gaps are
+    filled, a share ``train.filled`` of the rows has them filled.
+
+    Settings that may be null are set where the config is settled.
+    """
     settings = config.train
     n_columns = built.model.layout.n_columns
     rows = packed_rows(built.density, data.train)

@@ -173,8 +173,11 @@ def _changes_given_others(
     new: Sample,
     covariates: Features | None,
 ) -> dict[str, Change]:
-    """Changes of the columns ``names`` given those before, or all others if unmixed: of their PITs,
-    alone and with the features of each other column.
+    """Changes of the columns ``names`` given the others, from held-out to new rows, by name: of
+    their PITs ``(n,)``, alone and in products with the features of each other column.
+
+    The others are those before it in a row, as its PIT is given these; if the density unmixes its
+    columns, all others. ``covariates``: features whose own changes do not count.
     """
     features_of = {
         column.name: features(held_out_cells, new_cells, are_levels=not column.has_numbers)
@@ -186,8 +189,8 @@ def _changes_given_others(
     changes = {}
     for place, column in enumerate(density.scored_columns):
         if column.name in names:
-            conditions = row_names if density.unmixing else row_names[: density.n_given + place]
-            other_features = {name: features_of[name] for name in conditions if name != column.name}
+            others = row_names if density.unmixing else row_names[: density.n_given + place]
+            other_features = {name: features_of[name] for name in others if name != column.name}
             changes[column.name] = change_of_pit(
                 held_out.pit[:, place], new.pit[:, place], other_features, covariates
             )

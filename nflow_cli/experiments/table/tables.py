@@ -120,7 +120,11 @@ class TableRun(TrainedRun):
         return [*(name for name in in_table_order if name in drawn), *self.given, LOG_Q]
 
     def batches_of_draws(self, n: int, seed: int, given: Conditions) -> Iterator[Any]:
-        """Yield batches of ``n`` draws at each condition, in the columns :attr:`names_of_draws`."""
+        """Yield batches, Arrow's, of ``n`` draws at each condition, in the columns
+        :attr:`names_of_draws`, of which ``log_q`` is the last.
+
+        Draws have the code of any new level; at a condition that gives one they have its text.
+        """
         places = {name: place for place, name in enumerate(self.columns)}
         for start, rows, log_q in self.batches(n, seed, given):
             condition_of_row = np.arange(start, start + len(rows)) // n
@@ -128,7 +132,7 @@ class TableRun(TrainedRun):
             for name in self.names_of_draws[:-1]:
                 place = places[name]
                 kind = self.kinds[name]
-                cells = rows[:, place]
+                cells = rows[:, place]  # numbers, or indices of levels
                 if (texts := given.new_levels.get(place)) is not None:
                     kind, cells = with_new_levels(kind, cells, texts[condition_of_row])
                 columns.append(as_written(kind, cells))
@@ -303,7 +307,9 @@ class CellsRun(TableRun):
         return run.data.test
 
     def rows(self, table: Table) -> NDArray[np.float64]:
-        """Table or an array of rows as rows ``(n, C)``."""
+        """Table or an array of rows as rows ``(n, C)``; a cell of an array must be such as its
+        column can have, but of a computed column (``DataError``).
+        """
         rows = super().rows(table)
         if not is_table(table):
             for column, values in zip(
