@@ -316,8 +316,7 @@ def _read(reader: TableReader, all_columns: Reading | None = None) -> Reading:
     elif (all_columns.reader.settings, [*all_columns.requests]) == (settings, names):
         reading = all_columns
     else:
-        columns = [all_columns.requests[name].column for name in names]
-        requests = asked_columns(columns, settings)
+        requests = asked_columns([all_columns.requests[name].column for name in names], settings)
         reading = _reading_of_columns(reader, requests, all_columns.row_numbers, names)
     requests = reading.requests
     kinds = {name: kind for name, kind in reading.kinds.items() if name != settings.weights}
@@ -334,8 +333,9 @@ def _read(reader: TableReader, all_columns: Reading | None = None) -> Reading:
         *notes_of_merged([request.column for request in in_rows]),
     ]
     if settings.group is None and settings.split is None:
-        columns = {name: request.column for name, request in requests.items()}
-        notes += notes_of_groups(columns, kinds)
+        notes += notes_of_groups(
+            {name: request.column for name, request in requests.items()}, kinds
+        )
     reading = reading._replace(kinds=kinds, notes=notes)
     return _without_gaps(reading) if settings.missing == "drop" else reading
 

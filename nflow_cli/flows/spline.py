@@ -203,7 +203,7 @@ class Spline(Elementwise):
             part = _part_of_width(s, start, end, part_of_height)
         else:
             part = ops.clip((points - point_bin.left) / point_bin.width, 0.0, 1.0)
-        return point_bin, BinPosition(part=part, s=s, start=start, end=end)
+        return point_bin, BinPosition(part, s, start, end)
 
     def _gradient(
         self, raw: Tensor, points: Tensor, inverse: bool, of_moved: Tensor, of_log_slope: Tensor

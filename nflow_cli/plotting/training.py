@@ -100,8 +100,9 @@ def draw_scores(ax: Axes, steps: np.ndarray, panel: Panel, prefix: str) -> None:
     if len(lost_steps):
         label = f"not finite ({len(lost_steps)} of {len(steps)} rows)"
         transform = ax.get_xaxis_transform()  # heights are parts of the panel
-        heights = np.full(len(lost_steps), 0.03)
-        ax.plot(lost_steps, heights, "x", color=ORANGE, label=label, transform=transform)
+        ax.plot(
+            lost_steps, 0 * lost_steps + 0.03, "x", color=ORANGE, label=label, transform=transform
+        )
     if panel.by_powers:
         scale_values(ax, np.append(curves, levels))
     else:

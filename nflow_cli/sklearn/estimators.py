@@ -381,7 +381,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
         """
         prediction = self._predicted(X, coverage=coverage)
         if prediction.column.has_numbers:
-            return prediction.ends
+            return prediction.set_ends
         values, _ = _levels(prediction)
         low = np.where(prediction.members, values, np.inf).min(axis=1)
         high = np.where(prediction.members, values, -np.inf).max(axis=1)

@@ -277,8 +277,8 @@ class Checkpointer(Observer):
             variable.assign(value)
         updates = int(model.optimizer.iterations)
         clock = self.parts.get("Clock")
-        if isinstance(clock, Clock) and clock.updates[-1] != updates:
-            raise self.damaged(f"{updates} updates, of which it counts {clock.updates[-1]}")
+        if isinstance(clock, Clock) and clock.steps != updates:
+            raise self.damaged(f"{updates} updates, of which it counts {clock.steps}")
 
     def _has_forms_of(self, model: ChunkTrainer, checkpoint: Checkpoint) -> bool:
         """Whether the best weights and moments of a checkpoint can be those of a model."""

@@ -162,8 +162,9 @@ class CellDistribution:
         mass = np.where(is_new, 0.0, mass)
         p_outlier = self.p_outcomes[column.new_code]
         is_gap = codes == column.missing_code  # above all numbers
-        p_outlier_below = p_outlier * cells.p_outlier_below
-        below = np.where(is_gap, p_no_outlier + p_outlier, below + p_outlier_below)
+        below = np.where(
+            is_gap, p_no_outlier + p_outlier, below + p_outlier * cells.p_outlier_below
+        )
         at = np.where(is_gap, at, mass + p_outlier * np.exp(cells.log_p_outlier))
         return below, at
 

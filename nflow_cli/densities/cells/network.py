@@ -276,8 +276,8 @@ def normals(
     limited_log_scales = xp.minimum(log_scales, np.log((high - low) / 4))
     scales = least_scales + xp.exp(_with_leaking_gradient(log_scales, limited_log_scales, xp))
     free_means = raw[..., 1, :, :] + shift[..., None, :]
-    limited_means = xp.minimum(xp.maximum(free_means, low + 2 * scales), high - 2 * scales)
-    means = _with_leaking_gradient(free_means, limited_means, xp)
+    means = xp.minimum(xp.maximum(free_means, low + 2 * scales), high - 2 * scales)
+    means = _with_leaking_gradient(free_means, means, xp)
     return log_softmax(raw[..., 0, :, :], -2, xp), means, scales
 
 

@@ -153,7 +153,7 @@ def fit(
     log = EpochLog(clock, size, validate, config.train.early_stopping)
 
     def note(logs: Mapping[str, float]) -> str:
-        epoch = math.ceil(clock.updates[-1] / chunks.batches)
+        epoch = math.ceil(clock.steps / chunks.batches)
         text = f"epoch {epoch}, −ELBO {float(logs['negative_elbo']):.2f} nats"
         if log.rows and validate:
             text += f", validation {log.mean_loss:.2f}"

@@ -236,10 +236,11 @@ def _are_outputs_finite(layout: Layout, arrays: Mapping[str, np.ndarray]) -> boo
     bounded by those for the largest inputs and the absolute network weights, since |silu(h)| is at
     most silu(|h|). Biases and skips of the last layer, finite themselves, are left out.
     """
-    names = network.shapes(layout, network.count_blocks(arrays)).keys()
+    names = network.shapes(layout, network.count_blocks(arrays))
     absolute = {name: np.abs(arrays[name].astype(np.float64)) for name in names}
-    largest_inputs = np.full((len(layout.inputs), 1), network.INPUT_LIMIT)
-    h = network.last_hidden_layer(absolute, largest_inputs, xp=np)
+    h = network.last_hidden_layer(
+        absolute, np.full((len(layout.inputs), 1), network.INPUT_LIMIT), np
+    )
     kernels = [absolute[name] for name in ("logits_kernel", "mixtures_kernel") if name in absolute]
     return all(np.isfinite(kernel @ h).all() for kernel in kernels)
 
