@@ -384,7 +384,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
             return prediction.set_ends
         values, _ = _levels(prediction)
         low = np.where(prediction.are_in_sets, values, np.inf).min(axis=1)
-        high = np.where(prediction.members, values, -np.inf).max(axis=1)
+        high = np.where(prediction.are_in_sets, values, -np.inf).max(axis=1)
         return np.stack([low, high], axis=1)
 
     def _predicted(self, X: Any, **question: Any) -> Any:
