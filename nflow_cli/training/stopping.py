@@ -250,7 +250,7 @@ class ValidationLog(MetricsLog, Cooling):
 
     @property
     def last_best_update(self) -> int:
-        """The last of :attr:`kept_of_each`."""
+        """The last of :attr:`best_updates`."""
         return max(self.best_updates, default=self.update)
 
     def best_text(self, write: Callable[[float], str]) -> str:

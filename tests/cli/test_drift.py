@@ -43,7 +43,9 @@ def test_what_moved_is_printed_with_its_effect(invoke, run, new):
     assert lines[1] == "columns        2 of 6 moved"
     rows = {line[:15].strip(): line[15:] for line in lines}
     assert rows["wage"].startswith("p ") and "shift 1." in rows["wage"] and " sd" in rows["wage"]
-    known = next(c.first for c in nflow_cli.load(run).density.row_columns if c.name == "city")
+    known = next(
+        c.coded_values for c in nflow_cli.load(run).density.row_columns if c.name == "city"
+    )
     count = sum(row["city"] not in ["", *known] for row in new)
     shares = re.search(r"new level ([\d.]+) → ([\d.]+) ± [\d.]+ %", rows["city"])
     assert [*map(float, shares.groups())] == pytest.approx(

@@ -54,7 +54,7 @@ def test_where_log_q_is_no_density_of_the_set_there_is_no_gap():
     ):
         kinds = SimpleNamespace(kinds={"x1": first, "x2": number})
         config: Any = SimpleNamespace(data=kinds)
-        data: Any = SimpleNamespace(name="eight-gaussians", modelled=modelled)
+        data: Any = SimpleNamespace(name="eight-gaussians", modelled_names=modelled)
         assert gap(config, None, data, seed=0) == UNKNOWN
 
 

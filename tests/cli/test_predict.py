@@ -144,7 +144,9 @@ def test_the_share_of_calibration_rows_in_their_sets_is_that_of_their_number(inv
         own = test[:, q.columns.index(target)]
         found = q.predict(test, target, coverage=coverage)
         if target == "city":
-            levels = next(column.first for column in q.density.row_columns if column.name == target)
+            levels = next(
+                column.coded_values for column in q.density.row_columns if column.name == target
+            )
             names = [
                 levels[int(code)] if code >= 0 else None for code in np.nan_to_num(own, nan=-1)
             ]

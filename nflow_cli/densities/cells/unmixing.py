@@ -75,10 +75,10 @@ class Unmixing:
         return columns, components
 
 
-def component(place: int, floor: float, low: float, high: float) -> CellColumn:
+def component(place: int, least_scale: float, low: float, high: float) -> CellColumn:
     """Component as a column, with its least scale and ends."""
     kind = ColumnKind(kind="number", resolution=RESOLUTION)
-    return CellColumn(f"component {place + 1}", kind, (), floor, low, high)
+    return CellColumn(f"component {place + 1}", kind, (), least_scale, low, high)
 
 
 def units_of(columns: Sequence[CellColumn], rows: np.ndarray) -> np.ndarray:

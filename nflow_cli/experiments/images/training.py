@@ -75,7 +75,7 @@ class EpochLog(ValidationLog):
     column = "validation_negative_elbo"
 
     @property
-    def reached(self) -> int:
+    def update(self) -> int:
         """Number of completed epochs."""
         return self.rows
 
