@@ -331,7 +331,9 @@ def device_option(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def data_of_run(run: "Run", density: str | None, machine: Machine) -> Any:
-    """Data of a run, or the function of ``--density``."""
+    """Data of a run; of a run of `nflow infer`, with the text ``density`` of ``--density``, in
+    place of them the function to approximate, as that text names it.
+    """
     if density is None:
         return run.data
     if run.config.kind != "reverse_kl":

@@ -81,25 +81,25 @@ class FormulaSearch:
         Args:
             target: Index of the column; of one of text there is none.
             sources: Indices of others, of which some are used.
-            are_rounded: These were rounded, too.
+            are_rounded: The sources were rounded, as the column is.
         """
         column = self.columns[target]
-        pattern = int(self._pattern_of_column[target])
+        pattern = int(self._pattern_of_column[target])  # index of the rows with a gap
         if column.numbers is None or column.total_entropy < 2 * NATS_A_NUMBER:
-            return None
+            return None  # text, or too few different numbers to tell a formula from chance
         usable = np.array(sources, int)
-        usable = usable[self._are_complete(pattern)[usable]]
-        if not self._have_gaps(pattern, usable):
+        usable = usable[self._have_no_other_gaps(pattern)[usable]]
+        if not self._leave_the_gaps(pattern, usable):
             return None
         sample = self._sample(pattern)
         for rule in MAX_TERMS:
             if rule != "linear" and not self._are_varied[target]:
-                return None
+                return None  # after the first rule, linear: for the others it has too few values
             among = usable if rule == "linear" else usable[self._are_varied[usable]]
             terms = _fitted_terms(rule, column, sample, among)
-            if terms is None or not self._have_gaps(pattern, terms[0]):
+            if terms is None or not self._leave_the_gaps(pattern, terms[0]):
                 continue
-            self.nearly_computed.add(target)
+            self.nearly_computed.add(target)  # fits a sample, if not all rows
             places, fit = terms
             chosen = [self.columns[k] for k in places.tolist()]
             relation = _relation_that_holds(rule, column, chosen, fit, sample.rows, are_rounded)
@@ -107,14 +107,14 @@ class FormulaSearch:
                 return relation
         return None
 
-    def _are_complete(self, pattern: int) -> np.ndarray:
+    def _have_no_other_gaps(self, pattern: int) -> np.ndarray:
         """Mask ``(C,)`` of the columns of numbers without gaps outside a pattern of gaps, which is
         given by its index.
         """
         have_other_gaps = (self._gap_patterns & ~self._gap_patterns[pattern]).any(axis=1)
         return self._are_numbers & ~have_other_gaps[self._pattern_of_column]
 
-    def _have_gaps(self, pattern: int, columns: np.ndarray) -> bool:
+    def _leave_the_gaps(self, pattern: int, columns: np.ndarray) -> bool:
         """Whether a function of columns, by index, has the gaps of a pattern: a value is missing
         where one of the columns is.
         """
@@ -131,7 +131,7 @@ class FormulaSearch:
         if len(rows) > SAMPLE_ROWS:
             # At random: of a panel, rows at equal distances may be of one year.
             rows = np.sort(stream(0, "formulas").choice(rows, SAMPLE_ROWS, replace=False))
-        columns = np.flatnonzero(self._are_complete(pattern))
+        columns = np.flatnonzero(self._have_no_other_gaps(pattern))
         x = np.column_stack([self.columns[k].cells[rows] for k in columns.tolist()])
         with np.errstate(divide="ignore"):
             return _Sample(rows, columns, _Matrix(x), _Matrix(np.log(np.abs(x))))

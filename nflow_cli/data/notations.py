@@ -154,11 +154,11 @@ def _most_frequent(pairs: Iterable[tuple[_Value, int]]) -> _Value:
 def readings_of_separators(
     digits: Sequence[str], counts: np.ndarray, decimal: str
 ) -> list[Separators]:
-    """Meanings of the separators in distinct texts of digits, in ``counts`` rows each, that fit the
-    most rows.
+    """Readings of the separators with which the most rows are numbers: of texts ``digits``, each in
+    ``counts`` rows.
 
     The first has the decimal mark of the table, if it fits; each leads to other numbers than all
-    before it.
+    before it. Where none fits, all texts are NaN, and one reading is left.
     """
     marks_in_use = {mark for text in digits for mark in text} & {*SEPARATORS}
     candidates = [
@@ -166,7 +166,7 @@ def readings_of_separators(
         for point in sorted(".,", key=lambda mark: mark != decimal)
         for group in ["", *sorted(marks_in_use - {point})]
     ]
-    numbers = {
+    numbers = {  # of each text, NaN if it does not fit; groups are of at most max_run digits
         separators: separators.numbers(digits, separators.max_run) for separators in candidates
     }
     rows = {separators: int(counts[~np.isnan(x)].sum()) for separators, x in numbers.items()}

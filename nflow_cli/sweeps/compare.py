@@ -308,12 +308,13 @@ class Difference(NamedTuple):
 
 
 def differences(groups: Sequence[Group]) -> list[Difference | None]:
-    """Difference of each group's best run from the best run on the same test rows.
+    """Difference of each group's best run from the best of those on the same test rows.
 
-    ``None`` for the best, and where test rows differ, are unknown or were not kept.
+    ``None`` for the best on its rows, so for the only one, too; where rows are unknown; and where
+    their ``log q`` was not kept.
     """
     results = [group.best for group in groups]
-    best_by_rows: dict[tuple[str, str] | None, Result] = {}
+    best_by_rows: dict[tuple[str, str] | None, Result] = {}  # None: of unknown rows
     for result in sorted(results, key=rank):
         best_by_rows.setdefault(_test_rows_key(result), result)
     return [_difference(result, best_by_rows[_test_rows_key(result)]) for result in results]

@@ -200,18 +200,21 @@ class _Cell:
         return np.where(known & np.isfinite(log_total), log_row - log_total, np.nan)
 
     def _statistics(self, nodes: Nodes, weights: np.ndarray, p: np.ndarray) -> np.ndarray:
-        """Rows ``(4 + k, n)`` of a number that is no outlier: mean, standard deviation,
-        probabilities of :meth:`_below_and_at`, and quantiles at ``p`` ``(n, k)``.
+        """Statistics ``(4 + k, n)`` of a number that is no outlier: mean, standard deviation,
+        probabilities of less than the row's own value and of this value, and quantiles at ``p``
+        ``(n, k)``.
 
-        ``weights`` ``(n, N)`` are the probabilities of the nodes.
+        ``weights`` ``(n, N)`` are the probabilities of the nodes given all other cells;
+        ``nodes.mass`` ``(n, N)`` those given the cells before, of which ``inlier_mass`` is no
+        outlier. ``inliers`` ``(n, N)`` sum to the probability of no outlier.
         """
         inliers = weights * np.where(nodes.mass > 0, nodes.inlier_mass / nodes.mass, 0.0)
-        if self.is_exact and self.has_bins:
+        if self.is_exact and self.has_bins:  # no cells behind: the mixture is inverted
             quantiles = self._exact_quantiles(p)
         else:
             quantiles = self._quantiles(nodes, inliers, p)
         if self.has_bins:
-            quantiles = self.column.nearest(quantiles)
+            quantiles = self.column.nearest(quantiles)  # values that the column may have
         moments = _moments(nodes.values, inliers)
         return np.stack([*moments, *self._below_and_at(nodes, inliers), *quantiles.T])
 
