@@ -99,7 +99,7 @@ def with_keywords(function: _Function) -> _Function:
         keyword = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
         parameters.append(keyword)
     function.__signature__ = signature.replace(parameters=parameters)  # pyright: ignore[reportFunctionMemberAccess]
-    # The options follow the arguments, which are the last before what is returned.
+    # Options go behind the arguments, before "Returns:".
     head, returns, tail = inspect.cleandoc(function.__doc__ or "").partition("\n\nReturns:")
     lines = (f"\n    {name}: {option.about}" for name, option in options.items())
     function.__doc__ = f"{head}{''.join(lines)}{returns}{tail}"

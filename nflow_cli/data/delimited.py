@@ -333,7 +333,7 @@ class TextTable(TableFile):
         return f"data row {row + 1}" if line is None else f"line {line}"
 
     def _table_rows(self) -> Iterator[_Rows]:
-        """Rows of data in blocks: without repeated headers, and without what is below the table."""
+        """Rows of data in blocks, without repeated headers and lines below the table."""
         # Held back until the end is known: a block may be one row, and the last has no line break.
         held = list[_Rows]()
         for rows in self._all_rows():

@@ -98,7 +98,7 @@ class Top:
         names: Of the columns, all different.
         end: The last line that is no data, counted from 1; 0 if there is none.
         rows: The first rows of data, by their lines.
-        notes: Lines to print, on what is left out or named anew.
+        notes: Lines to print: rows or columns left out, columns renamed.
         is_named: Whether there is a header.
     """
 

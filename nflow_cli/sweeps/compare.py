@@ -26,7 +26,7 @@ from nflow_cli.runs.directory import EVALUATION, METRICS, SUMMARY, RunDirectory
 from nflow_cli.runs.npz import DENSITIES, ROW_WEIGHTS, ROWS, Shapes
 from nflow_cli.text import printable
 
-# Keys that a result's identity, or `compared_of`, tells, and those that follow from the rows.
+# Keys compared as the identity of a result or by `compared_of`, and those derived from the rows.
 IDENTITY_KEYS = (
     "target",
     "data.name",

@@ -96,7 +96,7 @@ class Clock(Saved, Observer):
     """Times the chunks; the first chunk of each start of training includes the compilation.
 
     Args:
-        first_update: Number of the first update.
+        first: Number of the first update.
 
     Attributes:
         updates: Number of updates before the first chunk and after each.
@@ -152,7 +152,7 @@ class Clock(Saved, Observer):
     def speed(self) -> Speed:
         """Times of the training; updates per second ``None`` if each chunk so far was a first one.
 
-        Compilation takes what a first chunk took longer than its updates do at the median pace.
+        Compilation time: that of the first chunks less that of their updates at the median pace.
         """
         compile_seconds = 0.0
         warm_seconds = 0.0
@@ -237,7 +237,7 @@ class DivergenceStop(Observer):
     The cause is looked for with network weights kept at most ``KEEP_SECONDS`` before.
 
     Args:
-        is_first_stage: Whether it is the first stage, whose learning rate is its own.
+        is_first: Whether it is the first stage, whose learning rate is its own.
     """
 
     def __init__(self, is_first: bool = False):
@@ -300,7 +300,7 @@ class ProgressReport(Observer):
     Args:
         steps: Updates in all.
         clock: Must come before this observer.
-        figures_text: Figures of a chunk's logs.
+        note: Figures of a chunk's logs.
         line_end: Text behind them in lines, which have more room than a bar.
     """
 

@@ -87,8 +87,8 @@ class CellDensity:
         columns: Of a row; the first ``n_given`` are given.
         layout: Of each network.
         marginals: Of the D modelled columns.
-        n_members: R networks with their weights.
-        computed_columns: K computed columns, last in a row.
+        members: R networks with their weights.
+        computed: K computed columns, last in a row.
         unmixing: Map of rows to components, if ``columns`` are components; none is then given or
             computed.
         independent: With unmixing: marginals of the original columns.

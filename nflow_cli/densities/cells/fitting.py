@@ -73,7 +73,7 @@ def _is_hurdle(column: CellColumn, data: Dataset, before: Sequence[CellColumn]) 
     codes[-1] = codes[-1] != column.number_code  # two outcomes: an atom or another number
     outcomes = [earlier.outcomes for earlier in before] + [Outcomes(2)]
     weights = None if data.weights.train is None else data.weights.train[rows]
-    # Shares of the two, given the earlier column that tells most of them.
+    # Shares of the two outcomes given their best parent, an earlier column.
     (shares,) = fit_parents(outcomes, np.stack(codes, axis=1)[rows], weights, first=len(before))
     gain_of_atoms = shares.gain / len(rows)
     return gain_of_atoms > HURDLE_GAIN and gain_of_atoms > _gain_by_order(columns, cells)

@@ -243,7 +243,7 @@ def _mixture_start(
         inputs.append(places)
     for row, j in enumerate(layout.mixed):
         ridge = ridges[j]
-        # Of log-weights 0; of means; of the log of what is added to the least scale.
+        # Biases of log-weights are 0; of means; of the logarithm of scales above the least.
         bias[row, 1] = ridge.intercept + ridge.scale * relative_means
         scale = ridge.scale * relative_scale
         bias[row, 2] = np.log(max(scale - floors[j], 0.1 * scale))

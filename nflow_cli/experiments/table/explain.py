@@ -416,7 +416,7 @@ def _short_text(value: Any) -> str:
 
 
 def _reason(cell: CellSurprise, i: int, text: str) -> str:
-    """Reason why a cell of row ``i`` is odd: what was expected, and its ``text`` in the table."""
+    """Reason why a cell of row ``i`` is odd: expected values, and its ``text`` in the table."""
     low = _written_value(cell, cell.low[i])
     high = _written_value(cell, cell.high[i])
     expected = low if low == high else f"{low} to {high}"

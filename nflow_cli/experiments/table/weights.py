@@ -160,7 +160,7 @@ def _padded_normals(marginals: Sequence[Marginal]) -> np.ndarray:
 
 
 def inconsistency(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
-    """Text on the first invalid array, with what was expected; "" if all are valid."""
+    """Error text of the first invalid array, with expected values; "" if all are valid."""
     for name, requirements in _requirements(layout, arrays):
         for text, is_met in requirements:
             if not is_met:
@@ -171,7 +171,7 @@ def inconsistency(layout: Layout, arrays: Mapping[str, np.ndarray]) -> str:
 def _requirements(
     layout: Layout, arrays: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[str, Iterable[Requirement]]]:
-    """Yield the name of each array with what is required of it."""
+    """Requirements of each array, by its name."""
     member_weights = arrays[MEMBER_WEIGHTS]
     yield LIMITS, _requirements_of_limits(arrays[LIMITS], arrays[MARGINAL_NORMALS])
     yield (
