@@ -9,7 +9,7 @@ from nflow_cli.config.kinds import ColumnKind, Lattice
 from nflow_cli.data.column_maps import Log, Logit, Scale, TukeyH
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn
-from nflow_cli.densities.cells.density import CellDensity, Member
+from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.fitting import layout_of
 from nflow_cli.densities.cells.marginal import Marginal, Normals
 from nflow_cli.densities.cells.outliers import Outliers
@@ -22,16 +22,15 @@ TAILS = (Scale(1.0, 2.0), TukeyH(0.02))
 POSITIVE = (Log(-0.5, "above"), Scale(0.4, 0.3))
 BETWEEN = (Logit(-0.5, 9.5), Scale(0.0, 1.5))
 FEW = 1e-12  # share of outliers, next to none: they are in no draw, no mean and no quantile
+FREQUENCIES = 0.25, 1.0
+KNOTS = -1.0, 0.5, 1.0
 FAR = 20.0  # units of an outlier among numbers without steps, where these have no density
 
 
 def independent(density):
     """Return the density of independent columns: the marginals of another alone."""
-    alone = [
-        m._replace(network_shares=np.zeros_like(m.network_shares)) for m in density.networks[:1]
-    ]
     computed = [replace(one, broken=1.0) for one in density.computed_columns]
-    return CellDensity(density.columns, density.layout, density.marginals, alone, computed)
+    return CellDensity(density.columns, density.layout, density.marginals, computed=computed)
 
 
 def levels(name, count, missing=False):
@@ -98,7 +97,7 @@ def in_units(column):
 
 def random_weights(layout, rng, blocks=2):
     """Return weights that say much of each cell by those before it, its scales within bounds."""
-    weights = network.initial_weights(layout, blocks, rng)
+    weights = network.initial_weights(layout, blocks, rng, np.ones(len(layout.inputs)))
     sizes = {"logits_kernel": 1.5, "logits_skip_kernel": 0.7, "logits_bias": 1.0}
     sizes |= {"mixtures_kernel": 0.15, "means_skip_kernel": 0.2, "inputs_bias": 0.5}
     for name, size in sizes.items():
@@ -127,20 +126,22 @@ def random_marginal(column, rng, new=None):
 
 
 def random_density(columns, n_given=0, members=1, seed=0, width=16, shares=None, new=None):
-    """Return a density of cells of columns; of networks alone where ``shares`` is 1, and with a
-    share ``new`` of new levels and outliers, or few outliers.
+    """Return a density of cells of columns; of networks alone where ``shares`` of these is 1, and
+    with a share ``new`` of new levels and outliers, or few outliers.
     """
     rng = np.random.default_rng(seed)
     columns = [in_units(c) if i < n_given else c for i, c in enumerate(columns)]
-    layout = layout_of(columns, n_given, 3, width)
+    layout = layout_of(columns, n_given, 3, width, FREQUENCIES, KNOTS)
     marginals = [random_marginal(column, rng, new) for column in columns][n_given:]
     networks = []
+    of_networks = []
     for weight in np.random.default_rng([seed, 1]).dirichlet(np.full(members, 5.0)):
-        weights = network.masked_weights(layout, random_weights(layout, rng))
+        networks.append(network.masked_weights(layout, random_weights(layout, rng)))
         count = len(layout.modelled)
-        of_member = rng.uniform(0.2, 0.9, count) if shares is None else np.full(count, shares)
-        networks.append(Member(weights, of_member, weight))
-    return CellDensity(columns, layout, marginals, networks)
+        beside = rng.uniform(0.2, 0.9, count) if shares is None else np.full(count, shares)
+        of_networks.append(weight * beside)
+    of_marginals = np.maximum(1 - np.sum(of_networks, axis=0), 0.0)
+    return CellDensity(columns, layout, marginals, networks, np.array([*of_networks, of_marginals]))
 
 
 def values_of(column, reach=18.0, outliers=True):

@@ -33,7 +33,7 @@ ALLOWED = {
     "sklearn": ["sklearn/"],
     "threadpoolctl": ["backend/blas.py"],
     "tensorflow": [
-        *("backend/start.py", "backend/programs.py"),  # its devices, threads and compiler
+        *("backend/start.py", "backend/programs.py", "backend/random_numbers.py"),
         *("training/trainer.py", "flows/composition.py", "flows/tensorflow_fold.py"),
         *("experiments/reverse_kl/trainer.py", "experiments/reverse_kl/trial.py"),  # users' code
     ],
@@ -44,7 +44,7 @@ KERAS_FREE = (
     *("terminal/", "text"),
     *("config/", "data/", "plotting/", "sweeps/", "cli/", "training/chunks"),
     *("evaluation/warnings", "evaluation/importance"),
-    *("evaluation/pit", "evaluation/tallies", "evaluation/association"),
+    *("evaluation/pit", "evaluation/tallies", "evaluation/association", "evaluation/level_shares"),
     *("experiments/__init__", "experiments/recorded_data", "experiments/loaded"),
     *("experiments/report", "experiments/run", "experiments/summary", "experiments/checks"),
     *(f"experiments/{kind}/report" for kind in ("evidence", "images", "reverse_kl")),

@@ -88,7 +88,34 @@ _EXAMPLE_TIME = datetime(2024, 5, 17, 13, 45, 30, tzinfo=UTC)
 MAX_WIDTH = 2_048
 MAX_BLOCKS = 16
 MAX_COMPONENTS = 64
-DECAYS = 0.1, 0.3, 1.0  # little for sharp tables, much for noisy ones
+FREQUENCIES = 0.125, 0.25, 0.5, 1.0  # of the sines and cosines of numbers, per unit
+KNOTS = tuple(-2 + i / 4 for i in range(17))  # of the ramps of numbers, in units
+
+
+class Recipe(NamedTuple):
+    """What a network of an ensemble sees, and how it is regularised.
+
+    Attributes:
+        decay: Weight decay of its kernels.
+        atoms: Whether repeated values of numbers are inputs of their own.
+        waves: Whether sines and cosines of numbers are inputs.
+        ramps: Whether piecewise linear encodings of numbers are inputs.
+        dropout: Share of the inner units of residual blocks that an update leaves out.
+    """
+
+    decay: float
+    atoms: bool = True
+    waves: bool = False
+    ramps: bool = False
+    dropout: float = 0.0
+
+
+# Of the networks of an ensemble, in turn: each column has the mixture of them that suits it.
+RECIPES = (
+    Recipe(0.1),
+    Recipe(1.0, atoms=False, ramps=True, dropout=0.1),
+    Recipe(0.3, waves=True, dropout=0.1),
+)
 WIDE_COLUMNS = 8  # with more, flows overfit sooner
 
 
@@ -102,7 +129,7 @@ class Size(NamedTuple):
 
 def _cells_sizes(width: int, *train: float) -> tuple[Mapping[str, int], Mapping[str, float]]:
     """Sizes of the network of cells, and settings of its training, by key."""
-    names = ("steps", "batch_size", "chunk", "ensemble")
+    names = ("steps", "batch_size", "chunk", "ensemble", "early")
     return {"width": width, "blocks": 2, "components": 10}, dict(zip(names, train))
 
 
@@ -114,11 +141,12 @@ def _flows_sizes(
     return {"k": k, "hidden": hidden}, dict(zip(names, train))
 
 
-CELLS_SIZES = (  # few rows are overfitted within a hundred updates, hence the short chunks
-    Size(2_000, *_cells_sizes(64, 600, 256, 20, 3)),
-    Size(10_000, *_cells_sizes(128, 2_000, 512, 50, 3)),
-    Size(50_000, *_cells_sizes(128, 4_000, 1_024, 100, 2)),
-    Size(math.inf, *_cells_sizes(256, 8_000, 1_024, 100, 1)),
+# Of few rows some columns are overfitted within a hundred updates, while others go on to be learnt.
+CELLS_SIZES = (
+    Size(2_000, *_cells_sizes(64, 600, 256, 20, 3, 60)),
+    Size(10_000, *_cells_sizes(128, 2_000, 512, 50, 3, 0)),
+    Size(50_000, *_cells_sizes(128, 4_000, 1_024, 100, 2, 0)),
+    Size(math.inf, *_cells_sizes(256, 8_000, 1_024, 100, 1, 0)),
 )
 FLOWS_SIZES = (
     Size(8_000, *_flows_sizes(4, 32, 2_000, 256, 0.001, 2.0, 50)),
@@ -456,6 +484,13 @@ class TableTrain(Strict):
         return stopping.model_copy(update={"patience": patience})
 
     @property
+    def early_update(self) -> int | None:
+        """Update of a settled training after which weights are kept beside the last ones; ``None``:
+        those of the best validation loss are.
+        """
+        return None
+
+    @property
     def members(self) -> int:
         """Number of ensemble members."""
         return self.ensemble or 1
@@ -650,9 +685,8 @@ class Cells(Strict):
 
 
 class CellsTrain(TableTrain):
-    """Training of a density of cells; the weights of the best validation loss are kept.
-
-    The networks of an ensemble are weighted by the validation rows.
+    """Training of a density of cells: of networks side by side, of which each column has a mixture
+    by the validation rows.
     """
 
     weight_decay: float | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -665,7 +699,14 @@ class CellsTrain(TableTrain):
     ensemble: int | None = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default=None, ge=1, le=MAX_MEMBERS, **option(f"{ENSEMBLE_HELP} Null: by the table's size.")
     )
-
+    early: int | None = Field(
+        default=None,
+        ge=0,
+        le=10**9,
+        description="Update after which the weights of each network are kept, beside its last ones "
+        "and without early stopping; 0: those of its best validation loss alone. Null: by the "
+        "table's size.",
+    )
     filled: float | None = Field(
         default=None,
         ge=0,
@@ -675,11 +716,38 @@ class CellsTrain(TableTrain):
     )
 
     @property
-    def decays(self) -> list[float]:
-        """Weight decay of each network: the best depends on the table."""
+    def early_update(self) -> int | None:
+        if not self.early:
+            return None
+        chunk = self.chunk or 1
+        return min(-(-self.early // chunk) * chunk, self.steps or 1)
+
+    @property
+    def stopping(self) -> ValidatedStopping | None:
+        return None if self.early else super().stopping
+
+    @property
+    def n_networks(self) -> int:
+        """Number of networks of the mixture."""
+        return self.members * (2 if self.early else 1)
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """Recipe of each network: the best depends on the table, and on the column."""
+        recipes = [RECIPES[r % len(RECIPES)] for r in range(self.members)]
         if self.weight_decay is not None:
-            return [self.weight_decay] * self.members
-        return [DECAYS[r % len(DECAYS)] for r in range(self.members)]
+            return [recipe._replace(decay=self.weight_decay) for recipe in recipes]
+        return recipes
+
+    @property
+    def frequencies(self) -> tuple[float, ...]:
+        """Frequencies of the sines and cosines that a network sees, per unit; none if none does."""
+        return FREQUENCIES if any(recipe.waves for recipe in self.recipes) else ()
+
+    @property
+    def knots(self) -> tuple[float, ...]:
+        """Knots of the piecewise linear encodings that a network sees; none if none does."""
+        return KNOTS if any(recipe.ramps for recipe in self.recipes) else ()
 
 
 class CellsConfig(TableConfig):

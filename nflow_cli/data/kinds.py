@@ -9,6 +9,7 @@ from nflow_cli.config.kinds import ColumnKind, Lattice, Relation
 from nflow_cli.config.presets import is_key
 from nflow_cli.data.arrow_cells import is_beyond_floats
 from nflow_cli.data.asked import AskedColumn, AskedColumns
+from nflow_cli.data.codes import without_order
 from nflow_cli.data.columns import Column
 from nflow_cli.data.dates import kind_of_form, span_of_form, texts_of, unit_of_form
 from nflow_cli.data.lattices import common_lattice, decimals_of, fills
@@ -47,6 +48,7 @@ def kinds_of(columns: AskedColumns, groups: np.ndarray | None = None) -> dict[st
     relations = relations_of([column for column in collected if is_key(column.name)], fixed)
     if all(request.is_given or request.name in relations for request in rest):
         relations = {}  # a fit models one column at least
+    codes = without_order([column for column in collected if column.name not in relations], groups)
     need_positive = {name for relation in relations.values() for name in relation.positive}
     rest.sort(key=lambda request: request.name in relations)  # after the kinds of their sources
     known = {request.name: request.column for request in rest}
@@ -55,7 +57,7 @@ def kinds_of(columns: AskedColumns, groups: np.ndarray | None = None) -> dict[st
         relation = relations.get(column.name)
         if relation is not None:
             relation = _with_texts_of_levels(relation, known, kinds)  # None if that is impossible
-        kind = _kind_if_modelled(request, relation, groups)
+        kind = _kind_if_modelled(request, relation, groups, column.name in codes)
         if relation is not None:
             kind = _computed_kind(kind, relation)
         if column.date_format is not None:
@@ -153,16 +155,20 @@ def kind_left_out(request: AskedColumn) -> ColumnKind | None:
 
 
 def _kind_if_modelled(
-    request: AskedColumn, relation: Relation | None, groups: np.ndarray | None
+    request: AskedColumn,
+    relation: Relation | None,
+    groups: np.ndarray | None,
+    are_codes: bool,
 ) -> ColumnKind:
     """Kind of a column as if it were modelled: levels, a grid or a number, with the reason.
 
-    Numbers that a formula computes are no levels: it may give some that no row has.
+    Numbers that a formula computes are no levels: it may give some that no row has. ``are_codes``:
+    whether its numbers have no order.
     """
     column = request.column
     missing = bool((column.value_indices < 0).any())
     if column.numbers is not None:
-        return _kind_of_numbers(request, missing, relation, groups)
+        return _kind_of_numbers(request, missing, relation, groups, are_codes)
     if column.cell_type == "truth":
         return ColumnKind(kind="levels", why="truth values", type="truth", missing=missing)
     count = len(column.texts)
@@ -177,10 +183,15 @@ def _kind_if_modelled(
 
 
 def _kind_of_numbers(
-    request: AskedColumn, missing: bool, relation: Relation | None, groups: np.ndarray | None
+    request: AskedColumn,
+    missing: bool,
+    relation: Relation | None,
+    groups: np.ndarray | None,
+    are_codes: bool,
 ) -> ColumnKind:
-    """Kind of a column of numbers, dates or times: levels if few, unless a formula computes them;
-    a grid if they repeat on a lattice, or their step is chosen; else a number.
+    """Kind of a column of numbers, dates or times: levels if few, or codes without an order, unless
+    a formula computes them; a grid if they repeat on a lattice, or their step is chosen; else a
+    number.
 
     ``missing``: whether it has gaps; ``groups`` as of :func:`kinds_of`.
     """
@@ -199,7 +210,7 @@ def _kind_of_numbers(
     step = request.step
     if step is not None:
         lattice = Lattice(step=step, offset=float(numbers.values[0] % step))
-    why = _why_levels(request, lattice)
+    why = _why_levels(request, lattice, are_codes)
     if why and (relation is None or relation.rule == "map"):
         return ColumnKind(kind="levels", why=why, **facts)
     counted = numbers if groups is None else _counted_once_a_group(column, groups)
@@ -243,9 +254,9 @@ def _counted_once_a_group(column: Column, groups: np.ndarray) -> DistinctNumbers
     return replace(numbers, counts=np.bincount(pairs % len(values)))
 
 
-def _why_levels(request: AskedColumn, lattice: Lattice | None) -> str:
-    """Why the numbers of a column are levels, "" if they are none: chosen, or few distinct ones
-    with many rows each, unless they are consecutive on their lattice.
+def _why_levels(request: AskedColumn, lattice: Lattice | None, are_codes: bool) -> str:
+    """Why the numbers of a column are levels, "" if they are none: chosen, codes without an order,
+    or few distinct ones with many rows each, unless they are consecutive on their lattice.
     """
     numbers = request.column.distinct_numbers
     count = len(numbers.values)
@@ -255,6 +266,8 @@ def _why_levels(request: AskedColumn, lattice: Lattice | None) -> str:
         return ""
     if count <= 2:
         return "two values" if count == 2 else "one value"
+    if are_codes and request.bounds is None:
+        return f"{count} codes without an order"
     if count > min(MAX_NUMBER_LEVELS, numbers.rows / ROWS_A_LEVEL):
         return ""
     if (

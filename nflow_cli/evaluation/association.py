@@ -85,15 +85,20 @@ def binned(kind: ColumnKind, rows: np.ndarray, draws: np.ndarray) -> tuple[np.nd
     if kind.kind == "levels":
         groups = grouped(kind, rows, draws, MOST_GROUPS)
         return groups.rows, groups.draws
-    values = rows[~np.isnan(rows)]
-    count = int(np.clip(round(len(values) ** (1 / 3)), 2, MOST_BINS))
-    levels = np.arange(1, count) / count
-    edges = np.unique(np.quantile(values, levels, method="inverted_cdf")) if len(values) else []
+    ends = bin_ends(rows)
 
     def bins_of(cells: np.ndarray) -> np.ndarray:
-        return np.where(np.isnan(cells), count, np.searchsorted(edges, cells))
+        return np.where(np.isnan(cells), len(ends) + 1, np.searchsorted(ends, cells))
 
     return bins_of(rows), bins_of(draws)
+
+
+def bin_ends(numbers: np.ndarray) -> np.ndarray:
+    """Upper ends of the bins of numbers ``(n,)``, NaN if missing, but of the last: quantiles."""
+    values = numbers[~np.isnan(numbers)]
+    count = int(np.clip(round(len(values) ** (1 / 3)), 2, MOST_BINS))
+    levels = np.arange(1, count) / count
+    return np.unique(np.quantile(values, levels, method="inverted_cdf")) if len(values) else values
 
 
 def association(x: np.ndarray, y: np.ndarray) -> float:

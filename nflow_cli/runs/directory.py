@@ -43,7 +43,7 @@ MAX_JSON = 16 * 2**20
 MAX_METRICS = 256 * 2**20
 MAX_EVALUATION = 2**30
 Arrays = dict[str, np.ndarray]
-FORMAT = 5  # in run.json
+FORMAT = 6  # in run.json
 VERSIONS = "versions"  # in run.json: of each package
 NFLOW = "nflow-cli"  # the key of this one among them
 

@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import keras
@@ -281,8 +280,12 @@ class Checkpointer(Observer):
             raise self.damaged(f"{updates} updates, of which it counts {clock.steps}")
 
     def _has_forms_of(self, model: ChunkTrainer, checkpoint: Checkpoint) -> bool:
-        """Whether the best weights and moments of a checkpoint can be those of a model."""
-        expected = {"best_weights": forms(model.weights), "best_moments": forms(model.moments)}
+        """Whether the kept weights and moments of a checkpoint can be those of a model."""
+        expected = {
+            "best_weights": forms(model.weights),
+            "best_moments": forms(model.moments),
+            "early_weights": forms(model.weights),
+        }
         for name in self.parts:
             for key, arrays in grouped(checkpoint.arrays, f"{name}/").items():
                 if key in expected and forms(arrays) != expected[key]:
@@ -318,7 +321,7 @@ def grouped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, list[np.nda
 
 
 class Training(NamedTuple):
-    """Result of a training: updates, the best update, and speed."""
+    """Result of a training: updates, the latest whose weights are kept, and speed."""
 
     steps: int
     best_update: int
@@ -333,8 +336,10 @@ def train_on_rows(
     config: CellsConfig | FitConfig,
     directory: RunDirectory | None = None,
     observers: Sequence[Observer] = (),
+    keeps_last: bool = False,
 ) -> Training:
-    """Train a model as ``config.train`` specifies; restore the weights of the best validation.
+    """Train a model as ``config.train`` specifies; restore the weights of the best validation,
+    unless ``keeps_last``.
 
     ``validate`` returns the losses ``(R, n)`` of validation rows in nats; the initial weights are
     candidates too. With ``directory``: logged there and resumable.
@@ -354,12 +359,16 @@ def train_on_rows(
         validation = f", validation {nats_text(-log.mean_loss)}" if log.rows else ""
         return f"{text}{validation} nats"
 
-    best = partial(log.best_text, lambda loss: nats_text(-loss))
+    def best() -> str:
+        return "" if keeps_last else log.best_text(lambda loss: nats_text(-loss))
+
     progress = ProgressReport(steps, clock, note, best)
     with Session(
         config, steps, directory, log=log, progress=progress, observers=observers
     ) as session:
         session.fit(model, chunks)
-        log.take_best(model)
+        if not keeps_last:
+            log.take_best(model)
         session.finish(model)
-    return Training(clock.steps, log.last_best_update, clock.speed())
+    kept = clock.steps if keeps_last else log.last_best_update
+    return Training(clock.steps, kept, clock.speed())

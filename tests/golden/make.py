@@ -29,7 +29,7 @@ CELLS = [
     "--set",
     "cells.width=4",
     "--set",
-    "train.ensemble=2",
+    "train.ensemble=3",
     "--set",
     "cells.blocks=1",
     "--set",

@@ -87,14 +87,14 @@ def test_only_a_folder_with_a_run_in_it_opens(tmp_path, run):
 def test_a_run_of_a_newer_nflow_or_of_something_else_does_not_open(run):
     path = run.path / "run.json"
     for content, why in (
-        (b'{"format": 6}', "format 6, written by a newer nflow; this one reads 5"),
+        (b'{"format": 7}', "format 7, written by a newer nflow; this one reads 6"),
         (b'{"format": 0}', "damaged: expected a format number"),
         (b'{"format": "1"}', "damaged: expected a format number"),
         (b'{"format": [1]}', "damaged: expected a format number"),
         (b'{"format": 1' + 5000 * b"0" + b"}", "damaged: expected numbers of at most 300 digits"),
         (b'{"name": "some other tool"}', "damaged: expected a format number"),
-        (b'{"format": 5}', "damaged: expected the version of nflow-cli"),
-        (b'{"format": 5, "versions": {"nflow-cli": 1}}', "damaged: expected the version of nflow-"),
+        (b'{"format": 6}', "damaged: expected the version of nflow-cli"),
+        (b'{"format": 6, "versions": {"nflow-cli": 1}}', "damaged: expected the version of nflow-"),
         (b"", "damaged: expected a JSON object"),
     ):
         path.write_bytes(content)
@@ -163,7 +163,7 @@ def test_the_status_of_a_run_says_how_it_ended(run, error, status):
         if error:
             raise error
     record = run.read_json("run.json")
-    assert (record["status"], record["format"]) == (status, 5)
+    assert (record["status"], record["format"]) == (status, 6)
     assert (record["command"], record["seed"]) == ("fit-2d", 0)
     assert record["end_seconds"] >= record["start_seconds"]
 

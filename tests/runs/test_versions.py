@@ -11,7 +11,7 @@ from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.sweeps import plan
 
 REFUSED = [  # what the record is changed to, and what is named
-    ({"format": 4}, ("format 4, which nflow ", "of format 5: train it again")),
+    ({"format": 4}, ("format 4, which nflow ", "of format 6: train it again")),
     ({"versions": {"nflow-cli": "0.1.0.dev999"}}, ("0.1.0.dev999", nflow_cli.__version__)),
 ]
 COMMANDS = [

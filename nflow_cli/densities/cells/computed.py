@@ -331,7 +331,7 @@ class Computed:
 
     def _marginal_distribution(self, n: int) -> CellDistribution:
         """Distribution of n cells by the marginal."""
-        return CellDistribution(self.column, self.marginal, [], n)
+        return CellDistribution(self.column, self.marginal, n)
 
     def _rank(self, values: np.ndarray) -> np.ndarray:
         """Keys ``(n,)`` by which values are in the order of cells, missing above all numbers."""

@@ -14,12 +14,11 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from nflow_cli.arrays import log_softmax, logsumexp
 from nflow_cli.backend.blas import one_blas_thread
 from nflow_cli.backend.start import cores
 from nflow_cli.config.kinds import Lattice
 from nflow_cli.densities.cells.columns import CellColumn
-from nflow_cli.densities.cells.density import IMPOSSIBLE, CellDensity, CellScores
+from nflow_cli.densities.cells.density import CellDensity, CellScores
 from nflow_cli.densities.cells.distribution import LEAST_MASS, CellDistribution, Lazy
 
 MOST_PASSES = 4  # refinements of the bins
@@ -195,7 +194,7 @@ class _Cell:
         """
         first = 0 if self.density.unmixing else self.place
         last = self.place + 1 if self.is_exact else len(self.density.modelled_columns)
-        log_row = self.block.by_mixture[:, first:last].sum(axis=1)
+        log_row = self.block.log_q[:, first:last].sum(axis=1)
         known = self.density.are_known(self.block.rows)[:, self.place]
         return np.where(known & np.isfinite(log_total), log_row - log_total, np.nan)
 
@@ -342,16 +341,12 @@ class _Cell:
         Of unmixed columns it is that of the row, over that of the cell by its marginal.
         """
         scores = self._suffix_scores.with_values(row_indices, self.j, values)
+        log_cells = np.stack([scores.log_q, scores.by_networks])
         if self.density.unmixing:
-            log_q = np.stack([scores.by_mixture, scores.by_networks]).sum(axis=2)
             gaps = np.isnan(scores.rows).any(axis=1)
-            return np.where(gaps, -np.inf, log_q - scores.by_marginals[:, self.place])
-        log_cells = scores.by_members
-        log_weights = self.block.log_weights_before[:, :, self.place][:, row_indices]
-        log_weights = np.maximum(log_weights + log_cells[:, :, 0], IMPOSSIBLE)
-        log_weights = log_softmax(log_weights, 0, np)
-        by_mixture = logsumexp(log_weights + log_cells[:, :, 1:].sum(axis=2), 0, np)
-        return np.stack([by_mixture, scores.by_networks[:, 1:].sum(axis=1)])
+            log_factors = log_cells.sum(axis=2) - scores.by_marginals[:, self.place]
+            return np.where(gaps, -np.inf, log_factors)
+        return log_cells[:, :, 1:].sum(axis=2)  # of the cells behind
 
     @Lazy
     def _suffix_scores(self) -> CellScores:

@@ -2,9 +2,9 @@
 
     log q(row | given) = Σ_j log P(cell_j | given, the cells before it)
 
-A number of a continuous column has a density, in 1/unit; every other cell a mass. Each network is
-mixed with the column's marginal, ``w_j network + (1 - w_j) marginal``. An ensemble is a mixture of
-such products.
+A number of a continuous column has a density, in 1/unit; every other cell a mass. Each cell is a
+mixture of R networks and the column's marginal, of shares that are the column's own:
+``P(cell_j | …) = Σ_r v_rj network_r + v_0j marginal``.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,18 +15,17 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from nflow_cli.arrays import log_softmax, logsumexp
+from nflow_cli.arrays import logsumexp
 from nflow_cli.backend.start import cores
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn, Cells
 from nflow_cli.densities.cells.computed import Computed
-from nflow_cli.densities.cells.distribution import CellDistribution, Lazy, NetworkCell
+from nflow_cli.densities.cells.distribution import CellDistribution, Lazy
 from nflow_cli.densities.cells.heads import (
     LogCells,
     log_cells,
     log_masses,
-    log_pair,
-    log_parts,
+    log_mixture,
     with_presence,
 )
 from nflow_cli.densities.cells.layout import Layout
@@ -39,22 +38,12 @@ ROWS_DRAWN = 1_024  # rows drawn at a time
 MIN_BLOCK_ROWS = 256
 MAX_BLOCK_ROWS = 16_384
 MAX_BLOCK_PARAMETERS = 2**18
-IMPOSSIBLE = -1e300  # nats, of a product of cells, one of which no row can have
-
-
-class Member(NamedTuple):
-    """Network of an ensemble: masked weights in float64, mixing weights ``(D,)`` against the
-    marginals, and its weight in the mixture of members.
-    """
-
-    weights: network.Weights
-    network_shares: np.ndarray
-    weight: float = 1.0
+LEAST_SHARE = 1e-300  # of a network in a mixture of networks alone, so that it has one
 
 
 class Scored(NamedTuple):
     """Scores of n rows: log-probability in nats of each cell ``(n, D + K)``, given those before and
-    by marginals; randomised PIT; log-density by member ``(n, R)``.
+    by marginals; randomised PIT; log-density by each network and the marginals ``(n, R)``.
     """
 
     log_q: np.ndarray
@@ -87,7 +76,9 @@ class CellDensity:
         columns: Of a row; the first ``n_given`` are given.
         layout: Of each network.
         marginals: Of the D modelled columns.
-        members: R networks with their weights.
+        networks: Masked weights in float64 of each of R networks.
+        shares: Of the networks and the marginal, the last, in each cell ``(R + 1, D)``; by default
+            the marginal's alone.
         computed: K computed columns, last in a row.
         unmixing: Map of rows to components, if ``columns`` are components; none is then given or
             computed.
@@ -99,7 +90,8 @@ class CellDensity:
         columns: Sequence[CellColumn],
         layout: Layout,
         marginals: Sequence[Marginal],
-        members: Sequence[Member],
+        networks: Sequence[network.Weights] = (),
+        shares: np.ndarray | None = None,
         computed: Sequence[Computed] = (),
         unmixing: Unmixing | None = None,
         independent: "CellDensity | None" = None,
@@ -108,7 +100,8 @@ class CellDensity:
         self.layout = layout
         self.n_given = layout.n_given
         self.marginals = list(marginals)
-        self.networks = list(members)
+        self.networks = list(networks)
+        self.shares = np.ones((1, len(self.marginals))) if shares is None else shares
         self.computed_columns = list(computed)
         self.unmixing = unmixing
         self.independent = independent
@@ -138,24 +131,34 @@ class CellDensity:
 
     @property
     def n_members(self) -> int:
-        """Number of ensemble members."""
+        """Number of networks R."""
         return len(self.networks)
-
-    @property
-    def member_weights(self) -> np.ndarray:
-        """Weights of the members ``(R,)``."""
-        return np.array([member.weight for member in self.networks])
 
     @property
     def marginal_density(self) -> "CellDensity":
         """Density of independent columns, each by its marginal."""
-        return self.independent or self.with_networks([])
+        return self.independent or self.with_networks([], np.ones((1, len(self.marginals))))
 
-    def with_networks(self, networks: Iterable[Member]) -> Self:
-        """Density with other networks, else the same."""
+    def with_networks(self, networks: Iterable[network.Weights], shares: np.ndarray) -> Self:
+        """Density with other networks, of shares ``(R + 1, D)`` with the marginals, else the
+        same.
+        """
         density = copy(self)
         density.networks = list(networks)
+        density.shares = shares
         return density
+
+    def with_one(self, weights: network.Weights) -> Self:
+        """Density of one network alone, without the marginals."""
+        shares = np.zeros((2, len(self.marginals)))
+        shares[0] = 1.0
+        return self.with_networks([weights], shares)
+
+    @property
+    def log_shares(self) -> np.ndarray:
+        """Log-shares ``(R + 1, D, 1)`` of the networks and the marginals in each cell."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.shares)[..., None]
 
     def encode(self, rows: np.ndarray) -> list[Cells]:
         """Cells of rows ``(n, C)``, of each column that networks have."""
@@ -183,7 +186,7 @@ class CellDensity:
         def of_block(block: "CellScores", noise: np.ndarray) -> Scored:
             pit = block.pit(noise)
             members = block.by_members.sum(axis=2).T
-            return Scored(block.by_mixture, block.by_marginals, pit, members)
+            return Scored(block.log_q, block.by_marginals, pit, members)
 
         noise = rng.random((len(rows), len(self.scored_columns)))
         return Scored(*self.by_blocks(of_block, rows, noise, advance=advance))
@@ -192,45 +195,28 @@ class CellDensity:
         """Log-density ``(n,)`` in nats; -inf for an impossible row."""
         return self.cell_log_probs(rows).sum(axis=1)
 
-    def member_log_probs(self, rows: np.ndarray) -> np.ndarray:
-        """Log-density ``(R, n)`` in nats by each member."""
-        (log_q,) = self.by_blocks(lambda block: (block.by_members.sum(axis=2).T,), rows)
-        return log_q.T
-
     def cell_log_probs(self, rows: np.ndarray) -> np.ndarray:
         """Log-probability ``(n, D + K)`` in nats of each cell given those before, computed cells
-        last.
-
-        Of the mixture of members: the cells of a row sum to its log-density.
+        last: the cells of a row sum to its log-density.
         """
-        (log_q,) = self.by_blocks(lambda block: (block.by_mixture,), rows)
+        (log_q,) = self.by_blocks(lambda block: (block.log_q,), rows)
         return log_q
 
     def outlier_shares(self, rows: np.ndarray) -> np.ndarray:
-        """Share ``(n, D + K)`` of a cell's probability that it is new: a new level, or an outlier;
-        a mean over members.
+        """Share ``(n, D + K)`` of a cell's probability that it is new: a new level, or an
+        outlier.
         """
 
         def of_block(block: "CellScores") -> tuple[np.ndarray]:
             with np.errstate(invalid="ignore"):  # of a cell that no row can have
-                shares = np.exp(block.log_p_new - block.by_members)
-            return (np.tensordot(self.member_weights, shares, 1),)
+                return (np.exp(block.log_p_new - block.log_q),)
 
         (shares,) = self.by_blocks(of_block, rows)
         return shares
 
-    def cells_by(self, member: Member, rows: np.ndarray) -> np.ndarray:
-        """Log-probability ``(n, D + K)`` in nats of each cell by one member."""
-
-        def of_block(block: "CellScores") -> tuple[np.ndarray]:
-            return (block.by_member(member, block.log_cells(block.parameters_of(member))),)
-
-        (log_q,) = self.by_blocks(of_block, rows)
-        return log_q
-
-    def network_log_cells(self, member: Member, rows: np.ndarray) -> LogCells:
+    def network_log_cells(self, weights: network.Weights, rows: np.ndarray) -> LogCells:
         """Log-masses ``(n, D)`` by a network or of outliers; NaN if unknown."""
-        return self._log_cells(lambda block: block.log_cells(block.parameters_of(member)), rows)
+        return self._log_cells(lambda block: block.log_cells(block.parameters_of(weights)), rows)
 
     def marginal_log_cells(self, rows: np.ndarray) -> LogCells:
         """Log-masses ``(n, D)`` by marginals or of outliers; NaN if unknown."""
@@ -245,8 +231,7 @@ class CellDensity:
 
         def of_block(block: "CellScores") -> tuple[np.ndarray, ...]:
             masses, presence = log_cells(block)
-            # Mixture weights are fitted to these: w N + (1 - w) M + O of a network, the marginal
-            # and outliers is w (N + O) + (1 - w) (M + O), so outliers do not change w.
+            # Σ v_r N_r + O = Σ v_r (N_r + O): outliers do not change the shares.
             masses = np.logaddexp(masses, block.log_outliers)
             is_known = block.codes >= 0
             return np.where(is_known, masses, np.nan).T, presence.T
@@ -297,12 +282,6 @@ class CellDensity:
         return min(max(MIN_BLOCK_ROWS, MAX_BLOCK_PARAMETERS // max(count, 1)), MAX_BLOCK_ROWS)
 
     @property
-    def log_weights(self) -> np.ndarray:
-        """Log-weights of the members ``(R,)``."""
-        with np.errstate(divide="ignore"):
-            return np.log(self.member_weights)
-
-    @property
     def log_p_learnt(self) -> np.ndarray:
         """Log-probabilities ``(D,)`` that a cell is not new."""
         return np.array([marginal.log_p_learnt for marginal in self.marginals])
@@ -317,15 +296,9 @@ class CellDensity:
         With ``with_new`` a level may be new (-1) and a computed cell broken; else neither is.
         """
         rows = given.astype(float)
-        unknown = np.ones(rows.shape, bool)
-        drawn_members = rng.choice(self.n_members, len(rows), p=self.member_weights)
-        for r, member in enumerate(self.networks):
-            places = np.flatnonzero(drawn_members == r)
-            for block in _blocks(len(places), ROWS_DRAWN):
-                part = places[block]
-                rows[part], _ = self.draw_cells(
-                    member, rows[part], unknown[part], rng, with_new=with_new
-                )
+        for block in _blocks(len(rows), ROWS_DRAWN):
+            unknown = np.ones(rows[block].shape, bool)
+            rows[block], _ = self.draw_cells(rows[block], unknown, rng, with_new=with_new)
         if self.unmixing:
             rows = self.unmixing.rows(rows)
         for computed in self.computed_columns:
@@ -334,7 +307,6 @@ class CellDensity:
 
     def draw_cells(
         self,
-        member: Member,
         rows: np.ndarray,
         unknown: np.ndarray,
         rng: np.random.Generator,
@@ -342,8 +314,7 @@ class CellDensity:
         present: bool = False,
         with_new: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows ``(n, C)`` whose ``unknown`` cells ``(n, C)`` of modelled columns are drawn by one
-        member.
+        """Rows ``(n, C)`` with ``unknown`` cells of modelled columns drawn.
 
         Each is drawn given the cells before it, those behind it ignored; with ``present`` also
         given that it is not missing. Returns also the log-probability ``(n,)`` in nats, at the
@@ -352,25 +323,34 @@ class CellDensity:
         n = len(rows)
         rows = rows.copy()
         log_present = np.zeros(n)
-        network_pass = ColumnByColumn(self.layout, member.weights, self.mixture_limits, n)
+        passes = [
+            ColumnByColumn(self.layout, weights, self.mixture_limits, n)
+            for weights in self.networks
+        ]
         for j, column in enumerate(self.columns):
             is_drawn = unknown[:, j]
             if j >= self.n_given and is_drawn.any():
                 place = j - self.n_given
-                network = NetworkCell(1.0, member.network_shares[place], network_pass.parameters(j))
-                distribution = CellDistribution(column, self.marginals[place], [network], n)
+                distribution = CellDistribution(
+                    column,
+                    self.marginals[place],
+                    n,
+                    [network_pass.parameters(j) for network_pass in passes],
+                    self.shares[:, place],
+                )
                 drawn = column.decode(*distribution.draw(rng, is_drawn & present, with_new))
                 rows[is_drawn, j] = drawn[is_drawn]
                 if present:
                     log_present += np.where(is_drawn, distribution.log_p_present, 0.0)
             cells = column.encode(rows[:, j])
-            network_pass.add_column(j, cells.codes, np.vstack([cells.units, cells.harmonics]))
+            for network_pass in passes:
+                network_pass.add_column(j, cells.codes, np.vstack([cells.units, cells.harmonics]))
         return rows, log_present
 
     def suffix(self, j: int) -> "CellDensity":
         """Density of the columns from ``j`` on, given all before: the same, of fewer cells.
 
-        Without computed columns, and not unmixed. Members have their weights in the whole density.
+        Without computed columns, and not unmixed.
         """
         mixed = np.array(self.layout.mixed, int)
         kept = {  # rows of the weights of each output
@@ -379,18 +359,17 @@ class CellDensity:
             "means": mixed >= j,
         }
         first = j - self.n_given
-        members = []
-        for member in self.networks:
-            weights = dict(member.weights)
-            for name, array in member.weights.items():
+        networks = []
+        for weights in self.networks:
+            of_suffix = dict(weights)
+            for name, array in weights.items():
                 output = name.split("_")[0]
                 if output in kept:
-                    weights[name] = array[kept[output]]
-            members.append(
-                member._replace(weights=weights, network_shares=member.network_shares[first:])
-            )
+                    of_suffix[name] = array[kept[output]]
+            networks.append(of_suffix)
         layout = replace(self.layout, n_given=j)
-        return CellDensity(self.columns, layout, self.marginals[first:], members)
+        shares = self.shares[:, first:]
+        return CellDensity(self.columns, layout, self.marginals[first:], networks, shares)
 
 
 def limits_of(columns: Sequence[CellColumn], layout: Layout) -> np.ndarray:
@@ -467,12 +446,12 @@ class CellScores:
     @Lazy
     def parameters(self) -> list[Parameters]:
         """Parameters of all networks."""
-        return [self.parameters_of(member) for member in self.density.networks]
+        return [self.parameters_of(weights) for weights in self.density.networks]
 
-    def parameters_of(self, member: Member) -> Parameters:
+    def parameters_of(self, weights: network.Weights) -> Parameters:
         """Parameters of one network."""
         x = network.inputs(self.layout, self.encoded.codes, self.encoded.units, np)
-        return network.parameters(self.layout, member.weights, self.density.mixture_limits, x, np)
+        return network.parameters(self.layout, weights, self.density.mixture_limits, x, np)
 
     # Log-probabilities, in nats.
 
@@ -492,41 +471,42 @@ class CellScores:
 
     @Lazy
     def by_members(self) -> np.ndarray:
-        """Log-probabilities ``(R, n, D + K)`` of cells by each member."""
-        pairs = zip(self.density.networks, self._network_cells)
-        return np.stack([self.by_member(member, cells) for member, cells in pairs])
-
-    def by_member(self, member: Member, cells: LogCells) -> np.ndarray:
-        """Log-probabilities ``(n, D + K)`` of cells by one member: by its network, as given, mixed
-        with the marginals.
+        """Log-probabilities ``(R, n, D + K)`` of cells by each network in place of all, and the
+        marginals.
         """
-        log_shares = log_pair(member.network_shares[:, None])
-        by_network, by_marginal, _ = log_parts(log_shares, cells, self.marginal_cells, np)
-        masses = np.logaddexp(np.logaddexp(by_network, by_marginal), self.log_outliers)
-        of_computed = [computed.log_prob(self.rows) for computed in self.density.computed_columns]
-        return np.column_stack([self._as_densities(masses), *of_computed])
+        shares = self.density.shares
+        with np.errstate(divide="ignore"):
+            pair = np.log([shares[:-1].sum(axis=0), shares[-1]])[..., None]
+        return np.stack(
+            [self._mixed(pair, [cells, self.marginal_cells]) for cells in self._network_cells]
+        )
 
     @Lazy
-    def by_mixture(self) -> np.ndarray:
-        """Log-probabilities ``(n, D + K)`` of cells, given those before, by the mixture of
-        members; without any by independent columns.
+    def log_q(self) -> np.ndarray:
+        """Log-probabilities ``(n, D + K)`` of cells, given those before; without networks by
+        independent columns.
         """
         if not self.density.networks:
             return self.by_marginals
-        cells = self.by_members
-        if len(cells) == 1:
-            return cells[0]
-        log_weights = self.density.log_weights[:, None, None]
-        log_q_through = logsumexp(log_weights + np.cumsum(cells, axis=2), 0, np)
-        with np.errstate(invalid="ignore"):  # of cells behind one that no row can have
-            differences = np.diff(log_q_through, axis=1, prepend=0.0)
-        return np.nan_to_num(differences, nan=0.0, neginf=-np.inf)
+        components = [*self._network_cells, self.marginal_cells]
+        return self._mixed(self.density.log_shares, components)
+
+    def _mixed(self, log_shares: np.ndarray, components: Sequence[LogCells]) -> np.ndarray:
+        """Log-probabilities ``(n, D + K)`` of cells by m components of ``log_shares``
+        ``(m, D, 1)``.
+        """
+        masses = np.logaddexp(log_mixture(list(log_shares), components, np), self.log_outliers)
+        masses = np.where(self.codes < 0, 0.0, masses)  # exactly: unknown cells are left out
+        of_computed = [computed.log_prob(self.rows) for computed in self.density.computed_columns]
+        return np.column_stack([self._as_densities(masses), *of_computed])
 
     @property
     def by_networks(self) -> np.ndarray:
-        """Log-probabilities ``(n, D)`` of cells by the networks, without marginals."""
+        """Log-probabilities ``(n, D)`` of cells by the mixture of networks, without marginals."""
+        shares = np.maximum(self.density.shares[:-1], LEAST_SHARE)
+        log_shares = np.log(shares / shares.sum(axis=0))[:, None]
         log_q = np.stack([self._as_densities(cells.masses) for cells in self._network_cells])
-        return logsumexp(self.density.log_weights[:, None, None] + log_q, 0, np)
+        return logsumexp(log_shares + log_q, 0, np)
 
     @Lazy
     def by_marginals(self) -> np.ndarray:
@@ -627,25 +607,10 @@ class CellScores:
         """
         density = self.density
         j = density.n_given + place
-        weights = np.exp(self.log_weights_before[:, :, place])
-        networks = [
-            NetworkCell(
-                weight, member.network_shares[place], network.of_column(self.layout, parameters, j)
-            )
-            for weight, member, parameters in zip(weights, density.networks, self.parameters)
-        ]
-        column = density.columns[j]
-        return CellDistribution(column, density.marginals[place], networks, len(self.rows))
-
-    @Lazy
-    def log_weights_before(self) -> np.ndarray:
-        """Log-weights ``(R, n, D)`` of members in each cell, normalised: their weights times their
-        likelihoods of the cells before.
-        """
-        density = self.density
-        if density.n_members <= 1:
-            return np.zeros((density.n_members, len(self.rows), len(density.modelled_columns)))
-        log_cells = self.by_members[:, :, : len(density.modelled_columns)]
-        log_before = np.cumsum(np.pad(log_cells, ((0, 0), (0, 0), (1, 0)))[:, :, :-1], axis=2)
-        log_before = np.maximum(log_before, IMPOSSIBLE)
-        return log_softmax(log_before + density.log_weights[:, None, None], 0, np)
+        return CellDistribution(
+            density.columns[j],
+            density.marginals[place],
+            len(self.rows),
+            [network.of_column(self.layout, parameters, j) for parameters in self.parameters],
+            density.shares[:, place],
+        )

@@ -3,13 +3,13 @@ marginal: NumPy, float64.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from nflow_cli.arrays import logsumexp, ndtri
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn, Cells
-from nflow_cli.densities.cells.heads import LogCells, log_pair, log_parts
+from nflow_cli.densities.cells.heads import LogCells, log_parts
 from nflow_cli.densities.cells.marginal import REACH, STEPS, Marginal, cdf_at
 from nflow_cli.densities.cells.network import Parameters
 
@@ -19,7 +19,7 @@ LEAST_MASS = 1e-12  # probabilities below are rounding errors of a difference
 MARGINAL_LEVELS = np.array([0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999])  # of guesses, by a marginal
 CONVERGED_ERROR = 1e-12  # of a probability
 MOST_ROUNDS = 100  # of false position, to reach it
-
+OF_MARGINAL = np.ones(1)  # shares of a cell without networks
 
 T = TypeVar("T")
 
@@ -39,28 +39,16 @@ class Lazy(Generic[T]):
         return value
 
 
-class NetworkCell(NamedTuple):
-    """A cell of n rows by one network of an ensemble.
-
-    Attributes:
-        weight: Of the network in the ensemble, given the cells before ``(n,)``.
-        share: w, its weight beside the marginal.
-        parameters: Of :func:`~nflow_cli.densities.cells.network.of_column`.
-    """
-
-    weight: np.ndarray | float
-    share: float
-    parameters: Parameters
-
-
 class CellDistribution:
     """Distributions of a column's cell in n rows, given the cells before it.
 
     Args:
         column: The column.
         marginal: Of the column.
-        networks: The cell by each network of an ensemble; of independent columns none.
         n: Number of rows.
+        networks: Parameters of the cell by each of R networks, as of
+            :func:`~nflow_cli.densities.cells.network.of_column`; of independent columns none.
+        shares: Of the networks and the marginal in the mixture ``(R + 1,)``.
 
     Attributes:
         p_outcomes: Probabilities ``(L, n)`` of the outcomes.
@@ -71,38 +59,35 @@ class CellDistribution:
     """
 
     def __init__(
-        self, column: CellColumn, marginal: Marginal, networks: Sequence[NetworkCell], n: int
+        self,
+        column: CellColumn,
+        marginal: Marginal,
+        n: int,
+        networks: Sequence[Parameters] = (),
+        shares: np.ndarray = OF_MARGINAL,
     ):
         self.column = column
         self.marginal = marginal
         self.n = n
-        marginal_cells = self._log_cells(marginal.log_shares[:, None])
-        network_outcomes = np.zeros((column.outcomes.n_outcomes, n))
-        marginal_outcomes = np.zeros((column.outcomes.n_outcomes, n))
-        weights = [np.zeros((0, n))]
-        means = [np.zeros((0, n))]
-        scales = [np.zeros((0, n))]
-        for weight, share, parameters in networks:
+        components = []
+        for parameters in networks:
             # A network knows the outcomes of training rows; the last is new.
             log_shares = parameters.log_shares + marginal.log_p_learnt
             log_shares = np.append(log_shares, np.full((1, n), marginal.log_p_new), axis=0)
-            cells = self._log_cells(log_shares)
-            log_network, log_marginal, _ = log_parts(log_pair(share), cells, marginal_cells, np)
-            by_network = weight * np.exp(log_network)
-            network_outcomes += by_network
-            marginal_outcomes += weight * np.exp(log_marginal)
-            if column.has_numbers:
-                weights.append(by_network[column.number_code] * np.exp(parameters.log_weights))
-                means.append(parameters.means)
-                scales.append(parameters.scales)
-        if not networks:
-            marginal_outcomes += np.exp(marginal_cells.masses)
-        self.p_outcomes = network_outcomes + marginal_outcomes
+            components.append(self._log_cells(log_shares))
+        components.append(self._log_cells(np.tile(marginal.log_shares[:, None], n)))
+        with np.errstate(divide="ignore"):
+            log_parts_of_components, _ = log_parts(list(np.log(shares)), components, np)
+        parts = np.exp(log_parts_of_components)
+        self.p_outcomes = parts.sum(axis=0)
         if column.has_numbers:
+            self.p_number_by_marginal = parts[-1, column.number_code]
+            weights = [np.zeros((0, n))]
+            for part, parameters in zip(parts, networks):
+                weights.append(part[column.number_code] * np.exp(parameters.log_weights))
             self.weights = np.concatenate(weights)
-            self.means = np.concatenate(means)
-            self.scales = np.concatenate(scales)
-            self.p_number_by_marginal = marginal_outcomes[column.number_code]
+            self.means = np.concatenate([np.zeros((0, n)), *(of.means for of in networks)])
+            self.scales = np.concatenate([np.zeros((0, n)), *(of.scales for of in networks)])
 
     def _log_cells(self, log_shares: np.ndarray) -> LogCells:
         """Log-probabilities ``(L, n)`` of cells by outcome, and of their presence, in nats, by

@@ -153,11 +153,18 @@ def fitted_computed(data: Dataset, columns: Sequence[CellColumn]) -> list[Comput
     return computed_columns
 
 
-def layout_of(columns: Sequence[CellColumn], n_given: int, components: int, width: int) -> Layout:
+def layout_of(
+    columns: Sequence[CellColumn],
+    n_given: int,
+    components: int,
+    width: int,
+    frequencies: Sequence[float] = (),
+    knots: Sequence[float] = (),
+) -> Layout:
     """Layout of a network of columns, the first ``n_given`` given."""
     outcomes = tuple(column.outcomes for column in columns)
     cycles = tuple(column.n_cycles for column in columns)
-    return Layout(outcomes, n_given, components, width, cycles)
+    return Layout(outcomes, n_given, components, width, cycles, tuple(frequencies), tuple(knots))
 
 
 def fitted_marginals(

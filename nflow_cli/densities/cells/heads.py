@@ -5,17 +5,18 @@
 Of a value that repeats: the sum over the outcomes that it may be, an atom and a number. Written
 over an array namespace ``xp``, as :mod:`~nflow_cli.densities.cells.network` is.
 
-A cell is that of the network with weight w, else that of the marginal. Whether it is missing is
-mixed first, then the value of a cell that is present:
+Each cell is a mixture of components, the networks and the marginal, of shares v. Whether it is
+missing is mixed first, then the value of a cell that is present:
 
-    q(missing) = w π + (1 - w) ρ
-    q(x) = (1 - q(missing)) (w p(x | present) + (1 - w) m(x | present))
+    q(missing) = Σ_r v_r p_r(missing)
+    q(x) = (1 - q(missing)) Σ_r v_r p_r(x | present)
 
 Mixed as one, the value of a cell that is seldom present would be the marginal's, whatever the cells
 before: gaps would be filled without them where most cells are missing (at random, given those).
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from types import ModuleType
 from typing import NamedTuple
 
@@ -120,25 +121,27 @@ def with_presence(
     return LogCells(masses, presence)
 
 
-def log_pair(weights: Tensor) -> tuple[Tensor, Tensor]:
-    """``log w`` and ``log(1 - w)`` of weights of a network beside the marginal."""
-    with np.errstate(divide="ignore"):
-        return np.log(weights), np.log1p(-weights)
-
-
 def log_parts(
-    log_weights: tuple[Tensor, Tensor], network: LogCells, marginal: LogCells, xp: ModuleType
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-parts of a network and of the marginals in cells, which sum to these, and presence.
+    log_shares: Sequence[Tensor], components: Sequence[LogCells], xp: ModuleType
+) -> tuple[list[Tensor], Tensor]:
+    """Log-parts of the components of cells, which sum to their probabilities, and the
+    log-probability by all components that a cell is missing, of a missing one, else that it is
+    present.
 
-    ``log_weights`` are log w and log(1 - w). The third is the log-probability that the cell is
-    missing, of a missing one, else that it is present.
+    ``log_shares``: ``log v`` of each component, that broadcast with its cells.
     """
-    log_w, log_rest = log_weights
-    presence = xp.logaddexp(log_w + network.presence, log_rest + marginal.presence)
-    by_network = log_w + presence + (network.masses - network.presence)
-    by_marginal = log_rest + presence + (marginal.masses - marginal.presence)
-    return by_network, by_marginal, presence
+    pairs = list(zip(log_shares, components))
+    presence = reduce(xp.logaddexp, [log_v + cells.presence for log_v, cells in pairs])
+    parts = [log_v + presence + (cells.masses - cells.presence) for log_v, cells in pairs]
+    return parts, presence
+
+
+def log_mixture(
+    log_shares: Sequence[Tensor], components: Sequence[LogCells], xp: ModuleType
+) -> Tensor:
+    """Log-probabilities of cells by the mixture of components, as of :func:`log_parts`."""
+    parts, _ = log_parts(log_shares, components, xp)
+    return reduce(xp.logaddexp, parts)
 
 
 def log_masses(

@@ -79,6 +79,8 @@ class Layout:
         components: M, normals per mixture.
         width: H, hidden units per layer.
         cycles: Number of cycles of each column's dates, all 0 if empty.
+        frequencies: Of the sines and cosines of numbers, F, per unit.
+        knots: Of the piecewise linear encodings of numbers, B + 1, in units.
     """
 
     outcomes: tuple[Outcomes, ...]
@@ -86,6 +88,8 @@ class Layout:
     components: int
     width: int
     cycles: tuple[int, ...] = ()
+    frequencies: tuple[float, ...] = ()
+    knots: tuple[float, ...] = ()
 
     @property
     def n_columns(self) -> int:
@@ -129,9 +133,45 @@ class Layout:
 
     @cached_property
     def inputs(self) -> np.ndarray:
-        """Column ``(I,)`` of each input: outcomes that are learnt, then numeric ones."""
+        """Column ``(I,)`` of each input: direct ones, then sines and cosines of K numbers, and
+        their piecewise linear encodings.
+        """
+        numbers = np.array(self.with_numbers, int)
+        waves = np.repeat(numbers, 2 * len(self.frequencies))
+        ramps = np.repeat(numbers, self.n_ramps)
+        return np.concatenate([self.direct_inputs, waves, ramps])
+
+    @property
+    def n_ramps(self) -> int:
+        """B, inputs of a number's piecewise linear encoding."""
+        return max(len(self.knots) - 1, 0)
+
+    @cached_property
+    def direct_inputs(self) -> np.ndarray:
+        """Column of each input that outputs see directly, too: outcomes that are learnt, then
+        numeric ones.
+        """
         counts = [column.n_learnt for column in self.outcomes]
         return np.append(np.repeat(np.arange(self.n_columns), counts), self.numeric)
+
+    def seen_inputs(self, atoms: bool, waves: bool, ramps: bool) -> np.ndarray:
+        """Inputs ``(I,)`` that a network sees: 0 for outcomes that are atoms, for sines and
+        cosines, or for piecewise linear encodings, unless asked for.
+        """
+        numbers = np.array([self.outcomes[i].number_code or 0 for i in self.direct_inputs])
+        n_numbers = len(self.with_numbers)
+        seen = np.repeat(
+            [1.0, float(waves), float(ramps)],
+            [
+                len(self.direct_inputs),
+                2 * len(self.frequencies) * n_numbers,
+                self.n_ramps * n_numbers,
+            ],
+        )
+        if not atoms:
+            n_outcomes = len(self.input_codes)
+            seen[:n_outcomes] = self.input_codes >= numbers[:n_outcomes]
+        return seen
 
     @cached_property
     def numeric(self) -> np.ndarray:
@@ -183,7 +223,7 @@ class Layout:
             "hidden": degrees[:, None] >= degrees,
             "logits": self.logits[:, None] > degrees,
             "mixtures": np.repeat(mixed, 3 * self.components)[:, None] > degrees,
-            "logits_skip": self.logits[:, None] > self.inputs,
-            "means_skip": mixed[:, None] > self.inputs,
+            "logits_skip": self.logits[:, None] > self.direct_inputs,
+            "means_skip": mixed[:, None] > self.direct_inputs,
         }
         return {name: mask.astype(np.float32) for name, mask in masks.items()}

@@ -1,7 +1,8 @@
 """Marginals of columns: shares of outcomes and a mixture of normals, by maximum likelihood; and the
-weights of networks beside them.
+shares of networks beside them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,8 +13,9 @@ from nflow_cli.densities.cells.heads import LogCells
 from nflow_cli.densities.cells.layout import Outcomes
 from nflow_cli.mixtures import log_mass
 
-BISECTIONS = 60  # bisection steps: [0, 1] down to rounding
-MEMBER_ROUNDS = 100  # EM iterations for weights of members; later gains are below noise
+PRIOR_CELLS = 10.0  # of networks in a column, divided among these as in all columns
+SHARE_ROUNDS = 300  # EM iterations for shares of networks
+SHARE_CHANGE = 1e-6  # of a share, by an iteration, below which EM ends
 COUNTS = (1, 2, 3, 4, 5, 6, 8, 10)  # numbers of normals tried by EM
 BROAD_SCALE = 5.0  # of the broad normal of EM, in ranges of the cells
 PENALTY = 1.5  # nats per parameter, between AIC (1) and BIC (log(n)/2)
@@ -359,70 +361,59 @@ def scaled_weights(count: int, weights: np.ndarray | None) -> np.ndarray:
     return weights * (weights.sum() / np.square(weights).sum())
 
 
-def mixing_weights(
-    network: LogCells, marginal: LogCells, weights: np.ndarray | None = None
+def mixing_shares(
+    networks: Sequence[LogCells], marginal: LogCells, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """Weights ``w`` ``(D,)`` of the network against the marginal, of maximum posterior density.
+    """Mixture shares ``v`` ``(R + 1, D)`` of R networks and the marginal, the last, in the cells of
+    each column: of maximum posterior density, by EM.
 
-    Column j maximises ``log w_j + Σ_i v_i log(w_j exp a_ij + (1 - w_j) exp b_ij)`` over
-    ``[0, 1 - 1/(n + 1)]``, n the effective sample size; with gaps the same of presence, plus that
-    of values. The prior is Beta(2, 1): one more cell, possible by the network alone.
+    Column j maximises ``Σ_i w_i log Σ_r v_rj exp a_rij``, with gaps the same of presence, plus that
+    of values, and the log-densities of two priors: one more cell, possible by the networks alone;
+    and ``c = PRIOR_CELLS`` more of the networks, divided as in the mixture of the same shares in
+    all columns. The marginal has a share of at least ``1/(n + 1)``, n the effective sample size.
 
     Args:
-        network: Log-probabilities ``a`` ``(n, D)`` of held-out cells, in nats. Cells NaN in
-            either, or -inf in both, are left out.
-        marginal: ``b``.
-        weights: Row weights ``v`` ``(n,)``, or ``None``.
+        networks: Log-probabilities ``a`` ``(n, D)`` of held-out cells, in nats. Cells NaN in one,
+            or -inf in all, are left out.
+        marginal: The same, by the marginals.
+        weights: Row weights ``w`` ``(n,)``, or ``None``.
     """
-    scaled = scaled_weights(len(network.masses), weights)
+    components = [*networks, marginal]
+    scaled = scaled_weights(len(marginal.masses), weights)
+    # A cell counts as presence and, given that, as its value.
+    presence = np.stack([cells.presence for cells in components])
+    values = np.stack([cells.masses - cells.presence for cells in components])
+    log_p = np.concatenate([presence, values], axis=1)
+    peak = log_p.max(axis=0)
+    # Of no weight: unknown or impossible, and equally likely by all.
+    are_known = np.isfinite(peak) & (log_p.min(axis=0) < peak)
+    relative = np.exp(np.where(are_known, log_p - np.where(are_known, peak, 0.0), 0.0))
+    cell_weights = np.where(are_known, np.tile(scaled, 2)[:, None], 0.0)
     most = 1 - 1 / (scaled.sum() + 1)
-    v = np.append(np.tile(scaled, 2), 1.0)
-    # A cell counts as presence and, given that, as its value; the last row is the prior's.
-    prior = np.zeros((1, network.masses.shape[1]))
-    a = np.concatenate([network.presence, network.masses - network.presence, prior])
-    b = np.concatenate([marginal.presence, marginal.masses - marginal.presence, prior - np.inf])
-    return best_shares(a, b, v, most)
+    equal = np.full((len(networks), 1), 1 / len(networks))
+    in_all = relative.reshape(len(components), -1, 1), cell_weights.reshape(-1, 1)
+    pooled = _shares_by_em(*in_all, equal, most)[:-1]
+    return _shares_by_em(relative, cell_weights, pooled / pooled.sum(), most)
 
 
-def member_weights(log_q: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Maximum-likelihood mixture weights ``π`` ``(R,)`` of densities.
-
-    They maximise ``Σ_i v_i log Σ_r π_r exp l_ri``, by EM from equal weights. ``log_q``:
-    log-densities ``l`` ``(R, n)`` in nats of held-out rows; rows impossible by all are left out.
-    ``weights``: ``v`` ``(n,)``.
+def _shares_by_em(
+    relative: np.ndarray, weights: np.ndarray, prior: np.ndarray, most: float
+) -> np.ndarray:
+    """Shares ``(R + 1, D)`` of components by relative probabilities ``(R + 1, m, D)`` of cells of
+    ``weights`` ``(m, D)``; ``prior``: of each network among these ``(R, 1)``; ``most``: share of
+    all networks.
     """
-    known = np.isfinite(log_q).any(axis=0)
-    v = scaled_weights(log_q.shape[1], weights)[known]
-    mixture = np.full(len(log_q), 1 / len(log_q))
-    if not v.sum():
-        return mixture
-    relative = np.exp(log_q[:, known] - log_q[:, known].max(axis=0))
-    for _ in range(MEMBER_ROUNDS):
-        shares = mixture[:, None] * relative
-        mixture = (shares / shares.sum(axis=0)) @ v / v.sum()
-    return mixture
-
-
-def best_shares(a: np.ndarray, b: np.ndarray, v: np.ndarray, most: float) -> np.ndarray:
-    """Shares ``w`` ``(D,)`` in ``[0, most]`` that maximise ``Σ v log(w e^a + (1 - w) e^b)``.
-
-    Concave in w: its slope is bisected. ``a``, ``b`` are ``(n, D)``, ``v`` ``(n,)``, ``most`` below
-    1.
-    """
-    with np.errstate(invalid="ignore"):  # -inf in both
-        difference = a - b
-    is_known = ~np.isnan(difference)
-    smaller = np.exp(
-        -np.abs(np.where(is_known, difference, 0.0))
-    )  # of e^a and e^b, over the larger
-    is_better = difference > 0
-    gain = np.where(is_known, np.where(is_better, 1 - smaller, smaller - 1), 0.0)
-    base = np.where(is_known & is_better, smaller, 1.0)  # w e^a + (1 - w) e^b ∝ base + w gain
-    high = np.full(gain.shape[1], most)
-    low = np.where(v @ (gain / (base + high * gain)) > 0, high, 0.0)
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        is_rising = v @ (gain / (base + middle * gain)) > 0
-        low = np.where(is_rising, middle, low)
-        high = np.where(is_rising, high, middle)
-    return low
+    total = weights.sum(axis=0) + 1
+    shares = np.tile(np.append(prior, [[1.0]], axis=0) / 2, total.shape)
+    for _ in range(SHARE_ROUNDS):
+        parts = shares[:, None] * relative
+        counts = np.einsum("rmd,md->rd", parts, weights / parts.sum(axis=0))[:-1]
+        in_networks = counts.sum(axis=0)
+        of_networks = np.minimum((in_networks + 1) / total, most)
+        among = (counts + PRIOR_CELLS * prior) / (in_networks + PRIOR_CELLS)
+        updated = np.append(among * of_networks, [1 - of_networks], axis=0)
+        change = np.abs(updated - shares).max()
+        shares = updated
+        if change < SHARE_CHANGE:
+            break
+    return shares

@@ -8,7 +8,7 @@ namespace ``xp``: NumPy, or ``keras.ops`` in the compiled loop. Features are sec
 last.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ SMALL_SIZE = 0.1  # initial size of residual branches and outputs
 MOST_SKIPPED = 10**7  # most weights of the direct connections from inputs to logits
 INPUT_LIMIT = 8.0  # inputs are clipped to ± this
 Weights = Mapping[str, Tensor]
+Dropout = Callable[[Tensor, int], Tensor]  # a layer with some units 0, by the layer and its number
 
 
 class Parameters(NamedTuple):
@@ -46,6 +47,7 @@ def shapes(layout: Layout, blocks: int) -> dict[str, tuple[int, ...]]:
     """Shapes of the weights of one network; weight decay is for kernels."""
     width = layout.width
     n_inputs = len(layout.inputs)
+    n_direct = len(layout.direct_inputs)
     n_logits = len(layout.logits)
     n_mixed = len(layout.mixed)
     block_shapes = {}
@@ -58,20 +60,22 @@ def shapes(layout: Layout, blocks: int) -> dict[str, tuple[int, ...]]:
         "inputs_bias": (width, 1),
         **block_shapes,
         "logits_kernel": (n_logits, width),
-        "logits_skip_kernel": (n_logits, n_inputs),
+        "logits_skip_kernel": (n_logits, n_direct),
         "logits_bias": (n_logits, 1),
         "mixtures_kernel": (3 * layout.components * n_mixed, width),
-        "means_skip_kernel": (n_mixed, n_inputs),
+        "means_skip_kernel": (n_mixed, n_direct),
         "mixtures_bias": (3 * layout.components * n_mixed, 1),
     }
-    if n_logits * n_inputs > MOST_SKIPPED:  # many columns of many levels
+    if n_logits * n_direct > MOST_SKIPPED:  # many columns of many levels
         del weight_shapes["logits_skip_kernel"]
     return {name: shape for name, shape in weight_shapes.items() if np.prod(shape)}
 
 
-def initial_weights(layout: Layout, blocks: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Random initial weights by name; small outputs and zero biases keep each column near its
-    start.
+def initial_weights(
+    layout: Layout, blocks: int, rng: np.random.Generator, seen: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Random initial weights by name, of a network that sees the inputs ``seen`` ``(I,)``; small
+    outputs and zero biases keep each column near its start.
 
     Layer sums have variance 1, residual ones are small; the input of a constant column gets weight
     0.
@@ -86,9 +90,11 @@ def initial_weights(layout: Layout, blocks: int, rng: np.random.Generator) -> di
     are_constant = np.array([layout.outcomes[i].n_learnt == 1 for i in layout.inputs])
     are_constant[len(layout.input_codes) :] = False
     n_active = layout.n_columns - are_constant.sum() + len(layout.with_numbers) + sum(layout.cycles)
-    # One of a column's outcomes is active, and its number and harmonics.
+    # One of a column's outcomes is active, and its number and harmonics; sin² + cos² = 1, and of
+    # a piecewise linear encoding one half of the inputs are 1.
+    n_active += seen[len(layout.direct_inputs) :].sum() / 2
     weights["inputs_kernel"] *= np.sqrt(len(layout.inputs) / max(n_active, 1))
-    weights["inputs_kernel"][:, are_constant] = 0.0
+    weights["inputs_kernel"][:, are_constant | (seen == 0)] = 0.0
     return weights
 
 
@@ -104,7 +110,8 @@ def masked_weights(layout: Layout, weights: Weights) -> dict[str, Tensor]:
 
 
 def inputs(layout: Layout, codes: Tensor, units: Tensor, xp: ModuleType) -> Tensor:
-    """Inputs ``(I, n)`` of the network: one-hot codes, all 0 if unknown or new, and numeric ones.
+    """Inputs ``(I, n)`` of the network: one-hot codes, all 0 if unknown or new, numeric ones, and
+    the sines and cosines of numbers, 0 if unknown.
 
     ``codes`` are ``(C, n)`` in floating point; ``units`` as of
     :class:`~nflow_cli.densities.cells.density.Encoded`.
@@ -112,23 +119,58 @@ def inputs(layout: Layout, codes: Tensor, units: Tensor, xp: ModuleType) -> Tens
     columns = layout.inputs[: len(layout.input_codes)]
     is_code = xp.take(codes, columns, axis=-2) == layout.input_codes[:, None]
     one_hot = is_code.astype(codes.dtype) if xp is np else xp.cast(is_code, codes.dtype)
-    return xp.concatenate([one_hot, xp.clip(units, -INPUT_LIMIT, INPUT_LIMIT)], axis=-2)
+    numeric = xp.clip(units, -INPUT_LIMIT, INPUT_LIMIT)
+    if not (layout.frequencies or layout.knots):
+        return xp.concatenate([one_hot, numeric], axis=-2)
+    with_numbers = np.array(layout.with_numbers, np.int32)
+    last = np.array([layout.outcomes[i].number_code for i in layout.with_numbers])[:, None]
+    number_codes = xp.take(codes, with_numbers, axis=-2)
+    are_known = (number_codes >= 0) & (number_codes <= last)
+    numbers = numeric[..., : len(with_numbers), :]
+    return xp.concatenate([one_hot, numeric, *encodings(layout, numbers, are_known, xp)], axis=-2)
+
+
+def encodings(
+    layout: Layout, numbers: Tensor, are_known: Tensor, xp: ModuleType
+) -> Iterator[Tensor]:
+    """Sines and cosines ``(…, 2 F K, n)`` of numbers ``(…, K, n)`` in units, at F frequencies, and
+    their piecewise linear encodings ``(…, B K, n)``, ``clip((u - knot)/width, 0, 1)`` in B bins
+    (Gorishniy et al. 2022, arXiv 2203.05556); 0 where they are unknown.
+    """
+    numbers = numbers[..., None, :]
+    groups = []
+    if layout.frequencies:
+        angles = numbers * (2 * np.pi * np.array(layout.frequencies, dtype_of(numbers))[:, None])
+        groups.append(xp.concatenate([xp.sin(angles), xp.cos(angles)], axis=-2))
+    if layout.knots:
+        knots = np.array(layout.knots, dtype_of(numbers))[:, None]
+        groups.append(xp.clip((numbers - knots[:-1]) / np.diff(knots, axis=0), 0.0, 1.0))
+    for group in groups:
+        known = xp.where(are_known[..., None, :], group, 0.0)
+        *leading, n_numbers, n_encodings, n = known.shape
+        yield xp.reshape(known, (*leading, n_numbers * n_encodings, n))
 
 
 def parameters(
-    layout: Layout, weights: Weights, limits: np.ndarray, x: Tensor, xp: ModuleType
+    layout: Layout,
+    weights: Weights,
+    limits: np.ndarray,
+    x: Tensor,
+    xp: ModuleType,
+    dropout: Dropout | None = None,
 ) -> Parameters:
     """Parameters of the cells of rows.
 
     ``weights`` are masked, ``(…, out, in)``; ``limits``: least scales of normals and ends of their
-    means ``(3, N, 1, 1)``; ``x``: inputs ``(…, I, n)``.
+    means ``(3, N, 1, 1)``; ``x``: inputs ``(…, I, n)``; ``dropout`` as of
+    :func:`last_hidden_layer`.
     """
-    h = last_hidden_layer(weights, x, xp)
+    h = last_hidden_layer(weights, x, xp, dropout)
     log_shares = _log_shares(layout, weights, h, x, xp)
     if not layout.mixed:
         return Parameters(log_shares, None, None, None)
     raw = weights["mixtures_kernel"] @ h + weights["mixtures_bias"]
-    shift = weights["means_skip_kernel"] @ x
+    shift = weights["means_skip_kernel"] @ _direct(layout, x)
     return Parameters(log_shares, *normals(raw, shift, limits, layout.components, xp))
 
 
@@ -142,7 +184,7 @@ def _log_shares(
     if len(layout.logits):
         logits = weights["logits_kernel"] @ h + weights["logits_bias"]
         if "logits_skip_kernel" in weights:
-            logits = logits + weights["logits_skip_kernel"] @ x
+            logits = logits + weights["logits_skip_kernel"] @ _direct(layout, x)
     log_shares = []
     start = 0
     for size, columns, _ in layout.banks:
@@ -164,14 +206,19 @@ def count_blocks(weights: Weights) -> int:
     return sum(name.endswith("_in_kernel") for name in weights)
 
 
-def last_hidden_layer(weights: Weights, x: Tensor, xp: ModuleType) -> Tensor:
+def last_hidden_layer(
+    weights: Weights, x: Tensor, xp: ModuleType, dropout: Dropout | None = None
+) -> Tensor:
     """Last hidden layer ``(…, H, n)`` of a network with masked weights, by inputs ``x``
-    ``(…, I, n)``.
+    ``(…, I, n)``; in training with ``dropout`` of the inner layers, by the number of the block.
     """
     h = weights["inputs_kernel"] @ x + weights["inputs_bias"]
     for i in range(count_blocks(weights)):
         inner = weights[f"block_{i}_in_kernel"] @ silu(h, xp) + weights[f"block_{i}_in_bias"]
-        outer = weights[f"block_{i}_out_kernel"] @ silu(inner, xp)
+        inner = silu(inner, xp)
+        if dropout:
+            inner = dropout(inner, i)
+        outer = weights[f"block_{i}_out_kernel"] @ inner
         h = h + outer + weights[f"block_{i}_out_bias"]
     return silu(h, xp)
 
@@ -188,6 +235,11 @@ def of_column(layout: Layout, parameters: Parameters, j: int) -> Parameters:
     _, log_weights, means, scales = parameters
     place = layout.mixed.index(j)
     return Parameters(log_shares, log_weights[place], means[place], scales[place])
+
+
+def _direct(layout: Layout, x: Tensor) -> Tensor:
+    """Inputs that outputs see directly."""
+    return x[..., : len(layout.direct_inputs), :]
 
 
 class ColumnByColumn:
@@ -214,7 +266,13 @@ class ColumnByColumn:
         places = np.flatnonzero(self.layout.inputs == j)
         n_outcomes = self.layout.outcomes[j].n_learnt
         self.x[places[:n_outcomes]] = codes == np.arange(n_outcomes)[:, None]
-        self.x[places[n_outcomes:]] = np.clip(units, -INPUT_LIMIT, INPUT_LIMIT)
+        n_direct = n_outcomes + len(units)
+        numeric = np.clip(units, -INPUT_LIMIT, INPUT_LIMIT)
+        self.x[places[n_outcomes:n_direct]] = numeric
+        if len(places) > n_direct:
+            are_known = self.layout.outcomes[j].have_numbers(codes)[None]
+            encoded = encodings(self.layout, numeric[:1], are_known, np)
+            self.x[places[n_direct:]] = np.concatenate([*encoded])
         first, end = np.searchsorted(self.layout.degrees, [j, j + 1])
         new_units = slice(first, end)  # of degree j
         h = weights["inputs_kernel"][new_units] @ self.x + weights["inputs_bias"][new_units]
@@ -241,7 +299,7 @@ class ColumnByColumn:
                 weights["logits_kernel"][logit_rows, :end] @ h + weights["logits_bias"][logit_rows]
             )
             if "logits_skip_kernel" in weights:
-                logits += weights["logits_skip_kernel"][logit_rows] @ self.x
+                logits += weights["logits_skip_kernel"][logit_rows] @ _direct(layout, self.x)
         log_shares = log_softmax(logits, 0, np)
         if j not in layout.mixed:
             return Parameters(log_shares, None, None, None)
@@ -252,7 +310,7 @@ class ColumnByColumn:
             weights["mixtures_kernel"][mixture_rows, :end] @ h
             + weights["mixtures_bias"][mixture_rows]
         )
-        shift = weights["means_skip_kernel"][[place]] @ self.x
+        shift = weights["means_skip_kernel"][[place]] @ _direct(layout, self.x)
         limits = self.limits[:, [place]]
         log_weights, means, scales = normals(raw, shift, limits, layout.components, np)
         return Parameters(log_shares, log_weights[0], means[0], scales[0])

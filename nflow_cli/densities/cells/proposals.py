@@ -20,7 +20,7 @@ import math
 import numpy as np
 
 from nflow_cli.densities.cells.columns import CellColumn
-from nflow_cli.densities.cells.density import CellDensity, Member
+from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.marginal import STANDARD
 from nflow_cli.densities.cells.unmixing import units_of
 from nflow_cli.random_streams import stream
@@ -50,21 +50,12 @@ def proposals(
     """
     if density.unmixing:
         return _unmixed_proposals(density, rows, unknown, rng)
-    drawn_members = rng.choice(density.n_members, len(rows), p=density.member_weights)
-    filled = np.where(unknown, np.nan, rows)
-    log_weights = np.zeros(len(rows))
-    for r, member in enumerate(density.networks):
-        places = np.flatnonzero(drawn_members == r)
-        drawn, log_present = density.draw_cells(
-            member, filled[places], unknown[places], rng, present=present
-        )
-        _draw_computed(density, drawn, unknown[places], rng)
-        filled[places] = drawn
-        log_cells = density.cells_by(member, drawn)
-        # Unknown cells are drawn from their factors of q: the weight is the product of the others.
-        is_known = ~unknown[places, density.n_given :]
-        log_weights[places] = np.where(is_known, log_cells, 0.0).sum(axis=1) + log_present
-    return filled, log_weights
+    hidden = np.where(unknown, np.nan, rows)
+    filled, log_present = density.draw_cells(hidden, unknown, rng, present=present)
+    _draw_computed(density, filled, unknown, rng)
+    known = ~unknown[:, density.n_given :]
+    log_cells = density.cell_log_probs(filled)
+    return filled, np.where(known, log_cells, 0.0).sum(axis=1) + log_present
 
 
 def _draw_computed(
@@ -124,15 +115,13 @@ def _t_draws(cholesky: np.ndarray, n: int, rng: np.random.Generator) -> Weighted
 
 def metropolis_steps(
     density: CellDensity,
-    member: Member,
     rows: np.ndarray,
     unknown: np.ndarray,
     steps: int,
     rng: np.random.Generator,
     tallies: np.ndarray,
 ) -> np.ndarray:
-    """Rows ``(n, C)`` after Metropolis steps of their ``unknown`` cells ``(n, C)``, under one
-    member.
+    """Rows ``(n, C)`` after steps of their ``unknown`` cells.
 
     ``tallies`` ``(2, C)`` counts the proposals of each column given the cells before, and those
     accepted; it is updated.
@@ -141,8 +130,7 @@ def metropolis_steps(
     is_movable = unknown & are_modelled
 
     def log_cells(rows: np.ndarray) -> np.ndarray:
-        """Log-probabilities ``(n, C)`` of cells: 0 of given and unknown computed ones."""
-        log_p = density.cells_by(member, rows)
+        log_p = density.cell_log_probs(rows)
         log_p = np.pad(log_p, ((0, 0), (density.n_given, 0)))
         return np.where(unknown & ~are_modelled, 0.0, log_p)  # computed from the others
 
@@ -155,7 +143,7 @@ def metropolis_steps(
         is_seldom = tallies[1] < SELDOM_ACCEPTED * tallies[0]
         is_near = is_seldom[column] & is_drawn[cell] & (rng.random(len(rows)) < 0.5)
         empty = np.where(is_drawn, np.nan, rows)
-        proposed, _ = density.draw_cells(member, empty, is_drawn, rng, present=True)
+        proposed, _ = density.draw_cells(empty, is_drawn, rng, present=True)
         log_ratio = np.zeros(len(rows))
         for j in np.unique(column[is_near]):
             near = is_near & (column == j)

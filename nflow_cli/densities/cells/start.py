@@ -203,9 +203,9 @@ def _logit_start(layout: Layout, parents: Mapping[int, ParentShares]) -> dict[st
     for j, shares in parents.items():
         rows = layout.logits_of(j)
         bias[rows, 0] = shares.log_shares[-1, : len(rows)]
-    if n_logits * len(layout.inputs) > MOST_SKIPPED:
+    if n_logits * len(layout.direct_inputs) > MOST_SKIPPED:
         return {"logits_bias": bias}
-    kernel = np.zeros((n_logits, len(layout.inputs)))
+    kernel = np.zeros((n_logits, len(layout.direct_inputs)))
     columns_of_outcomes = layout.inputs[: len(layout.input_codes)]
     for j, shares in parents.items():
         if shares.parent is not None:
@@ -233,11 +233,11 @@ def _mixture_start(
     if m > 1:
         relative_means = np.linspace(-RELATIVE_MEAN, RELATIVE_MEAN, m)
         relative_scale = RELATIVE_SCALE
-    kernel = np.zeros((len(layout.mixed), len(layout.inputs)))
+    kernel = np.zeros((len(layout.mixed), len(layout.direct_inputs)))
     bias = np.zeros((len(layout.mixed), 3, m))
     inputs = []  # of each column, as in a regression
     for i, column in enumerate(columns):
-        places = np.flatnonzero(layout.inputs == i)
+        places = np.flatnonzero(layout.direct_inputs == i)
         if column.number_code is None:
             places = places[: column.n_learnt]
         inputs.append(places)

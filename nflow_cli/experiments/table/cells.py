@@ -9,6 +9,7 @@ from nflow_cli.config.table import CellsConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells.density import CellDensity, CellScores
 from nflow_cli.evaluation.association import LostRelation, lost_relations
+from nflow_cli.evaluation.level_shares import LostShare, lost_shares
 from nflow_cli.evaluation.memorisation import Copies, Memorisation, copies, memorisation
 from nflow_cli.evaluation.tallies import RowScores
 from nflow_cli.experiments.table.losses import of_held_out
@@ -44,8 +45,8 @@ def row_scores(
 def further_scores(
     density: CellDensity, data: Dataset, test_scores: RowScores, seed: int
 ) -> dict[str, Any]:
-    """Memorisation, copies, lost relations, mean weights of the networks beside marginals, and
-    losses of predictions of the only modelled column.
+    """Memorisation, copies, lost relations, shares of the networks beside the marginals, and losses
+    of predictions of the only modelled column.
     """
     repeats = copied(density, data, seed)
     copies_record = None if repeats is None else repeats.model_dump()
@@ -53,11 +54,13 @@ def further_scores(
     if weights is not None:
         weights = weights[:SHOWN_SAMPLES]
     losses = of_held_out(density, data.test[:SHOWN_SAMPLES], weights, seed)
-    shares = np.mean([member.network_shares for member in density.networks], axis=0)
+    relations, level_shares = lost(density, data, seed)
+    shares = density.shares[:-1].sum(axis=0)
     scores = {
         "memorisation": memorised(density, data, seed).model_dump(),
         "copies": copies_record,
-        "lost_relations": [relation.model_dump() for relation in lost(density, data, seed)],
+        "lost_relations": [relation.model_dump() for relation in relations],
+        "lost_shares": [share.model_dump() for share in level_shares],
         "shares": {column.name: w for column, w in zip(density.modelled_columns, shares.tolist())},
     }
     return {**scores, "losses": losses} if losses else scores
@@ -94,7 +97,7 @@ def memorised(density: CellDensity, data: Dataset, seed: int) -> Memorisation:
 
 def _gains(block: CellScores) -> tuple[np.ndarray]:
     with np.errstate(invalid="ignore"):  # of a row that neither can have
-        gains = (block.by_mixture - block.by_marginals).sum(axis=1)
+        gains = (block.log_q - block.by_marginals).sum(axis=1)
     return (np.nan_to_num(gains, nan=-np.inf, neginf=-np.inf),)
 
 
@@ -108,8 +111,12 @@ def copied(density: CellDensity, data: Dataset, seed: int) -> Copies | None:
     return copies(data.train, draws, data.test)
 
 
-def lost(density: CellDensity, data: Dataset, seed: int) -> list[LostRelation]:
-    """Relations of training and validation rows that 5,000 draws, at their given columns, lose."""
+def lost(
+    density: CellDensity, data: Dataset, seed: int
+) -> tuple[list[LostRelation], list[LostShare]]:
+    """Relations of training and validation rows that 5,000 draws, at their given columns, lose, and
+    shares of levels in bins of other columns.
+    """
     rng = stream(seed, "relations")
     rows = np.concatenate([data.train, data.validation])
     parts = [part for part in (data.weights.train, data.weights.validation) if part is not None]
@@ -120,7 +127,8 @@ def lost(density: CellDensity, data: Dataset, seed: int) -> list[LostRelation]:
     at[:, : density.n_given] = rows[chosen, : density.n_given]
     draws = density.draw(at, rng)
     kinds = {column.name: column.kind.alone for column in density.row_columns}
-    return lost_relations(kinds, rows, draws, rng, weights, density.n_given)
+    relations = lost_relations(kinds, rows, draws, rng, weights, density.n_given)
+    return relations, lost_shares(kinds, rows, draws, weights, density.n_given)
 
 
 def _are_comparable(

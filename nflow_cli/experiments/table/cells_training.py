@@ -11,7 +11,7 @@ are independent, each is to be simple given those before.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,16 +25,16 @@ from nflow_cli.constants import LOG_2PI
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn
-from nflow_cli.densities.cells.density import CellDensity, CellScores, Member
+from nflow_cli.densities.cells.density import CellDensity, CellScores
 from nflow_cli.densities.cells.fitting import (
     fitted_columns,
     fitted_computed,
     fitted_marginals,
     layout_of,
 )
-from nflow_cli.densities.cells.heads import LogCells, log_pair, log_parts
+from nflow_cli.densities.cells.heads import LogCells, log_mixture
 from nflow_cli.densities.cells.layout import Layout
-from nflow_cli.densities.cells.marginal import member_weights, mixing_weights
+from nflow_cli.densities.cells.marginal import mixing_shares
 from nflow_cli.densities.cells.start import StartingWeights, starting_weights
 from nflow_cli.densities.cells.unmixing import (
     FLOOR,
@@ -49,6 +49,7 @@ from nflow_cli.errors import DataError
 from nflow_cli.experiments.table.trainer import (
     CellChunks,
     CellWeights,
+    EarlyWeights,
     FilledChunks,
     Filling,
     FitCells,
@@ -168,7 +169,8 @@ def _fit_maps(maps: np.ndarray, train: np.ndarray, config: CellsConfig) -> FitMa
     starts = [starting_weights(layout, components, train @ matrix.T, None) for matrix in maps]
     arrays = stacked([start.arrays for start in starts])
     units = stacked([start.units for start in starts])
-    initial = network.initial_weights(layout, MAP_BLOCKS, stream(config.seed, "maps"))
+    seen = np.ones(len(layout.inputs))
+    initial = network.initial_weights(layout, MAP_BLOCKS, stream(config.seed, "maps"), seen)
     trained = CellWeights([{**initial, TURN_ARRAY: np.zeros(maps.shape[1:])}] * len(maps))
     model = FitMaps(maps, layout, components, trained, StartingWeights(arrays, units))
     model.prepare(settings, steps)
@@ -197,9 +199,12 @@ def build(config: CellsConfig, data: Dataset) -> BuiltCells:
     density, train = _without_networks(config, data)
     layout = density.layout
     _expect_few_weights(layout, blocks, data.name)
+    seeds = seeds_from(config.seed, config.train.members)
+    recipes = config.train.recipes
+    seen = [layout.seen_inputs(recipe.atoms, recipe.waves, recipe.ramps) for recipe in recipes]
     initial = [
-        network.initial_weights(layout, blocks, stream(seed, "cells"))
-        for seed in seeds_from(config.seed, config.train.members)
+        network.initial_weights(layout, blocks, stream(seed, "cells"), inputs)
+        for seed, inputs in zip(seeds, seen)
     ]
     if config.train.filled and gaps_of(density, data.train).any():
         start, filled = filled_start(density, train, row_weights, config.seed)
@@ -209,8 +214,9 @@ def build(config: CellsConfig, data: Dataset) -> BuiltCells:
     shift = _shift_to_log_density(density, data.train, row_weights)
     networks = CellWeights(initial)
     model = FitCells(layout, density.columns, networks, start, log_present(density), shift)
+    model.vary(np.stack(seen), [recipe.dropout for recipe in recipes], seeds)
     model.prepare(config.train, config.train.steps or 0)
-    model.decay = np.array(config.train.decays)
+    model.decay = np.array([recipe.decay for recipe in recipes])
     return BuiltCells(density, model, filled)
 
 
@@ -225,7 +231,8 @@ def _without_networks(config: CellsConfig, data: Dataset) -> tuple[CellDensity, 
     components, rows = unmixing.fitted(data.train)
     marginals = fitted_marginals(components, rows, None)
     layout = independent.layout
-    return CellDensity(components, layout, marginals, [], [], unmixing, independent), rows
+    density = CellDensity(components, layout, marginals, unmixing=unmixing, independent=independent)
+    return density, rows
 
 
 def _unmixing_to_use(config: CellsConfig, data: Dataset) -> Unmixing | None:
@@ -248,9 +255,16 @@ def _by_columns(config: CellsConfig, data: Dataset) -> CellDensity:
     n_given = len(data.given_names)
     columns = fitted_columns(data)
     computed = fitted_computed(data, columns)
-    layout = layout_of(columns, n_given, config.cells.components or 0, config.cells.width or 0)
+    layout = layout_of(
+        columns,
+        n_given,
+        config.cells.components or 0,
+        config.cells.width or 0,
+        config.train.frequencies,
+        config.train.knots,
+    )
     marginals = fitted_marginals(columns[n_given:], data.train[:, n_given:], data.weights.train)
-    return CellDensity(columns, layout, marginals, [], computed)
+    return CellDensity(columns, layout, marginals, computed=computed)
 
 
 def _expect_few_weights(layout: Layout, blocks: int, name: str) -> None:
@@ -286,18 +300,29 @@ def _shift_to_log_density(
 
 def fit(
     built: BuiltCells, data: Dataset, config: CellsConfig, directory: RunDirectory | None = None
-) -> tuple[Training, dict[str, float]]:
-    """Train the networks as ``config.train`` specifies, each to its best validation loss.
+) -> tuple[Training, list[dict[str, np.ndarray]], dict[str, float]]:
+    """Train the networks as ``config.train`` specifies, each to its best validation loss, or to its
+    end.
 
-    Returns also the acceptance of fills by column.
+    Returns also the weights of each network that is kept, early ones first, and the acceptance of
+    fills by column.
     """
     with phase(f"preparing batches of {len(data.train):,} rows"):
         chunks = batches_of(built, data, config)
         validate = validator(built, data.validation, data.weights.validation)
         filling = filling_of(built, data, chunks)
-    training = train_on_rows(built.model, chunks, validate, data, config, directory, filling)
+    update = config.train.early_update
+    early = [EarlyWeights(update)] if update else []
+    observers = [*filling, *early]
+    keeps_last = bool(early)
+    training = train_on_rows(
+        built.model, chunks, validate, data, config, directory, observers, keeps_last
+    )
+    networks = built.model.networks()
+    if early:
+        networks = [*built.model.networks(early[0].early_weights), *networks]
     acceptance = filling[0].acceptance if filling else {}
-    return training, acceptance
+    return training, networks, acceptance
 
 
 def batches_of(built: BuiltCells, data: Dataset, config: CellsConfig) -> CellChunks:
@@ -321,7 +346,7 @@ def filling_of(built: BuiltCells, data: Dataset, chunks: CellChunks) -> list[Fil
     """Observer that moves the fills of gaps before each chunk; none if gaps are not filled."""
     if not isinstance(chunks, FilledChunks) or built.filled is None:
         return []
-    networks = partial(networks_of, built)
+    networks = partial(masked_networks, built)
     return [Filling(built.density, networks, data.train, built.filled, chunks)]
 
 
@@ -344,12 +369,12 @@ def validator(
     first_marginal = _cells_of_rows(marginal, first)
 
     def losses(cells: LogCells) -> np.ndarray:
-        """Losses ``(n,)`` of a network by the log-probabilities ``(n, D)`` of cells."""
         shares = _network_shares(
-            built.density, _cells_of_rows(cells, first), first_marginal, first_weights
+            built.density, [_cells_of_rows(cells, first)], first_marginal, first_weights
         )
-        of_network, of_marginal, _ = log_parts(log_pair(shares), cells, marginal, np)
-        return -np.logaddexp(of_network, of_marginal).sum(axis=1) - shift
+        with np.errstate(divide="ignore"):
+            log_shares = list(np.log(shares))
+        return -log_mixture(log_shares, [cells, marginal], np).sum(axis=1) - shift
 
     def validate() -> np.ndarray:
         """Losses ``(R, n)`` by the networks as they are now."""
@@ -378,45 +403,42 @@ def _cells_by_row(cells: LogCells) -> LogCells:
 
 
 def _network_shares(
-    density: CellDensity, cells: LogCells, marginal: LogCells, row_weights: np.ndarray | None
+    density: CellDensity,
+    networks: Sequence[LogCells],
+    marginal: LogCells,
+    weights: np.ndarray | None,
 ) -> np.ndarray:
-    """Mixture weights ``(D,)`` of a network beside the marginals, by the log-probabilities
-    ``(n, D)`` of held-out cells by both.
+    """Shares ``(R + 1, D)`` of networks and marginals, by held-out cells.
 
-    Nothing is before the first column of a row: its mixture weight is 0.
+    The first column is conditioned on none: it is its marginal.
     """
-    return mixing_weights(cells, marginal, row_weights) * (np.array(density.layout.modelled) > 0)
+    shares = mixing_shares(networks, marginal, weights)
+    if not density.n_given:
+        shares[:-1, 0] = 0.0
+        shares[-1, 0] = 1.0
+    return shares
 
 
-def fitted(built: BuiltCells, data: Dataset) -> CellDensity:
-    """Trained density, with mixture weights by the validation rows.
-
-    Each network is mixed with the marginals by cell; then networks are mixed by row.
+def fitted(density: CellDensity, networks: Sequence[network.Weights], data: Dataset) -> CellDensity:
+    """Trained density of ``networks``, with their shares and those of the marginals by the
+    validation rows.
     """
-    density = built.density
     rows = data.validation
-    row_weights = data.weights.validation
+    cells = [density.network_log_cells(weights, rows) for weights in networks]
     marginal = density.marginal_log_cells(rows)
-    networks = []
-    for member in networks_of(built):
-        cells = density.network_log_cells(member, rows)
-        networks.append(
-            member._replace(network_shares=_network_shares(density, cells, marginal, row_weights))
-        )
-    log_q = density.with_networks(networks).member_log_probs(rows)
-    mixture_weights = member_weights(log_q, row_weights)
-    return density.with_networks(
-        member._replace(weight=float(weight)) for member, weight in zip(networks, mixture_weights)
-    )
+    shares = _network_shares(density, cells, marginal, data.weights.validation)
+    return density.with_networks(networks, shares)
 
 
-def networks_of(built: BuiltCells) -> Iterator[Member]:
-    """Networks of a fit as they are now, in float64, each without marginals."""
-    density = built.density
-    for arrays in built.model.members():
+def masked_networks(
+    built: BuiltCells, networks: Sequence[Mapping[str, np.ndarray]] = ()
+) -> list[network.Weights]:
+    """Masked weights of ``networks`` in float64, by default of the trained ones now."""
+    masked = []
+    for arrays in networks or built.model.networks():
         float64 = {name: array.astype(np.float64) for name, array in arrays.items()}
-        masked = network.masked_weights(density.layout, float64)
-        yield Member(masked, np.ones(len(density.modelled_columns)))
+        masked.append(network.masked_weights(built.density.layout, float64))
+    return masked
 
 
 def train(
@@ -434,11 +456,11 @@ def train(
         cells = config.cells.model_copy(update={"unmixed": built.density.unmixing is not None})
         config = config.model_copy(update={"cells": cells})
         directory.write_text(CONFIG, presets.dump(config))
-    training, acceptance = fit(built, data, config, directory)
-    density = fitted(built, data)
-    model_sha256 = save_weights(directory, arrays_of(density, built.model.members()))
+    training, networks, acceptance = fit(built, data, config, directory)
+    density = fitted(built.density, masked_networks(built, networks), data)
+    model_sha256 = save_weights(directory, arrays_of(density, networks))
     facts = {
-        "n_parameters": built.model.trained.count_params(),
+        "n_parameters": sum(array.size for arrays in networks for array in arrays.values()),
         "model_sha256": model_sha256,
         "fill_acceptance": acceptance,
     }

@@ -3,6 +3,8 @@
 import time
 from functools import partial
 
+import numpy as np
+
 from nflow_cli.config.table import CellsConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.experiments.table.cells import COMPARED
@@ -12,7 +14,7 @@ from nflow_cli.experiments.table.cells_training import (
     batches_of,
     build,
     filling_of,
-    networks_of,
+    masked_networks,
     validator,
 )
 from nflow_cli.experiments.table.trainer import CellChunks
@@ -81,7 +83,10 @@ def _filling(built: BuiltCells, few: Dataset, chunks: CellChunks) -> float:
 
 def _scoring(built: BuiltCells, data: Dataset) -> tuple[float, float]:
     """Seconds of the scores, and what each training row adds: test rows are a share of them."""
-    density = built.density.with_networks(networks_of(built))
+    networks = masked_networks(built)
+    count = len(networks) + 1
+    shares = np.full((count, len(built.density.marginals)), 1 / count)
+    density = built.density.with_networks(networks, shares)
     rows = data.validation[:TIMED_ROWS]
     n = len(data.train)
     a_row = seconds_of(lambda: density.scored_rows(rows, stream(0, "pit"))) / len(rows)

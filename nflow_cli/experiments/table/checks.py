@@ -81,7 +81,11 @@ class Checked(CheckedRun):
 
     @property
     def training(self) -> dict[str, Any]:
-        """Last update at which a member's validation loss was lowest."""
+        """Latest update whose weights are kept: the last, or that of the lowest validation loss of
+        a member.
+        """
+        if self.config.train.early_update:
+            return {"best_update": self.length}
         members = self.config.train.members
         tails = [""] if members == 1 else [f"_{r}" for r in range(1, members + 1)]
         return {"best_update": max(self.best_at(f"validation_loss{tail}") for tail in tails)}

@@ -204,10 +204,17 @@ def load(run: Run) -> TableRun:
     columns = _columns(run, [*names.given, *names.modelled])
     computed = _columns(run, names.computed)
     cells = config.cells
-    layout = layout_of(columns, len(names.given), cells.components or 0, cells.width or 0)
-    members = config.train.members
+    layout = layout_of(
+        columns,
+        len(names.given),
+        cells.components or 0,
+        cells.width or 0,
+        config.train.frequencies,
+        config.train.knots,
+    )
+    networks = config.train.n_networks
     is_unmixed = bool(cells.unmixed)
-    shapes = weights.shapes(layout, columns, computed, cells.blocks or 0, members, is_unmixed)
+    shapes = weights.shapes(layout, columns, computed, cells.blocks or 0, networks, is_unmixed)
     arrays = load_weights(run.directory, shapes)
     if wrong := weights.inconsistency(layout, arrays):
         raise RunDirectoryError(f"{run.path / WEIGHTS}: damaged: {wrong}")

@@ -12,6 +12,7 @@ from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.evaluation.association import LostRelation
 from nflow_cli.evaluation.dominance import DominantRow
 from nflow_cli.evaluation.estimates import with_error
+from nflow_cli.evaluation.level_shares import LostShare
 from nflow_cli.evaluation.memorisation import Copies, Memorisation
 from nflow_cli.evaluation.pit import LEVELS, Pit
 from nflow_cli.evaluation.tallies import Likelihood
@@ -66,6 +67,7 @@ class TableSummary(Likelihood, UpdatesSummary):
         fill_acceptance: Share of the proposed fills of gaps in training rows that were accepted, of
             each column with gaps, if ``train.filled`` is not 0.
         lost_relations: Relations of the rows that draws of cells lose, the most lost first.
+        lost_shares: Shares of levels in bins of other columns that these draws lose.
         losses: Of cells with one modelled column and given ones: losses of its predictions, and of
             those by the column alone, over the test rows that the run keeps.
         base_log_likelihood: Of flows: mean of the base without a flow.
@@ -92,6 +94,7 @@ class TableSummary(Likelihood, UpdatesSummary):
     memorisation: Memorisation | None = None
     copies: Copies | None = None
     lost_relations: Sequence[LostRelation] = ()
+    lost_shares: Sequence[LostShare] = ()
     losses: Mapping[str, Figure] = {}
     base_log_likelihood: Figure = None
     base_log_likelihood_standard_error: Error = None
@@ -143,8 +146,10 @@ def rows_of(config: Config, summary: TableSummary, warnings: Warnings) -> Rows:
     rows += score_rows(config, summary, warnings)
     if "mass" in facts:
         rows.append(mass_row(facts, warnings))
-    best = f"best after {_best_text(summary)}"
-    return [*rows, ("training", f"{training_text(facts, config.length)}; {best}")]
+    kept = f"best after {_best_text(summary)}"
+    if early := config.train.early_update:
+        kept = f"kept after {early:,} and {summary.best_update:,}"
+    return [*rows, ("training", f"{training_text(facts, config.length)}; {kept}")]
 
 
 def _best_text(summary: TableSummary) -> str:
@@ -178,8 +183,8 @@ def score_rows(config: Config, summary: TableSummary, warnings: Warnings) -> Row
         rows.append(("memorisation", marked(text, warnings, "memorisation")))
     if text := copies_text(summary.copies):
         rows.append(("copies", marked(text, warnings, "copies")))
-    if associations := lost_texts(summary.lost_relations):
-        text = f"{len(associations)} lost in draws; the association of {associations[0]}"
+    if texts := lost_texts(summary.lost_relations, summary.lost_shares):
+        text = f"{len(texts)} lost in draws; {texts[0]}"
         rows.append(("relations", marked(text, warnings, "lost_relations")))
     rows += notes(summary, summary.baseline, "test ")
     shares = summary.fill_acceptance.items()
@@ -290,7 +295,7 @@ def warnings_of(config: Config, summary: TableSummary) -> list[ScoreWarning]:
         miscalibrated(summary.pit, data.group),
         memorised(summary.memorisation, are_chosen),
         copied(summary.copies),
-        lost(summary.lost_relations),
+        lost(summary.lost_relations, summary.lost_shares),
         grouped_rows(facts, data.group),
     )
 
@@ -397,25 +402,32 @@ def copies_text(facts: Copies | None) -> str:
     )
 
 
-def lost(relations: Sequence[LostRelation]) -> ScoreWarning | None:
+def lost(
+    relations: Sequence[LostRelation], shares: Sequence[LostShare] = ()
+) -> ScoreWarning | None:
     """Warning of relations that rows have and draws lose."""
-    if not (texts := lost_texts(relations)):
+    if not (texts := lost_texts(relations, shares)):
         return None
     ending = f"; and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
     reason = (
-        f"the association of {'; '.join(texts[:SHOWN])}{ending}, beyond chance at the 1 % level "
-        "over all pairs: predictions and draws miss these relations"
+        f"{'; '.join(texts[:SHOWN])}{ending}, beyond chance at the 1 % level over all pairs: "
+        "predictions and draws miss these relations; --ensemble 6 may find more of them, "
+        "--target COLUMN models one column given all others"
     )
-    return ScoreWarning("lost relations", ("lost_relations",), reason)
+    return ScoreWarning("lost relations", ("lost_relations", "lost_shares"), reason)
 
 
-def lost_texts(relations: Sequence[LostRelation]) -> list[str]:
-    """Associations of lost relations in rows and in draws, the most lost first."""
-    return [
-        f"{' and '.join(map(printable, relation.columns))} is {relation.rows:.2f} in rows, "
-        f"{relation.draws:.2f} in draws"
-        for relation in relations
-    ]
+def lost_texts(relations: Sequence[LostRelation], shares: Sequence[LostShare] = ()) -> list[str]:
+    """Lost associations, and shares of levels, in rows and in draws, the most lost first."""
+    texts = []
+    for relation in relations:
+        names = " and ".join(map(printable, relation.columns))
+        figures = f"{relation.rows:.2f} in rows, {relation.draws:.2f} in draws"
+        texts.append(f"the association of {names} is {figures}")
+    for share in shares:
+        figures = f"{share.rows:.0%} of rows and {share.draws:.0%} of draws"
+        texts.append(f"{printable(share.level)} in {figures} where {printable(share.among)}")
+    return texts
 
 
 # Comparisons.

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count, repeat
 from typing import Any, NamedTuple
 
@@ -22,10 +22,12 @@ from keras import ops
 from pydantic import BaseModel
 
 from nflow_cli.backend.programs import compiled
+from nflow_cli.backend.random_numbers import uniform
 from nflow_cli.backend.start import cores
+from nflow_cli.config.table import MAX_BLOCKS
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import UNKNOWN, CellColumn
-from nflow_cli.densities.cells.density import CellDensity, CellScores, Member, limits_of
+from nflow_cli.densities.cells.density import CellDensity, CellScores, limits_of
 from nflow_cli.densities.cells.heads import (
     LogCells,
     log_cells,
@@ -53,24 +55,44 @@ START_ROWS = 10_000  # filled in these rounds, at most
 
 
 class CellWeights(keras.layers.Layer):
-    """Network weights of R networks side by side, R first; ``members``: initial ones, by name."""
+    """Network weights of R networks side by side, R first; ``networks``: initial ones, by name."""
 
-    def __init__(self, members: Sequence[Mapping[str, np.ndarray]], **kwargs: Any):
+    def __init__(self, networks: Sequence[Mapping[str, np.ndarray]], **kwargs: Any):
         super().__init__(**kwargs)
         keep_precision(self)
         self.arrays = {
             name: add_initialised_weight(self, name, array)
-            for name, array in stacked(members).items()
+            for name, array in stacked(networks).items()
         }
-        self.count = len(members)
+        self.count = len(networks)
         self.built = True
 
-    def members(self) -> list[dict[str, np.ndarray]]:
-        """Network weights of each network by name, float32."""
-        arrays = {
-            name: keras.ops.convert_to_numpy(variable) for name, variable in self.arrays.items()
-        }
-        return [{name: array[r] for name, array in arrays.items()} for r in range(self.count)]
+    @property
+    def of_all(self) -> dict[str, np.ndarray]:
+        """Trained arrays by name, R first, float32."""
+        return {name: ops.convert_to_numpy(variable) for name, variable in self.arrays.items()}
+
+
+class EarlyWeights(Saved, Observer):
+    """Network weights after an early ``update`` of a training.
+
+    Of few rows, columns are learnt at different times: their mixtures have the early networks where
+    the last ones have overfitted.
+    """
+
+    class State(BaseModel):
+        """In checkpoints; arrays as of :class:`CellWeights`, none before the update."""
+
+        early_weights: list[Any]
+
+    def __init__(self, update: int):
+        self.update = update
+        self.early_weights: list[np.ndarray] = []
+
+    def after(self, logs: Mapping[str, float]) -> None:
+        """Keep the weights of the update."""
+        if int(self.model.optimizer.iterations) == self.update:
+            self.early_weights = list(self.model.trained.of_all.values())
 
 
 class PackedParts(NamedTuple):
@@ -129,37 +151,67 @@ class FitCells(ChunkTrainer):
         self.log_present = log_present.astype(np.float32)
         self.restarts = (trained.count,)
         self.limits = limits_of(columns, layout).astype(np.float32)
+        self.seen: np.ndarray | None = None
+        self.dropout: list[float] = []
+        self.seeds: list[int] = []
         self.built = True
+
+    def vary(self, seen: np.ndarray, dropout: Sequence[float], seeds: Sequence[int]) -> None:
+        """Let networks see inputs of their own ``(R, I)``, 0 or 1, and leave out a share of the
+        inner units of theirs in each update, by the seed of each.
+        """
+        if not seen.all():
+            self.seen = seen.astype(np.float32)[:, None]
+        self.dropout = list(dropout)
+        self.seeds = list(seeds)
 
     def objective(self, batch: Any, update: Any) -> dict[str, Any]:
         """``-mean log q(row)`` in nats ``(R,)`` of packed rows ``(E, batch_size)``."""
-        return {"loss": -ops.mean(self.log_probs(batch), axis=-1) - self.shift}
+        log_q = self.log_probs(batch, partial(self.dropped, update) if any(self.dropout) else None)
+        return {"loss": -ops.mean(log_q, axis=-1) - self.shift}
 
-    def log_probs(self, batch: Any) -> Any:
-        """Log-probabilities ``(R, n)`` of packed rows ``(E, n)``, :attr:`shift` below ``log q``.
+    def dropped(self, update: Any, layer: Any, block: int) -> Any:
+        """Inner layer ``(R, H, n)`` of a block in an update, with dropout (Srivastava et al. 2014):
+        each unit of a row is 0 with the probability of its network, others are larger in turn.
+
+        The random numbers are those of a network's seed, the block and the update: a resumed
+        training has the same.
+        """
+        layers = []
+        for r, (share, seed) in enumerate(zip(self.dropout, self.seeds)):
+            of_network = layer[r]
+            if share:
+                count = ops.cast(update, "int64") * MAX_BLOCKS + block
+                are_left_out = uniform(of_network.shape, seed, count) < share
+                of_network = ops.where(are_left_out, 0.0, of_network / (1 - share))
+            layers.append(of_network)
+        return ops.stack(layers)
+
+    def log_probs(self, batch: Any, dropout: network.Dropout | None = None) -> Any:
+        """Log-probabilities ``(R, n)`` of packed rows ``(E, n)``, :attr:`shift` below ``log q``, in
+        training with ``dropout``.
 
         ``q`` mixes each cell with its marginal by a fixed mixture weight, which bounds the loss of
         a cell. Of rows with filled gaps the values count, not that they are present.
         """
         log_mixture_weights = (math.log1p(-MARGINAL_WEIGHT), math.log(MARGINAL_WEIGHT))
-        by_networks = self.log_cells(batch)
+        by_networks = self.log_cells(batch, dropout)
         by_marginals = self.marginal_log_cells(batch, ops)
-        network_parts, marginal_parts, presence = log_parts(
-            log_mixture_weights, by_networks, by_marginals, ops
-        )
-        log_q = ops.logaddexp(network_parts, marginal_parts)
+        parts, presence = log_parts(log_mixture_weights, [by_networks, by_marginals], ops)
+        log_q = ops.logaddexp(*parts)
         are_filled = self.parts(batch).are_filled
         if are_filled.shape[-2]:
             log_q = log_q - presence * are_filled
         return ops.sum(log_q, axis=-2)
 
-    def log_cells(self, packed: Any) -> LogCells:
+    def log_cells(self, packed: Any, dropout: network.Dropout | None = None) -> LogCells:
         """Log-probabilities ``(R, D, n)`` of the cells of packed rows by the networks.
 
         Args:
             packed: ``(…, E, n)`` of :func:`packed_rows`, optionally followed by lines of 0 and 1,
                 one a column: 1 hides a cell from the networks; and one more: 1 of rows with filled
                 gaps.
+            dropout: Of the inner layers of blocks, in training.
         """
         layout = self.layout
         parts = self.parts(packed)
@@ -170,9 +222,9 @@ class FitCells(ChunkTrainer):
             codes = ops.where(parts.hidden > 0, -1.0, codes)
             units = ops.where(hidden_units > 0, 0.0, units)
         x = network.inputs(layout, codes, units, ops)
-        arrays = {name: self.start.of(name, array) for name, array in self.trained.arrays.items()}
+        arrays = self._network_weights(self.trained.arrays)
         network_weights = network.masked_weights(layout, arrays)
-        parameters = network.parameters(layout, network_weights, self.limits, x, ops)
+        parameters = network.parameters(layout, network_weights, self.limits, x, ops, dropout)
         n_given_numbers = len(layout.with_numbers) - len(layout.mixed)
         centres = parts.centres[..., n_given_numbers:, :]
         halves = parts.halves[..., n_given_numbers:, :]
@@ -199,12 +251,26 @@ class FitCells(ChunkTrainer):
         ends = np.cumsum([0, *counts])
         return PackedParts(*(packed[..., start:end, :] for start, end in itertools.pairwise(ends)))
 
-    def members(self) -> list[dict[str, np.ndarray]]:
-        """Network weights of each network by name, their start added, float32."""
+    def networks(self, early: Sequence[np.ndarray] = ()) -> list[dict[str, np.ndarray]]:
+        """Network weights of each network by name, their start added, float32: as they are now, or
+        ``early`` ones.
+        """
+        trained = dict(zip(self.trained.arrays, early)) if early else self.trained.of_all
+        arrays = self._network_weights(trained)
         return [
-            {name: self.start.of(name, array) for name, array in arrays.items()}
-            for arrays in self.trained.members()
+            {name: array[r] for name, array in arrays.items()} for r in range(self.trained.count)
         ]
+
+    def _network_weights(self, trained: Mapping[str, Any]) -> dict[str, Any]:
+        """Weights of the networks by name, R first, of inputs that each sees, with their start."""
+        weights = {}
+        for name, array in trained.items():
+            if self.seen is not None and name.endswith("inputs_kernel"):
+                array = array * self.seen
+            elif self.seen is not None and "skip" in name:
+                array = array * self.seen[..., : len(self.layout.direct_inputs)]
+            weights[name] = self.start.of(name, array)
+        return weights
 
 
 class CellChunks(PointChunks):
@@ -316,7 +382,7 @@ class Filling(Saved, Observer):
     def __init__(
         self,
         density: CellDensity,
-        networks: Callable[[], Iterable[Member]],
+        networks: Callable[[], Iterable[network.Weights]],
         rows: np.ndarray,
         filled: np.ndarray,
         chunks: FilledChunks,
@@ -341,19 +407,20 @@ class Filling(Saved, Observer):
         with ThreadPoolExecutor(cores()) as pool:
             list(pool.map(self._move_fills, count(), self.networks(), repeat(index)))
 
-    def _move_fills(self, r: int, member: Member, index: int) -> None:
+    def _move_fills(self, r: int, weights: network.Weights, index: int) -> None:
         """Move the fills of network ``r``, for chunk ``index``, in random rows: as many steps as 4
         for each row of a batch, at most 4 of a row.
         """
-        if not all(np.isfinite(array).all() for array in member.weights.values()):
+        if not all(np.isfinite(array).all() for array in weights.values()):
             return  # the network has diverged
         rng = stream(self.chunks.seeds[r], "gaps", index)
         rows = self._filled(r)
         most_steps = METROPOLIS_STEPS * self.chunks.batch_size
         chosen = np.sort(rng.permutation(len(rows))[:most_steps])
         steps = min(most_steps // max(len(chosen), 1), METROPOLIS_STEPS)
+        density = self.density.with_one(weights)
         rows[chosen] = metropolis_steps(
-            self.density, member, rows[chosen], self.gaps[chosen], steps, rng, self.tallies[r]
+            density, rows[chosen], self.gaps[chosen], steps, rng, self.tallies[r]
         )
         self.fills[r] = rows[self.gaps]
         self._pack_rows(r, rows, chosen)
@@ -425,7 +492,7 @@ def filled_start(
     layout = replace(density.layout, width=1, components=1)
     shapes = network.shapes(layout, 0)
     regressions = CellDensity(
-        density.columns, layout, density.marginals, [], density.computed_columns
+        density.columns, layout, density.marginals, computed=density.computed_columns
     )
     codes = np.stack([cells.codes for cells in density.encode(rows[sample])], axis=1)
     parents = starting_parents(density.columns, codes, sample_weights, layout.n_given)
@@ -440,20 +507,14 @@ def filled_start(
         gaps = gaps_of(density, rows[places])
         if np.isnan(fills[gaps]).any():
             fills, _ = proposals(regressions, fills, gaps, rng)
-        member = regressions.networks[0]
-        filled[places] = metropolis_steps(
-            regressions, member, fills, gaps, METROPOLIS_STEPS, rng, tallies
-        )
+        filled[places] = metropolis_steps(regressions, fills, gaps, METROPOLIS_STEPS, rng, tallies)
 
     places = np.flatnonzero(gaps_of(density, rows).any(axis=1))
     are_sampled = np.isin(places, np.arange(len(rows))[sample])
     for _ in range(START_ROUNDS):
         start = start_of(layout)
         arrays = {name: start.of(name, np.zeros(shape)) for name, shape in shapes.items()}
-        masked = network.masked_weights(layout, arrays)
-        regressions = regressions.with_networks(
-            [Member(masked, np.ones(len(density.modelled_columns)))]
-        )
+        regressions = regressions.with_one(network.masked_weights(layout, arrays))
         fill(regressions, places[are_sampled])
     if not are_sampled.all():
         fill(regressions, places[~are_sampled])

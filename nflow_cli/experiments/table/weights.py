@@ -8,7 +8,7 @@ import numpy as np
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.computed import Computed
-from nflow_cli.densities.cells.density import CellDensity, Member
+from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.layout import Layout, Outcomes
 from nflow_cli.densities.cells.marginal import Marginal, Normals
 from nflow_cli.densities.cells.network import PADDING
@@ -19,8 +19,7 @@ from nflow_cli.densities.cells.unmixing import Unmixing, component
 from nflow_cli.runs.weights_file import Shape
 
 LIMITS = "limits"  # floor, low and high of each column
-NETWORK_SHARES = "shares"  # mixture weights of a network beside the marginals
-MEMBER_WEIGHTS = "weights"  # mixture weights of the networks
+SHARES = "shares"  # of the networks and the marginal in each cell
 MARGINAL_SHARES = "marginal_log_shares"
 MARGINAL_NORMALS = "marginal_normals"
 BROKEN = "computed_broken"  # probabilities that relations are broken
@@ -40,13 +39,13 @@ def shapes(
     columns: Sequence[CellColumn],
     computed: Sequence[CellColumn],
     blocks: int,
-    members: int,
+    networks: int,
     is_unmixed: bool,
 ) -> dict[str, Shape]:
     """Shapes of the arrays of a density by name, -1 for a free length.
 
-    ``columns``: modelled or given; ``blocks``: residual blocks of a network; ``members``: R, the
-    first length of arrays of networks; ``is_unmixed``: whether a map to components is before them.
+    ``columns``: modelled or given; ``blocks``: residual blocks of a network; ``networks``: R,
+    the first length of their arrays; ``is_unmixed``: whether a map to components is before them.
     """
     n_mixed = len(layout.mixed)
     expected: dict[str, Shape] = {}
@@ -54,11 +53,10 @@ def shapes(
         if column.has_scores and place >= layout.n_given:
             expected |= dict.fromkeys(_scores_keys(place), (3, -1))
     for name, shape in network.shapes(layout, blocks).items():
-        expected[name] = (members, *shape)
+        expected[name] = (networks, *shape)
     expected |= {
         LIMITS: (3, n_mixed),
-        NETWORK_SHARES: (members, len(layout.modelled)),
-        MEMBER_WEIGHTS: (members,),
+        SHARES: (networks + 1, len(layout.modelled)),
         MARGINAL_SHARES: (sum(layout.outcomes[i].n_outcomes for i in layout.modelled),),
         MARGINAL_NORMALS: (3, n_mixed, -1),
         OUTLIERS: (2, n_mixed),
@@ -99,8 +97,7 @@ def arrays_of(
     arrays = {
         **stacked(networks),
         LIMITS: density.mixture_limits[..., 0, 0],
-        NETWORK_SHARES: np.stack([member.network_shares for member in density.networks]),
-        MEMBER_WEIGHTS: np.array([member.weight for member in density.networks]),
+        SHARES: density.shares,
         MARGINAL_SHARES: np.concatenate([marginal.log_shares for marginal in density.marginals]),
         MARGINAL_NORMALS: _padded_normals(density.marginals),
         OUTLIERS: _outliers_array([density.columns[i] for i in density.layout.mixed]),
@@ -122,9 +119,9 @@ def arrays_of(
     return arrays
 
 
-def stacked(members: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Arrays of R members by name, stacked: R is the first axis."""
-    return {name: np.stack([arrays[name] for arrays in members]) for name in members[0]}
+def stacked(networks: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Arrays of R networks by name, stacked: R is the first axis."""
+    return {name: np.stack([arrays[name] for arrays in networks]) for name in networks[0]}
 
 
 def _scores_arrays(scores: Scores | None) -> list[np.ndarray]:
@@ -172,12 +169,8 @@ def _requirements(
     layout: Layout, arrays: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[str, Iterable[Requirement]]]:
     """Requirements of each array, by its name."""
-    member_weights = arrays[MEMBER_WEIGHTS]
     yield LIMITS, _requirements_of_limits(arrays[LIMITS], arrays[MARGINAL_NORMALS])
-    yield (
-        MEMBER_WEIGHTS,
-        [("weights of sum 1", _are_shares(member_weights) and np.isclose(member_weights.sum(), 1))],
-    )
+    yield SHARES, [("shares of sum 1", np.allclose(arrays[SHARES].sum(axis=0), 1))]
     counts = [layout.outcomes[i].n_outcomes for i in layout.modelled]
     for name, array in arrays.items():
         if array.size or not name.startswith("scores"):
@@ -206,7 +199,7 @@ def _requirements_of_array(
     """
     if not name.endswith(IN_TABLE_UNITS):
         yield f"numbers up to {LARGEST_NUMBER:.1e}", (np.abs(array) <= LARGEST_NUMBER).all()
-    if name in (NETWORK_SHARES, BROKEN):
+    if name in (SHARES, BROKEN):
         yield "numbers from 0 to 1", _are_shares(array)
     elif name.endswith("log_shares"):
         shares = np.add.reduceat(np.exp(np.minimum(array, 1.0)), starts)
@@ -274,20 +267,17 @@ def density_of(
         for place, column in enumerate(columns)
     ]
     names = network.shapes(layout, network.count_blocks(arrays))
-    members = []
-    for r, weight in enumerate(arrays[MEMBER_WEIGHTS].tolist()):
-        network_weights = {name: arrays[name][r].astype(np.float64) for name in names}
-        members.append(
-            Member(
-                network.masked_weights(layout, network_weights), arrays[NETWORK_SHARES][r], weight
-            )
-        )
+    shares = arrays[SHARES]
+    networks = []
+    for r in range(len(shares) - 1):
+        weights = {name: arrays[name][r].astype(np.float64) for name in names}
+        networks.append(network.masked_weights(layout, weights))
     outcomes = [layout.outcomes[i] for i in layout.modelled]
     log_shares = arrays[MARGINAL_SHARES]
     marginals = _marginals_of_columns(outcomes, log_shares, arrays[MARGINAL_NORMALS])
     relations = [_computed_column(k, column, row, arrays) for k, column in enumerate(computed)]
     if UNMIXING not in arrays:
-        return CellDensity(row, layout, marginals, members, relations)
+        return CellDensity(row, layout, marginals, networks, shares, relations)
     components = [
         replace(component(place, **ends), outliers=outliers[place])
         for place, ends in sorted(limits.items())
@@ -298,8 +288,10 @@ def density_of(
     ]
     unmixing = Unmixing(mixed_columns, arrays[UNMIXING])
     alone_marginals = _marginals_of_columns(outcomes, log_shares, arrays[ALONE_NORMALS])
-    independent = CellDensity(mixed_columns, layout, alone_marginals, [])
-    return CellDensity(components, layout, marginals, members, relations, unmixing, independent)
+    independent = CellDensity(mixed_columns, layout, alone_marginals)
+    return CellDensity(
+        components, layout, marginals, networks, shares, relations, unmixing, independent
+    )
 
 
 def _outliers_of_columns(array: np.ndarray) -> list[Outliers]:

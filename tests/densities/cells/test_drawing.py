@@ -174,7 +174,7 @@ def test_a_number_known_behind_an_unknown_one_weighs_by_its_density():
 def test_unmixed_columns_have_the_moments_of_the_unknown_one():
     columns, matrix = [number("a", maps=TAILS), number("b")], np.array([[1.0, 0.6], [-0.4, 1.1]])
     found = random_density([component(i, 0.05, -6.0, 6.0) for i in range(2)])
-    parts = found.columns, found.layout, found.marginals, found.networks
+    parts = found.columns, found.layout, found.marginals, found.networks, found.shares
     unmixing = Unmixing(columns, matrix)
     density = CellDensity(*parts, [], unmixing, random_density(columns, shares=0.0))
     ends = columns[0].values_at(np.linspace(-12, 12, 20_001))
@@ -211,7 +211,7 @@ def test_many_steps_from_anywhere_have_the_conditional_of_grids_and_levels(row, 
     tallies, rng = np.zeros((2, 3)), np.random.default_rng(0)
     tallies[0] = tried
     unknown = np.isnan(np.tile(row, (n, 1)))
-    found = metropolis_steps(density, density.networks[0], rows, unknown, 40, rng, tallies)
+    found = metropolis_steps(density, rows, unknown, 40, rng, tallies)
     assert (found[~unknown] == rows[~unknown]).all()
     values = EVERY[((row == EVERY) | np.isnan(row)).all(axis=1)]
     p = np.exp(density.log_prob(values))
@@ -227,7 +227,7 @@ def test_many_steps_have_the_mean_and_deviation_of_a_number(tried):
     rows, unknown = np.tile([0.0, 0.3], (n, 1)), np.tile([True, False], (n, 1))
     tallies = np.array([[tried, 0], [0, 0]], float)
     by = 40, np.random.default_rng(1), tallies
-    found = metropolis_steps(density, density.networks[0], rows, unknown, *by)[:, 0]
+    found = metropolis_steps(density, rows, unknown, *by)[:, 0]
     values = np.arange(-40, 40, 0.01)
     p = np.exp(density.log_prob(np.column_stack([values, np.full(len(values), 0.3)])))
     mean = p @ values / p.sum()

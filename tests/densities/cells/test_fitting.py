@@ -11,7 +11,7 @@ from nflow_cli.data.column_maps import Scale, Softplus
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import table_of
 from nflow_cli.densities.cells import network
-from nflow_cli.densities.cells.density import CellDensity, Member
+from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.fitting import (
     fitted_columns,
     fitted_marginals,
@@ -37,8 +37,8 @@ def density_of(data):
     columns, marginals = marginals_of(data)
     layout = layout_of(columns, len(data.given_names), 3, 16)
     weights = network.masked_weights(layout, random_weights(layout, np.random.default_rng(0)))
-    member = Member(weights, np.full(len(layout.modelled), 0.5))
-    return CellDensity(columns, layout, marginals, [member])
+    shares = np.full((2, len(layout.modelled)), 0.5)
+    return CellDensity(columns, layout, marginals, [weights], shares)
 
 
 RNG = np.random.default_rng(1)
@@ -127,7 +127,7 @@ def test_whatever_a_network_says_its_draws_are_near_the_rows():
     weights = random_weights(layout, np.random.default_rng(1))
     weights = network.masked_weights(layout, {name: 20 * array for name, array in weights.items()})
     marginals = fitted_marginals(cells, data.train, None)
-    density = CellDensity(cells, layout, marginals, [Member(weights, np.ones(2))])
+    density = CellDensity(cells, layout, marginals).with_one(weights)
     draws = density.draw(np.full((5_000, 2), np.nan), np.random.default_rng(2))
     low, high = data.train.min(axis=0), data.train.max(axis=0)
     beyond = np.maximum(low - draws, draws - high).max(axis=0) / (high - low)
@@ -154,8 +154,9 @@ def test_a_network_starts_at_the_season_and_the_weekday_of_dates_in_a_column_beh
     layout = layout_of(columns, 0, 1, 4)
     start = starting_weights(layout, columns, data.train, None)
     arrays = {n: start.of(n, np.zeros(s)) for n, s in network.shapes(layout, 0).items()}
-    member = Member(network.masked_weights(layout, arrays), np.ones(2))
-    density = CellDensity(columns, layout, marginals, [member])
+    density = CellDensity(columns, layout, marginals).with_one(
+        network.masked_weights(layout, arrays)
+    )
     log_q = density.cell_log_probs(data.test)[:, 1]
     truth = mean[(data.test[:, 0] - days[0]).astype(int)]
     log_p = -np.square((data.test[:, 1] - truth) / 0.3) / 2 - np.log(0.3 * np.sqrt(2 * np.pi))

@@ -33,7 +33,7 @@ def unmixed(columns=COLUMNS, matrix=MATRIX, members=2):
     parts = [component(i, *limits) for i in range(len(columns))]
     found = random_density(parts, members=members)
     alone = random_density(columns, shares=0.0)
-    parts = found.columns, found.layout, found.marginals, found.networks
+    parts = found.columns, found.layout, found.marginals, found.networks, found.shares
     return CellDensity(*parts, [], Unmixing(columns, matrix), alone)
 
 

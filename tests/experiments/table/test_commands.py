@@ -175,7 +175,15 @@ def test_pictures_are_drawn_again_and_runs_compared(invoke, tmp_path, run):
 # Training.
 
 
-STOPPED = {"steps": 1_000, "chunk": 10, "learning_rate": 0.03, "early_stopping": {"patience": 20}}
+STOPPED = {
+    "early": 0,
+    "steps": 1_000,
+    "chunk": 10,
+    "learning_rate": 0.03,
+    "early_stopping": {"patience": 20},
+}
+
+EARLY = {"steps": 40, "chunk": 10, "early": 20}
 
 
 @pytest.mark.parametrize(
@@ -188,8 +196,20 @@ def test_a_run_that_is_killed_is_resumed_to_the_same_bits(invoke, short_run, tmp
     stopped = Checkpoints(RunDirectory(run)).load().state["ValidationLog"]["stopped_at"]
     assert 20 <= stopped == updates[-1] - 50
     at = {"start": 10, "patience": stopped - 10, "stop": stopped, "cool-down": stopped + 30}
-    rows = at[killed_at] // 10 + 1
-    copy = shutil.copytree(run, tmp_path / "copy")
+    assert_resumed(invoke, run, tmp_path / "copy", rows=at[killed_at] // 10 + 1)
+
+
+@pytest.mark.parametrize("killed_at", [10, 30])
+def test_early_weights_outlive_a_kill(invoke, short_run, tmp_path, killed_at):
+    run = short_run(**CELLS | {"train": CELLS["train"] | EARLY})
+    assert json.loads((run / "summary.json").read_text())["best_update"] == 40
+    assert_resumed(invoke, run, tmp_path / "copy", rows=killed_at // 10 + 1)
+
+
+def assert_resumed(invoke, run, copy, rows):
+    """Check that a run that is killed after some rows of metrics is resumed to its bits."""
+    updates = RunDirectory(run).read_metrics()["update"]
+    copy = shutil.copytree(run, copy)
     for name in ("summary.json", "evaluation.npz", "weights.npz", "metrics.csv"):
         (copy / name).unlink()
     shutil.rmtree(copy / "checkpoints")

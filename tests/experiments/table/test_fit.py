@@ -36,8 +36,7 @@ def test_a_column_that_nearly_is_another_has_its_density_after_a_few_updates(noi
     x, z = rng.standard_normal((2, 2_000))
     train = {"steps": 20, "chunk": 10, "batch_size": 256, "ensemble": 1}
     config, rows, parts = parts_of({"x": x, "y": x + noise * z}, **train)
-    cells_training.fit(parts, rows, config)
-    cells = cells_training.fitted(parts, rows).cell_log_probs(rows.test)[:, 1]
+    cells = trained(parts, rows, config).cell_log_probs(rows.test)[:, 1]
     residual = (rows.test[:, 1] - rows.test[:, 0]) / noise
     truth = -0.5 * residual**2 - np.log(noise * np.sqrt(2 * np.pi))
     assert np.mean(truth - cells) < 0.3
@@ -49,8 +48,7 @@ def test_a_table_with_each_row_twice_has_the_fit_of_the_single_rows():
     for times in (1, 2):
         table = {"x": np.tile(x, times), "y": np.tile(0.8 * x + 0.6 * z, times)}
         config, rows, parts = parts_of(table, steps=20, chunk=10, batch_size=64, ensemble=1)
-        cells_training.fit(parts, rows, config)
-        scores.append(cells_training.fitted(parts, rows).cell_log_probs(rows.test))
+        scores.append(trained(parts, rows, config).cell_log_probs(rows.test))
     np.testing.assert_array_equal(*scores, strict=True)
 
 
@@ -61,11 +59,29 @@ def test_a_column_that_groups_rows_and_is_given_is_conditioned_on():
     table = {"site": site, "x": 2 * site + rng.normal(0, 0.1, 2_000)}
     train = {"steps": 20, "chunk": 10, "batch_size": 256, "ensemble": 1}
     config, rows, parts = parts_of(table, {"group": "site", "given": ["site"]}, **train)
-    cells_training.fit(parts, rows, config)
     new = rng.uniform(0.5, 5.5, 1_000)  # of no row, as the sites of the test
     x = 2 * new + rng.normal(0, 0.1, 1_000)
-    log_q = cells_training.fitted(parts, rows).log_prob(np.column_stack([new, x]))
+    log_q = trained(parts, rows, config).log_prob(np.column_stack([new, x]))
     assert abs(np.mean(norm.logpdf(x, 2 * new, 0.1) - log_q)) < 0.5  # 3.5 of all sites together
+
+
+def test_early_networks_are_those_of_a_shorter_training_and_the_last_those_of_the_end():
+    x, z = np.random.default_rng(7).standard_normal((2, 300))
+    table = {"x": x, "y": 0.8 * x + 0.6 * z}
+    settings = {"chunk": 10, "batch_size": 64, "ensemble": 2, "schedule": "constant"}
+    kept = {}
+    for steps, early in ((20, 10), (60, 15), (60, 1)):
+        config, rows, parts = parts_of(table, steps=steps, early=early, **settings)
+        _, kept[steps, early], _ = cells_training.fit(parts, rows, config)
+        assert (len(kept[steps, early]), config.train.stopping) == (config.train.n_networks, None)
+    last_of_20 = kept[20, 10][2:]
+    early_of_60 = kept[60, 15][:2]  # after two chunks
+    for short, early, end in zip(last_of_20, early_of_60, kept[60, 1][2:]):
+        assert all(np.array_equal(short[name], early[name]) for name in short)
+        assert not np.array_equal(short["inputs_kernel"], end["inputs_kernel"])
+    first = kept[20, 10][:2]
+    for ten, also_ten in zip(first, kept[60, 1][:2]):
+        assert all(np.array_equal(ten[name], also_ten[name]) for name in ten)
 
 
 def test_zeros_that_another_column_tells_are_told_at_the_start():
@@ -76,7 +92,7 @@ def test_zeros_that_another_column_tells_are_told_at_the_start():
     hours = np.where(flag == 1, 0.0, 1 + np.round(rng.gamma(4, 5, 600)))
     table = {"flag": flag, "hours": hours}
     _, rows, parts = parts_of(table, steps=20, chunk=10, batch_size=64, ensemble=1)
-    parts.density.networks = list(cells_training.networks_of(parts))
+    parts.density.networks = cells_training.masked_networks(parts)
     drawn = parts.density.draw(np.full((4_000, 2), np.nan), rng)
     (with_zeros,) = set(rows.train[rows.train[:, 1] == 0, 0])
     assert (drawn[drawn[:, 0] == with_zeros, 1] == 0).mean() > 0.95
@@ -89,7 +105,7 @@ def test_numbers_are_round_by_the_reporter_who_rounds():
     rounds, y = rng.random(4_000) < 0.5, rng.normal(200, 40, 4_000)
     table = {"rounds": rounds.astype(int), "y": np.where(rounds, 10 * np.rint(y / 10), np.rint(y))}
     _, rows, parts = parts_of(table, steps=20, chunk=10, batch_size=64, ensemble=1)
-    parts.density.networks = list(cells_training.networks_of(parts))
+    parts.density.networks = cells_training.masked_networks(parts)
     drawn = parts.density.draw(np.full((20_000, 2), np.nan), rng)
     (never,) = set(rows.train[rows.train[:, 1] % 10 > 0, 0])
     is_round, by_who_rounds = drawn[:, 1] % 10 == 0, drawn[:, 0] != never
@@ -116,6 +132,13 @@ def test_the_loss_is_of_the_density_of_rows():
         cells = np.log(0.99 * norm.pdf(v) + 0.01 * norm.pdf(v, scale=3.0))
         log_q = cells.sum(axis=0) + np.log(abs(np.linalg.det(matrix)))
         assert found == pytest.approx(-log_q.mean(), rel=1e-4)
+
+
+def trained(parts, rows, config):
+    """Return the density of a training."""
+    _, networks, _ = cells_training.fit(parts, rows, config)
+    masked = cells_training.masked_networks(parts, networks)
+    return cells_training.fitted(parts.density, masked, rows)
 
 
 def trained_map(columns):

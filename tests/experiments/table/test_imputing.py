@@ -128,8 +128,8 @@ def test_rows_with_filled_gaps_are_marked_and_make_up_their_share_of_a_batch():
 
 def test_a_network_that_has_diverged_moves_no_fill_and_the_others_do():
     density = random_density(WITH_GAPS, members=2, shares=1.0)
-    lost, kept = (one._replace(weight=1.0) for one in density.networks)
-    lost = lost._replace(weights={k: np.full_like(a, np.nan) for k, a in lost.weights.items()})
+    kept = density.networks[1]
+    lost = {name: np.full_like(array, np.nan) for name, array in kept.items()}
     rows, filled = np.array([[1.0, np.nan, 2], [2.0, 1, 3]]), np.array([[1.0, 0, 2], [2.0, 1, 3]])
     rows, filled = np.tile(rows, (20, 1)), np.tile(filled, (20, 1))
     chunks = trainer.FilledChunks(0.5, 3, packed_rows(density, rows), [3, 5], 40, 20, 50)

@@ -10,7 +10,7 @@ from nflow_cli.arrays import log_ndtr, logsumexp
 from nflow_cli.config.kinds import Relation
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.densities.cells.computed import Computed
-from nflow_cli.densities.cells.density import CellDensity, Member
+from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.experiments.table.explain import (
     LARGEST_SURPRISE,
     explained,
@@ -40,14 +40,9 @@ def nats(density, rows):
 
 def of_usual(density, rows, j):
     """Return the log-density of rows of which cell j is no outlier."""
-    found = []
-    for member in density.networks:
-        alone = density.with_networks([member._replace(weight=1.0)])
-        share = alone.outlier_shares(rows)[:, j]
-        with np.errstate(divide="ignore"):  # of one that is nothing else
-            log_usual = np.log1p(-np.minimum(share, 1.0))
-        found.append(np.log(member.weight) + alone.log_prob(rows) + log_usual)
-    return logsumexp(np.array(found), 0, np)
+    share = density.outlier_shares(rows)[:, j]
+    with np.errstate(divide="ignore"):  # of one that is nothing else
+        return density.log_prob(rows) + np.log1p(-np.minimum(share, 1.0))
 
 
 def at_least_as_odd(column, own, values, shares, usual):
@@ -92,13 +87,13 @@ def on_a_line(noise, resolution=1e-7, maps=()):
     """Return the density of x from N(0, 1), and y = x + noise times N(0, 1)."""
     columns = [number(name, resolution=resolution, maps=maps, decimals=None) for name in "xy"]
     density = random_density(columns, shares=1.0, width=4)
-    weights = {name: np.zeros_like(array) for name, array in density.networks[0].weights.items()}
+    weights = {name: np.zeros_like(array) for name, array in density.networks[0].items()}
     bias = np.zeros((2, 3, 3))
     bias[1, 2] = np.log(noise)
     weights["mixtures_bias"] = bias.reshape(-1, 1)
     weights["means_skip_kernel"][1, density.layout.inputs.tolist().index(0, 2)] = 1.0
     columns = [replace(column, least_scale=1e-9) for column in columns]
-    return CellDensity(columns, density.layout, density.marginals, [Member(weights, np.ones(2))])
+    return CellDensity(columns, density.layout, density.marginals).with_one(weights)
 
 
 @pytest.mark.parametrize("noise", [0.05, 1.0])
@@ -155,9 +150,8 @@ def test_a_broken_relation_is_as_odd_as_its_being_broken_is_improbable():
     marginal = random_marginal(column, np.random.default_rng(0))
     density = random_density(sources)
     one = Computed(column, 1, sources, marginal, 0.002)
-    density = CellDensity(
-        density.columns, density.layout, density.marginals, density.networks, [one]
-    )
+    parts = density.columns, density.layout, density.marginals, density.networks, density.shares
+    density = CellDensity(*parts, [one])
     rows = np.array([[0.5, 2.0], [0.5, 3.0], [np.nan, 3.0], [0.5, np.nan]])
     found = surprises(density, rows)[1]
     np.testing.assert_allclose(found.nats, [0.0, -np.log(0.002), np.nan, np.nan])

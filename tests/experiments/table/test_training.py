@@ -3,11 +3,23 @@
 import keras
 import numpy as np
 import pytest
-from cells import BETWEEN, POSITIVE, TAILS, a_sample, day, grid, levels, number, random_weights
+from cells import (
+    BETWEEN,
+    FREQUENCIES,
+    KNOTS,
+    POSITIVE,
+    TAILS,
+    a_sample,
+    day,
+    grid,
+    levels,
+    number,
+    random_weights,
+)
 from truth import to_numpy
 
 from nflow_cli.densities.cells import network
-from nflow_cli.densities.cells.density import CellDensity, CellScores, Member
+from nflow_cli.densities.cells.density import CellDensity, CellScores
 from nflow_cli.densities.cells.fitting import layout_of
 from nflow_cli.densities.cells.marginal import Marginal, Normals
 from nflow_cli.densities.cells.start import StartingWeights
@@ -23,11 +35,14 @@ COLUMNS = [
 ]
 
 
+NONE = {"atoms": False, "waves": False, "ramps": False}
+
+
 def fit_of(members, n_given=1, columns=COLUMNS):
     """Return a fit with random weights, and its density."""
     from nflow_cli.experiments.table.trainer import CellWeights, FitCells, log_present
 
-    layout = layout_of(columns, n_given, 3, 16)
+    layout = layout_of(columns, n_given, 3, 16, FREQUENCIES, KNOTS)
     rng = np.random.default_rng(0)
     weights = [random_weights(layout, rng) for _ in range(members)]
     start, units = (
@@ -43,16 +58,16 @@ def fit_of(members, n_given=1, columns=COLUMNS):
         for some, o in zip(shares, layout.outcomes)
     ]
     marginals = marginals[n_given:]
-    learnt = log_present(CellDensity(columns, layout, marginals, []))
+    learnt = log_present(CellDensity(columns, layout, marginals))
     starting = StartingWeights(start, units)
     fit = FitCells(layout, columns, CellWeights(weights), starting, learnt, 0.0)
-    members = []
-    for arrays in fit.members():
+    networks = []
+    for arrays in fit.networks():
         arrays = {name: array.astype(float) for name, array in arrays.items()}
-        members.append(
-            Member(network.masked_weights(layout, arrays), np.ones(len(layout.modelled)))
-        )
-    return fit, CellDensity(columns, layout, marginals, members)
+        networks.append(network.masked_weights(layout, arrays))
+    shares = np.full((members + 1, len(layout.modelled)), 1 / members)
+    shares[-1] = 0.0
+    return fit, CellDensity(columns, layout, marginals, networks, shares)
 
 
 def packed(density, rows):
@@ -88,9 +103,9 @@ def test_the_loss_is_of_networks_beside_one_part_in_a_hundred_of_the_marginals()
     rows = a_sample(COLUMNS, 100, 1)
     rows = rows[(by_network(density, rows) > -1e6).all(axis=0)]  # without what no training row is
     loss = to_numpy(fit.objective(keras.ops.convert_to_tensor(packed(density, rows)), 0)["loss"])
-    for r, member in enumerate(density.networks):
-        kept = member._replace(network_shares=np.full(len(density.modelled_columns), 0.99))
-        mixed = CellDensity(COLUMNS, fit.layout, density.marginals, [kept])
+    for r, weights in enumerate(density.networks):
+        shares = np.tile([[0.99], [0.01]], len(density.modelled_columns))
+        mixed = density.with_networks([weights], shares)
         cells = mixed.cell_log_probs(rows)
         for j, column in enumerate(mixed.modelled_columns):
             is_number = column.encode(rows[:, 1 + j]).codes == column.number_code
@@ -160,11 +175,11 @@ def test_dates_are_the_same_inputs_in_training_scores_and_draws(n_given):
     expected = by_network(density, seen)
     known = (expected > -1e6) & (hidden[n_given:] == 0)
     np.testing.assert_allclose(single[known], expected[known], rtol=1e-4, atol=1e-4)
-    (member,), block = density.networks, CellScores(density, seen)
-    walk = network.ColumnByColumn(density.layout, member.weights, density.mixture_limits, 60)
+    (weights,), block = density.networks, CellScores(density, seen)
+    walk = network.ColumnByColumn(density.layout, weights, density.mixture_limits, 60)
     for j, cells in enumerate(density.encode(seen)):
         if j >= max(n_given, 1):
-            expected = network.of_column(density.layout, block.parameters_of(member), j).log_shares
+            expected = network.of_column(density.layout, block.parameters_of(weights), j).log_shares
             np.testing.assert_allclose(walk.parameters(j).log_shares, expected, atol=1e-9)
         walk.add_column(j, cells.codes, np.vstack([cells.units, cells.harmonics]))
     assert len(density.layout.numeric) == 4 + 2 * 12
@@ -185,3 +200,47 @@ def test_the_loss_of_rows_with_filled_gaps_leaves_out_that_cells_are_present():
         for part in (batch[:-1], batch)
     ]
     assert loss[1] - loss[0] == pytest.approx(log_present.mean(), abs=1e-4)
+
+
+def test_networks_see_inputs_of_their_own():
+    fit, density = fit_of(2)
+    layout = density.layout
+    atoms_aside = layout.seen_inputs(atoms=False, waves=True, ramps=False)
+    fit.vary(np.stack([np.ones(len(layout.inputs)), atoms_aside]), [0.0, 0.0], [0, 1])
+    batch = packed(density, a_sample(COLUMNS, 50)).astype("float32")
+    x = network.inputs(layout, *fit.parts(batch)[:2], np)
+    for arrays, seen in zip(fit.networks(), (1.0, atoms_aside)):
+        trained = arrays["inputs_kernel"] - fit.start.arrays["inputs_kernel"]
+        assert (trained[:, x.any(axis=1) & (atoms_aside == 0)] != 0).any() == np.all(seen == 1.0)
+    # The number itself is seen, of atoms too; so are levels, gaps, sines and cosines.
+    kinds = {name: layout.seen_inputs(**{**NONE, name: True}) for name in NONE}
+    n_numbers = len(layout.with_numbers)
+    assert kinds["waves"].sum() - kinds["ramps"].sum() == (2 * 2 - 2) * n_numbers
+    n_atoms = sum(layout.outcomes[i].number_code for i in layout.with_numbers)
+    assert kinds["atoms"].sum() == len(layout.direct_inputs)
+    assert kinds["ramps"].sum() == len(layout.direct_inputs) - n_atoms + 2 * n_numbers
+
+
+def test_numbers_are_encoded_by_waves_and_ramps_and_unknown_ones_by_zeros():
+    layout = layout_of([number("a"), levels("b", 3)], 0, 3, 16, FREQUENCIES, KNOTS)
+    units = np.array([[-1.5, -0.25, 0.75, 2.0, 0.3]])
+    codes = np.array([[0.0, 0.0, 0.0, 0.0, -1.0], [0.0, 1.0, 2.0, -1.0, 0.0]])
+    encoded = network.inputs(layout, codes, units, np)[len(layout.direct_inputs) :, :4]
+    angles = 2 * np.pi * units[0, :4]
+    waves = [np.sin(angles / 4), np.sin(angles), np.cos(angles / 4), np.cos(angles)]
+    ramps = [[0.0, 0.5, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0]]
+    np.testing.assert_allclose(encoded, [*waves, *ramps], atol=1e-12)
+    assert not network.inputs(layout, codes, units, np)[len(layout.direct_inputs) :, 4].any()
+
+
+def test_dropout_leaves_out_a_share_of_units_by_update_and_seed_and_keeps_the_mean():
+    fit, density = fit_of(3)
+    fit.vary(np.ones((3, len(density.layout.inputs))), [0.0, 0.25, 0.25], [5, 6, 7])
+    layer = np.ones((3, 16, 2_000), np.float32)
+    first, again, later = (to_numpy(fit.dropped(update, layer, 0)) for update in (3, 3, 4))
+    np.testing.assert_array_equal(first, again)
+    assert (first[0] == 1).all() and set(np.unique(first[1:])) == {0.0, np.float32(1 / 0.75)}
+    assert abs(first[1].mean() - 1) < 0.02 and abs(first[2].mean() - 1) < 0.02
+    in_next_block = to_numpy(fit.dropped(3, layer, 1))
+    for other in (first[2], later[1], in_next_block[1], in_next_block[2]):
+        assert abs(np.mean((first[1] == 0) & (other == 0)) - 0.25**2) < 0.01

@@ -89,7 +89,9 @@ def test_lost_relations_are_named_and_marked():
     assert warning.word == "lost relations" and "; and 2 more" in warning.reason
     assert "a and b\\n is 0.50 in rows, 0.12 in draws" in warning.reason
     text = printed([warning], lost_relations=pairs)["relations"]
-    assert text.startswith("7 lost in draws") and text.endswith("[lost relations]")
+    assert text.startswith("7 lost in draws; the association of a") and text.endswith(
+        "[lost relations]"
+    )
     assert lost([]) is None and "relations" not in printed([])
 
 
