@@ -116,6 +116,7 @@ RECIPES = (
     Recipe(1.0, atoms=False, ramps=True, dropout=0.1),
     Recipe(0.3, waves=True, dropout=0.1),
 )
+EARLY_COLUMNS = 3  # modelled: fewer are overfitted at about the same time
 WIDE_COLUMNS = 8  # with more, flows overfit sooner
 
 
@@ -141,8 +142,10 @@ def _flows_sizes(
     return {"k": k, "hidden": hidden}, dict(zip(names, train))
 
 
-# Of few rows some columns are overfitted within a hundred updates, while others go on to be learnt.
+# Of few rows some columns are overfitted within a hundred updates, while others are still learnt;
+# very few do not tell which.
 CELLS_SIZES = (
+    Size(100, *_cells_sizes(64, 600, 256, 20, 3, 0)),
     Size(2_000, *_cells_sizes(64, 600, 256, 20, 3, 60)),
     Size(10_000, *_cells_sizes(128, 2_000, 512, 50, 3, 0)),
     Size(50_000, *_cells_sizes(128, 4_000, 1_024, 100, 2, 0)),
@@ -788,8 +791,11 @@ class CellsConfig(TableConfig):
 
     def sized(self, kinds: Mapping[str, ColumnKind], rows: int) -> tuple[dict[str, Any], Any]:
         size = size_of(CELLS_SIZES, rows)
+        train = dict(size.train)
+        if len(row_names(kinds, self.data.given).modelled) < EARLY_COLUMNS:
+            train["early"] = 0
         chosen = self.cells.model_dump(exclude_none=True)
-        return {"cells": self.cells.model_copy(update={**size.model, **chosen})}, size.train
+        return {"cells": self.cells.model_copy(update={**size.model, **chosen})}, train
 
 
 def natural_preset(pattern: Sequence[Any] | None, changes: Sequence[Any]) -> str:

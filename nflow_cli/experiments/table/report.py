@@ -358,9 +358,9 @@ def memorised(facts: Memorisation | None, are_chosen: bool = False) -> ScoreWarn
         return None
     reason = (
         f"training rows are likelier than test rows, by {effect}: no error by itself, as the "
-        "weights are the best on the validation rows; more rows reduce it, and, where it matters "
-        "more than log-likelihood, a larger --set train.weight_decay=… or a smaller --set "
-        "cells.width=…"
+        "validation rows decide on the networks; more rows reduce it, and, where it matters more "
+        "than log-likelihood, --set train.early=0, a larger --set train.weight_decay=… or a "
+        "smaller --set cells.width=…"
     )
     if are_chosen:
         reason += "; or the test rows, which are not a random sample, have another distribution"
