@@ -540,9 +540,10 @@ class TableConfig(RunConfig):
     command: Annotated[Literal["fit"], COMMAND]
     data: Annotated[TableData, BeforeValidator(by_name, json_schema_input_type=TableData | str)]
 
-    def sized(self, kinds: Mapping[str, ColumnKind], rows: int) -> tuple[dict[str, Any], Any]:
-        """Default sizes for a number of training rows: an update of the config, with the model
-        under its key, in which sizes that are set stay; and settings of the training by key.
+    def sized(self, names: RowNames, rows: int) -> tuple[dict[str, Any], Any]:
+        """Default sizes for columns and a number of training rows: an update of the config, with
+        the model under its key, in which sizes that are set stay; and settings of the training by
+        key.
         """
         raise NotImplementedError
 
@@ -553,13 +554,14 @@ class TableConfig(RunConfig):
         Sizes in the config are kept, and epochs become steps. Not validated: the flows may have too
         many weights.
         """
-        model_update, train_defaults = self.sized(kinds, rows)
+        data = self.data.with_kinds(kinds)
+        model_update, train_defaults = self.sized(data.row_names, rows)
         chosen = self.train.model_dump(include=set(train_defaults), exclude_none=True)
         settings = {**train_defaults, **chosen, "epochs": None}
         if self.train.epochs is not None:
             settings["steps"] = max(1, round(self.train.epochs * rows / settings["batch_size"]))
         train = self.train.model_copy(update=settings)
-        update = {"data": self.data.with_kinds(kinds), "train": train, **model_update}
+        update = {"data": data, "train": train, **model_update}
         return self.model_copy(update=update)
 
 
@@ -637,8 +639,7 @@ class FitConfig(TableConfig):
     def threads(self) -> int | None:
         return gained_by(self.flow, self.dim, self.rows) if self.is_settled else None
 
-    def sized(self, kinds: Mapping[str, ColumnKind], rows: int) -> tuple[dict[str, Any], Any]:
-        names = row_names(kinds, self.data.given)
+    def sized(self, names: RowNames, rows: int) -> tuple[dict[str, Any], Any]:
         size = size_of(FLOWS_SIZES, rows)
         train = dict(size.train)
         if size.rows == math.inf:  # of few rows no other settings are better
@@ -789,10 +790,10 @@ class CellsConfig(TableConfig):
         per_row = (cells.width or 128) * (1 + (cells.blocks or 2))
         return self.length * per_row * self.train.members
 
-    def sized(self, kinds: Mapping[str, ColumnKind], rows: int) -> tuple[dict[str, Any], Any]:
+    def sized(self, names: RowNames, rows: int) -> tuple[dict[str, Any], Any]:
         size = size_of(CELLS_SIZES, rows)
         train = dict(size.train)
-        if len(row_names(kinds, self.data.given).modelled) < EARLY_COLUMNS:
+        if len(names.modelled) < EARLY_COLUMNS:
             train["early"] = 0
         chosen = self.cells.model_dump(exclude_none=True)
         return {"cells": self.cells.model_copy(update={**size.model, **chosen})}, train
