@@ -293,7 +293,7 @@ def warnings_of(config: Config, summary: TableSummary) -> list[ScoreWarning]:
         few_rows(facts),
         dominated(summary.dominant_row, "test "),
         miscalibrated(summary.pit, data.group),
-        memorised(summary.memorisation, are_chosen),
+        memorised(summary.memorisation, are_chosen, bool(config.train.early_update)),
         copied(summary.copies),
         lost(summary.lost_relations, summary.lost_shares),
         grouped_rows(facts, data.group),
@@ -347,20 +347,23 @@ def miscalibrated(pit: Pit, group: str | None) -> ScoreWarning | None:
     return ScoreWarning("miscalibrated", ("pit",), reason)
 
 
-def memorised(facts: Memorisation | None, are_chosen: bool = False) -> ScoreWarning | None:
+def memorised(
+    facts: Memorisation | None, are_chosen: bool = False, has_early: bool = False
+) -> ScoreWarning | None:
     """Warning if training rows are much likelier than test rows.
 
     The AUC of the likelihood attack must be beyond chance and above 0.6. ``are_chosen``: the test
-    rows are not random.
+    rows are not random; ``has_early``: early and last weights were kept.
     """
     effect = memorisation_text(facts)
     if facts is None or not effect or not (facts.auc or 0) > MEMORISED:
         return None
+    mends = "--set train.early=0, " if has_early else ""
     reason = (
         f"training rows are likelier than test rows, by {effect}: no error by itself, as the "
         "validation rows decide on the networks; more rows reduce it, and, where it matters more "
-        "than log-likelihood, --set train.early=0, a larger --set train.weight_decay=… or a "
-        "smaller --set cells.width=…"
+        f"than log-likelihood, {mends}a larger --set train.weight_decay=… or a smaller --set "
+        "cells.width=…"
     )
     if are_chosen:
         reason += "; or the test rows, which are not a random sample, have another distribution"
