@@ -38,6 +38,7 @@ def parted(table: Any, train: float, validation: float) -> Any:
 
 SEED, HELD_OUT, LEAST_HELD_OUT, DRAWS = 2, 0.2, 400, 5
 SECONDS = 600  # of another synthesizer's fit, at most
+LEAST_IN_LEAF = 5  # rows of a tree
 SYNTHETIC = (  # drawn at random from those with 2,000 rows or more
     *("AER__HMDA", "DAAG__psid1", "Ecdat__Wages", "heplots__AddHealth", "Ecdat__OFP"),
     *("AER__ResumeNames", "AER__DoctorVisits", "AER__SmokeBan", "asaur__prostateSurvival"),
@@ -107,7 +108,61 @@ def independent(halves: Halves, files: list[str]) -> None:
         halves.train.assign(**columns).iloc[: len(halves.held)].to_csv(file, index=False)
 
 
-OWN = {"real": real, "nflow": by_nflow, "bootstrap": bootstrap, "independent": independent}
+def by_trees(halves: Halves, files: list[str]) -> None:
+    """Write draws of trees in turn: a cell of the leaf to which the cells before lead.
+
+    Each column has a classification or regression tree (CART) given the columns before it, with
+    leaves of five rows or more; cells of the first column are training cells (Reiter 2005, "Using
+    CART to generate partially synthetic public use microdata"; the defaults of R's synthpop).
+    """
+    train, n = halves.train.reset_index(drop=True), len(halves.held)
+    names = list(train)
+    inputs = [inputs_of(train[name]) for name in names]
+    trees = [tree_of(np.hstack(inputs[:j]), train[name]) for j, name in enumerate(names) if j]
+    leaves = [tree.apply(np.hstack(inputs[:j])) for j, tree in enumerate(trees, 1)]
+    for draw, file in enumerate(files):
+        rng = np.random.default_rng([SEED, draw])
+        places = [rng.integers(len(train), size=n)]  # training rows whose cells are drawn
+        for tree, of_rows in zip(trees, leaves):
+            before = [of_column[place] for of_column, place in zip(inputs, places)]
+            drawn = tree.apply(np.hstack(before))
+            order = np.argsort(of_rows, kind="stable")
+            first = np.searchsorted(of_rows[order], drawn)
+            last = np.searchsorted(of_rows[order], drawn, side="right")
+            places.append(order[rng.integers(first, last)])
+        cells = {name: train[name].to_numpy()[place] for name, place in zip(names, places)}
+        train.iloc[places[0]].reset_index(drop=True).assign(**cells).to_csv(file, index=False)
+
+
+def inputs_of(column: Any) -> np.ndarray:
+    """Return numbers ``(n, 1)``, or indicators of levels."""
+    import pandas
+
+    if pandas.api.types.is_numeric_dtype(column):
+        return column.to_numpy(float)[:, None]
+    return pandas.get_dummies(column, dtype=float).to_numpy()
+
+
+def tree_of(x: np.ndarray, column: Any) -> Any:
+    """Return a tree of a column, in which a gap of numbers is their mean and of levels a level."""
+    import pandas
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+    options: dict[str, Any] = {"min_samples_leaf": LEAST_IN_LEAF, "random_state": 0}
+    if pandas.api.types.is_numeric_dtype(column):
+        y = column.fillna(column.mean()).to_numpy(float)
+        return DecisionTreeRegressor(**options).fit(x, y)
+    codes, _ = pandas.factorize(column, use_na_sentinel=False)
+    return DecisionTreeClassifier(**options).fit(x, codes)
+
+
+OWN = {
+    "real": real,
+    "nflow": by_nflow,
+    "trees": by_trees,
+    "bootstrap": bootstrap,
+    "independent": independent,
+}
 
 
 def synthetic(case: Row, options: Options) -> Row:

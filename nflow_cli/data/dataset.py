@@ -511,14 +511,18 @@ def _rows_in_kinds(reading: Reading, trained: Reading) -> np.ndarray:
 
 def _units_of_cells(data: Dataset, may_end_at_0: bool) -> dict[str, list[ColumnMap]]:
     """Units of each grid and number for a density of cells, fitted to the training rows' values
-    that are no atoms; ``may_end_at_0`` as of :func:`~nflow_cli.data.fit_units.units_of_numbers`.
+    that are no atoms, or to all where those are one value, which has no spread.
+
+    ``may_end_at_0`` as of :func:`~nflow_cli.data.fit_units.units_of_numbers`.
     """
     units = {}
     for name, values in zip(data.columns, data.train.T):
         kind = data.kinds[name]
         if kind.alone.kind in ("grid", "number"):
-            values = values[~np.isnan(values) & ~np.isin(values, kind.atoms)]
-            units[name] = units_of_numbers(values, kind, may_end_at_0)
+            known = values[~np.isnan(values)]
+            no_atoms = known[~np.isin(known, kind.atoms)]
+            has_spread = len(no_atoms) and np.ptp(no_atoms) > 0
+            units[name] = units_of_numbers(no_atoms if has_spread else known, kind, may_end_at_0)
     return units
 
 

@@ -255,13 +255,14 @@ def fit_scores(numbers: Numbers, floor: float, widest: float | None) -> Scores |
     half = numbers.half[first]
     slope = np.exp(numbers.in_units(numbers.values)[1])
     n = numbers.weights.sum()
+    ends = float(numbers.centre.min()), float(numbers.centre.max())
 
     def fit_smooth(rows: np.ndarray | slice, *draws: float) -> list[Tailed]:
         """Smooth distributions of some rows, one with tails as of each of the numbers of draws."""
         intervals = numbers.centre[rows], numbers.half[rows]
         normals = fit_normals(*intervals, numbers.weights[rows], floor, widest)
         return [
-            with_tails(normals, numbers.values[rows], *intervals, slope[rows], count)
+            with_tails(normals, numbers.values[rows], *intervals, slope[rows], count, ends)
             for count in draws
         ]
 

@@ -19,6 +19,8 @@ KNOTS = np.linspace(-9.0, 9.0, 577)  # of the table of the normals, each
 NEWTON_STEPS = 2  # from the table to all digits
 FLATTEST = 600.0  # nats: minus the log-slope of a score, of which the inverse is a float
 LEAST_MASS = 1e-300  # probability of the normals between the ends, at least
+MOST_MASS = 1 / 3  # of a tail
+REACH = 20.0  # nats that a tail loses up to the outermost number of the column, at most
 
 
 class Tail(NamedTuple):
@@ -198,10 +200,15 @@ def with_tails(
     half: np.ndarray,
     slope: np.ndarray,
     count: float,
+    ends: tuple[float, float],
 ) -> Tailed:
     """Add tails beyond the outermost numbers ``(n,)``, of intervals ``centre ± half`` in units.
 
-    A new draw is beyond each end with probability ``1/(count + 1)``, ``count`` the draws seen. The
+    ``ends``: the outermost units of the column, which also values that are none of the numbers may
+    have: a tail is so long that they are within its reach.
+
+    A new draw is beyond each end with probability ``1/(count + 1)``, ``count`` the draws seen, of
+    one draw 1/3, lest nothing be left for that draw itself. The
     scale is the mean excess of the outermost ``⌈√K⌉`` of K distinct numbers over the next: that of
     an exponential tail in table units, where units are ``slope`` ``(n,)`` times as long.
     """
@@ -209,11 +216,14 @@ def with_tails(
     centre = centre[first]
     half = half[first]
     slope = slope[first]
-    mass = 1 / (count + 1)
+    mass = min(1 / (count + 1), MOST_MASS)
     below = _mean_excess(-distinct[::-1]) * slope[0] or 2 * half[0]
     above = _mean_excess(distinct) * slope[-1] or 2 * half[-1]
-    lower = Tail(float(centre[0] - half[0]), float(below), mass)
-    return Tailed(normals, lower, Tail(float(centre[-1] + half[-1]), float(above), mass))
+    low = float(centre[0] - half[0])
+    high = float(centre[-1] + half[-1])
+    below = max(float(below), (low - ends[0]) / REACH)
+    above = max(float(above), (ends[1] - high) / REACH)
+    return Tailed(normals, Tail(low, below, mass), Tail(high, above, mass))
 
 
 def _mean_excess(values: np.ndarray) -> float:

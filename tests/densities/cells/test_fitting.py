@@ -227,3 +227,25 @@ def test_normals_of_numbers_beside_atoms_that_a_flag_tells_stay_near_them():
     _, column = fitted_columns(dataset({"flag": noisy, "x": np.where(flag, 0.0, rest)}))
     low, high = column.in_units(np.array([1e6 - 20, 1e6 + 20]))[0]
     assert low < column.low < column.high < high
+
+
+def test_a_single_number_beside_repeated_ones_has_units_near_theirs_and_a_probability():
+    x = np.append(np.repeat([1.085189, 1.105392, 1.168571], [24, 23, 23]), 3.8986)
+    parts = np.repeat(["validation", "test", "train"], [5, 5, 61])
+    data = dataset({"x": x, "y": RNG.random(71), "part": parts}, split="part")
+    density = independent(density_of(data))
+    cells = density.columns[0].encode(np.unique(x))
+    assert density.columns[0].has_numbers and np.abs(cells.units).max() < 30
+    assert (np.abs(cells.interval.centre) + cells.interval.half_width).max() < 30
+    assert np.isfinite(density.cell_log_probs(data.train)).all()
+
+
+def test_repeated_values_beyond_all_others_have_scores_near_theirs():
+    rng = np.random.default_rng(1)
+    values = np.append(0.0, np.round(rng.uniform(0, 1, 25), 6))
+    counts = rng.integers(3, 400, 26)
+    counts[7] = 1
+    x = np.repeat(values, counts)
+    (column, _) = fitted_columns(dataset({"x": x, "y": RNG.random(len(x))}))
+    assert column.normal_scores is not None
+    assert -10 < column.low < column.high < 10

@@ -12,6 +12,8 @@ from nflow_cli.densities.cells.tails import Tail, Tailed, score, with_tails
 
 NORMALS = Normals(np.log([0.3, 0.7]), np.array([-0.5, 0.8]), np.array([0.4, 1.1]))
 LAW = Tailed(NORMALS, Tail(-1.5, 0.3, 0.02), Tail(3.0, 0.6, 1e-4))
+# Values, centres and half widths of intervals, and slopes of five rows of one value.
+ONE_VALUE = *np.full((2, 5), 2.0), np.full(5, 0.25), np.ones(5)
 
 
 def density(u):
@@ -83,6 +85,13 @@ def test_a_score_is_that_of_the_smaller_tail():
     np.testing.assert_allclose(found, z, rtol=1e-9, atol=1e-12)
 
 
+def tailed(x, half):
+    """Return the fit of numbers ``(n,)`` in units, one draw each."""
+    ones = np.ones(len(x))
+    normals = fit_normals(x, half, ones, 1e-3)
+    return with_tails(normals, x, x, half, ones, len(x), (x.min(), x.max()))
+
+
 @pytest.mark.parametrize(
     "law",
     [stats.norm(), stats.expon(), stats.t(3), stats.gamma(2)],
@@ -94,7 +103,7 @@ def test_the_last_hundredth_of_a_known_law_has_its_probability(law):
     for seed in range(20):
         x = law.rvs(n, random_state=seed)
         half = np.full(n, 1e-6)
-        fitted = with_tails(fit_normals(x, half, np.ones(n), 1e-3), x, x, half, np.ones(n), n)
+        fitted = tailed(x, half)
         beyond.append(np.exp(fitted.log_above(np.array([law.ppf(0.99)]))[0]))
         log_p = np.log(0.01 * (np.arange(200) + 0.5) / 200)
         means.append(fitted.units_at(np.log1p(-np.exp(log_p)), log_p).mean())
@@ -107,17 +116,24 @@ def test_the_last_hundredth_of_a_known_law_has_its_probability(law):
 
 def test_a_new_number_is_beyond_the_last_one_as_often_as_one_in_all():
     x = np.random.default_rng(0).standard_normal(99)
-    half, ones = np.full(99, 1e-9), np.ones(99)
-    fitted = with_tails(fit_normals(x, half, ones, 1e-3), x, x, half, ones, 99)
+    half = np.full(99, 1e-9)
+    fitted = tailed(x, half)
     ends = np.array([x.min(), x.max()])
     assert np.exp(fitted.log_below(ends[:1])) == pytest.approx([0.01], rel=1e-6)
     assert np.exp(fitted.log_above(ends[1:])) == pytest.approx([0.01], rel=1e-6)
 
 
-def test_one_value_alone_has_tails_of_its_own_width():
-    fitted = with_tails(NORMALS, *np.full((2, 5), 2.0), np.full(5, 0.25), np.ones(5), 1)
-    assert fitted.lower == (1.75, 0.5, 0.5) and fitted.upper == (2.25, 0.5, 0.5)
-    p = np.array([0.1, 0.4, 0.6, 0.9])
+def test_one_value_alone_has_tails_of_its_own_width_and_a_third_of_the_mass():
+    fitted = with_tails(NORMALS, *ONE_VALUE, 1, (2.0, 2.0))
+    assert fitted.lower == (1.75, 0.5, 1 / 3) and fitted.upper == (2.25, 0.5, 1 / 3)
+    assert np.exp(fitted.log_mass(np.array([2.0]), np.array([0.25]))) == pytest.approx([1 / 3])
+    p = np.array([0.1, 0.3, 0.7, 0.9])
     units = fitted.units_at(np.log(p), np.log1p(-p))
-    away = 0.25 - 0.5 * np.log(2 * np.minimum(p, 1 - p))
+    away = 0.25 - 0.5 * np.log(3 * np.minimum(p, 1 - p))
     np.testing.assert_allclose(units - 2.0, np.sign(p - 0.5) * away)
+
+
+def test_a_tail_reaches_the_outermost_unit_of_the_column():
+    fitted = with_tails(NORMALS, *ONE_VALUE, 1, (-20.0, 100.0))
+    log_below, log_above = fitted.log_below(np.array([-20.0])), fitted.log_above(np.array([100.0]))
+    np.testing.assert_allclose([log_below[0], log_above[0]], np.log(1 / 3) - 20)
