@@ -37,7 +37,7 @@ def test_levels_and_gaps_have_the_mean_over_all_values_of_the_unknown_cells(memb
 def test_rows_of_the_density_are_in_their_intervals_as_often_as_stated(j):
     columns = [number("x"), number("y"), number("z")]
     density = random_density(columns, seed=5)
-    rows = density.draw(np.full((300, 3), np.nan), np.random.default_rng(1))
+    rows = density.draw(np.full((200, 3), np.nan), np.random.default_rng(1))
     own = rows[:, j].copy()
     rows[:, 1] = np.nan
     found = conditional_of_known(TableRows(density, rows), j, np.array([0.05, 0.5, 0.95]), 0)
