@@ -113,7 +113,7 @@ def by_trees(halves: Halves, files: list[str]) -> None:
 
     Each column has a classification or regression tree (CART) given the columns before it, with
     leaves of five rows or more; cells of the first column are training cells (Reiter 2005, "Using
-    CART to generate partially synthetic public use microdata"; the defaults of R's synthpop).
+    CART to generate partially synthetic public use microdata").
     """
     train, n = halves.train.reset_index(drop=True), len(halves.held)
     names = list(train)

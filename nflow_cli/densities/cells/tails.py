@@ -20,7 +20,7 @@ NEWTON_STEPS = 2  # from the table to all digits
 FLATTEST = 600.0  # nats: minus the log-slope of a score, of which the inverse is a float
 LEAST_MASS = 1e-300  # probability of the normals between the ends, at least
 MOST_MASS = 1 / 3  # of a tail
-REACH = 20.0  # nats that a tail loses up to the outermost number of the column, at most
+REACH = 20.0  # nats that a tail loses up to the outermost value of its column, at most
 
 
 class Tail(NamedTuple):
@@ -204,13 +204,11 @@ def with_tails(
 ) -> Tailed:
     """Add tails beyond the outermost numbers ``(n,)``, of intervals ``centre ± half`` in units.
 
-    ``ends``: the outermost units of the column, which also values that are none of the numbers may
-    have: a tail is so long that they are within its reach.
-
-    A new draw is beyond each end with probability ``1/(count + 1)``, ``count`` the draws seen, of
-    one draw 1/3, lest nothing be left for that draw itself. The
-    scale is the mean excess of the outermost ``⌈√K⌉`` of K distinct numbers over the next: that of
-    an exponential tail in table units, where units are ``slope`` ``(n,)`` times as long.
+    A new draw is beyond each end with probability ``1/(count + 1)``, ``count`` the draws seen; at
+    most 1/3, so that one draw has as much itself. The scale is the mean excess of the outermost
+    ``⌈√K⌉`` of K distinct numbers over the next: that of an exponential tail in table units, where
+    units are ``slope`` ``(n,)`` times as long. It is larger where the outermost values of the
+    column, ``ends`` in units, are heaps so far away that a tail would lose more than ``REACH``.
     """
     distinct, first = np.unique(numbers, return_index=True)
     centre = centre[first]
