@@ -203,3 +203,9 @@ def a_sample(columns, n, seed=0):
             is_number = (rng.random(n) < 0.6) | (len(some) == 0)
             rows[:, j] = np.where(is_number, column.values_at(rng.normal(0, 1, n)), rows[:, j])
     return rows
+
+
+def drawn(density, n, seed=0, with_new=True):
+    """Return draws of a density without given columns."""
+    empty = np.full((n, len(density.columns)), np.nan)
+    return density.draw(empty, np.random.default_rng(seed), with_new)

@@ -3,6 +3,7 @@
 import numpy as np
 
 TIES = 1e-9  # relative: closer probabilities are equal
+SPREAD_LEVEL = 0.9  # of the quantile of held-out rows that is one spread above their median
 
 
 def two_sided(below: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -49,3 +50,16 @@ def adjusted(p: np.ndarray) -> np.ndarray:
     adjusted_p = np.empty(len(p))
     adjusted_p[order] = np.minimum.accumulate(scaled[::-1])[::-1]
     return np.minimum(adjusted_p, 1.0)
+
+
+def in_spreads(measures: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+    """Largest of the measures ``(n, m)`` of each row, each less its median over held-out rows
+    ``(N, m)``, in units of the distance from there to their 0.9 quantile: one number ``(n,)``.
+
+    A measure that is equal in most held-out rows stays as it is.
+    """
+    if not len(held_out):
+        return measures.max(axis=1)
+    median, high = np.quantile(held_out, [0.5, SPREAD_LEVEL], axis=0)
+    spread = high - median
+    return ((measures - median) / np.where(spread > 0, spread, 1.0)).max(axis=1)

@@ -39,7 +39,8 @@ def explain(invoke, run, *options, data="new.csv"):
 def test_rows_are_written_with_their_oddness(invoke, run, new):
     explain(invoke, run)
     rows = read_rows("out.csv")
-    added = ["log_q", "p_value", "p_adjusted", "oddest", "oddest_surprise"]
+    added = ["log_q", "p_value", "p_adjusted", "oddness", "odd_as_written", "odd_relations"]
+    added += ["odd_values", "oddest", "oddest_surprise"]
     added += ["oddest_p_value", "oddest_p_adjusted", *(f"{name}_surprise" for name in COLUMNS)]
     added += ["oddest_reasons"]
     assert [*rows[0]] == [*new[0], *added]
@@ -58,7 +59,7 @@ def test_rows_are_written_with_their_oddness(invoke, run, new):
     found = nflow_cli.load(run).explain("new.csv")  # the numbers of the command
     assert found.column_names == added[:-1]
     assert found["oddest"].to_pylist() == [row["oddest"] for row in rows]
-    for name in ("log_q", "p_value", "p_adjusted", "oddest_p_value", "wage_surprise"):
+    for name in ("log_q", "oddness", "p_value", "p_adjusted", "oddest_p_value", "wage_surprise"):
         np.testing.assert_array_equal(
             found[name].to_numpy(), [float(row[name] or "nan") for row in rows]
         )

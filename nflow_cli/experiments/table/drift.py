@@ -27,7 +27,7 @@ from nflow_cli.evaluation.drift import (
 from nflow_cli.evaluation.estimates import rounded, with_error
 from nflow_cli.evaluation.warnings import ScoreWarning, grouped_rows, marked, raised_warnings
 from nflow_cli.experiments.summary import Judgement, Rows, Warnings
-from nflow_cli.experiments.table.explain import oddness
+from nflow_cli.experiments.table.oddness import as_written
 from nflow_cli.experiments.table.tables import CellsRun, are_rows_of_run
 from nflow_cli.random_streams import stream
 from nflow_cli.terminal.progress import phase
@@ -225,7 +225,7 @@ def _known_log_probs(density: CellDensity, rows: np.ndarray, log_q: np.ndarray) 
     written; ``log_q`` ``(n, D + K)``: of their cells.
     """
     are_known = density.are_known(rows).all(axis=1)
-    return -oddness(density, rows[are_known], log_q[are_known])
+    return -as_written(density, rows[are_known], log_q[are_known])
 
 
 def _relation_outcomes(computed: Computed, rows: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from nflow_cli.evaluation.oddness import (
 )
 from nflow_cli.evaluation.warnings import Summary
 from nflow_cli.experiments.summary import Answer, Judgement, Rows
+from nflow_cli.experiments.table.oddness import DIGITS, RowOddness, row_oddness
 from nflow_cli.experiments.table.predict import written_number
 from nflow_cli.experiments.table.rows import TableRows
 from nflow_cli.experiments.table.scoring import judgement, scored_table
@@ -34,7 +35,6 @@ from nflow_cli.terminal.progress import phase
 from nflow_cli.text import printable
 
 RANGE_P = np.array([0.05, 0.95])  # of the quantiles between which a number is expected
-DIGITS = 9  # of an oddness or a surprise: further ones depend on the rows beside
 # In nats: smaller p are rounding errors.
 LARGEST_SURPRISE = float(np.round(-np.log(LEAST_MASS), DIGITS))
 COUNTED_P = 0.01  # rows with a p-value up to it are counted
@@ -42,6 +42,8 @@ ROWS_IN_WORDS = 20  # the oddest
 PRINTED_ROWS = 3  # of these
 CELLS_IN_WORDS = 3  # of each
 VALUE_LETTERS = 40  # of a cell in words, at most
+# Columns of the oddness of a row, and of the measures by which it is found.
+MEASURES_OF_ROWS = ("oddness", "odd_as_written", "odd_relations", "odd_values")
 # Columns of the cell with the largest surprise of its row.
 ODDEST_COLUMNS = ("oddest", "oddest_surprise", "oddest_p_value", "oddest_p_adjusted")
 REASONS_COLUMN = "oddest_reasons"
@@ -156,29 +158,6 @@ def _surprise_of_computed(computed: Computed, rows: np.ndarray) -> CellSurprise:
     return CellSurprise(column, nats, expected.values, expected.values, no_share, no_share)
 
 
-def oddness(density: CellDensity, rows: np.ndarray, log_q: np.ndarray | None = None) -> np.ndarray:
-    """Oddness ``(n,)`` of rows ``(n, C)``: minus the log-probability, in nats, of their known cells
-    as written.
-
-    ``-log q - Σ log δ_j`` over the numbers with a density, δ the resolution of their column: it is
-    the same in any units. A new number among values that repeat has the probability of all new
-    numbers between the same two of these, whatever its digits. ``log_q`` ``(n, D + K)``:
-    log-probabilities of the cells, by default computed.
-    """
-    if log_q is None:
-        log_q = density.cell_log_probs(rows)
-    total = log_q.sum(axis=1)
-    for j, column in enumerate(
-        density.row_columns[density.n_given : len(density.columns)], density.n_given
-    ):
-        total = total + column.log_wider(rows[:, j])
-        if column.log_width:
-            codes = column.codes(rows[:, j])
-            has_density = column.outcomes.have_numbers(codes) | (codes == column.new_code)
-            total = total + column.log_width * has_density
-    return np.round(-total, DIGITS)
-
-
 def largest_of_held_out(trained: CellsRun) -> np.ndarray:
     """Largest surprise ``(m,)`` in nats of a cell in each of 500 held-out rows, or of all if fewer.
 
@@ -212,10 +191,7 @@ class Explained(NamedTuple):
 
     Attributes:
         log_q: Log-density ``(n,)`` in nats.
-        oddness: Of each row ``(n,)``, in nats, by
-            :func:`~nflow_cli.experiments.table.explain.oddness`.
-        p: P-values ``(n,)`` of that, among held-out rows with the same cells hidden.
-        n_held_out: Number ``(n,)`` of these held-out rows.
+        rows: Oddness of each row.
         cells: Surprise of the cells, column by column.
         largest: Largest surprise ``(n,)`` of a cell, in nats.
         p_largest: P-values ``(n,)`` of that, among the largest surprises of held-out rows.
@@ -223,9 +199,7 @@ class Explained(NamedTuple):
     """
 
     log_q: np.ndarray
-    oddness: np.ndarray
-    p: np.ndarray
-    n_held_out: np.ndarray
+    rows: RowOddness
     cells: list[CellSurprise]
     largest: np.ndarray
     p_largest: np.ndarray
@@ -234,7 +208,7 @@ class Explained(NamedTuple):
     @property
     def order(self) -> np.ndarray:
         """Rows ``(n,)``, the one with the oddest cell first; of equal ones the oddest row."""
-        return np.lexsort((-self.oddness, -self.largest))
+        return np.lexsort((-self.rows.values, -self.largest))
 
     @property
     def nats(self) -> np.ndarray:
@@ -249,7 +223,10 @@ class Explained(NamedTuple):
         no_cell = np.full(len(nats), -0.5)  # the oddest where all are unknown
         places = np.column_stack([np.nan_to_num(nats, nan=-1.0), no_cell]).argmax(axis=1)
         oddest = np.array([*names, ""], object)[places]
-        columns = {LOG_Q: self.log_q, "p_value": self.p, "p_adjusted": adjusted(self.p)}
+        p = self.rows.p
+        columns = {LOG_Q: self.log_q, "p_value": p, "p_adjusted": adjusted(p)}
+        of_rows = [self.rows.values, *self.rows.measures]
+        columns |= dict(zip(MEASURES_OF_ROWS, of_rows))
         oddest_values = [oddest, self.largest, self.p_largest, adjusted(self.p_largest)]
         columns |= dict(zip(ODDEST_COLUMNS, oddest_values))
         return columns | {f"{name}_surprise": values for name, values in zip(names, nats.T)}
@@ -265,15 +242,11 @@ def explained(
     """Explain rows ``(n, C)`` with cells of log-probabilities ``log_q`` ``(n, D + K)``, given
     held-out rows ``(N, C)`` and the largest surprises ``(m,)`` of some of them.
     """
-    row_oddness = oddness(density, rows, log_q)
-    p, n_held_out = _p_of_rows(density, rows, row_oddness, held_out)
     cells = surprises(density, rows)
     largest = largest_surprises(cells)
     return Explained(
         log_q=log_q.sum(axis=1),
-        oddness=row_oddness,
-        p=p,
-        n_held_out=n_held_out,
+        rows=row_oddness(density, rows, held_out, log_q),
         cells=cells,
         largest=largest,
         p_largest=p_values(largest, held_out_largest),
@@ -281,33 +254,18 @@ def explained(
     )
 
 
-def _p_of_rows(
-    density: CellDensity, rows: np.ndarray, row_oddness: np.ndarray, held_out: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """P-values of rows ``(n, C)`` by their oddness ``(n,)``, and the number of held-out rows that
-    they are among, each ``(n,)``.
-
-    A row with empty cells, where training has none, is compared with held-out rows that have none
-    beside these, and in which these are hidden.
-    """
-    hidden = TableRows(density, rows).are_empty
-    hidden_in_held_out = TableRows(density, held_out).are_empty
-    patterns, pattern_of_row = np.unique(hidden, axis=0, return_inverse=True)
-    p, n_held_out = np.empty((2, len(rows)))
-    for i, pattern in enumerate(patterns):
-        hides_others = (hidden_in_held_out & ~pattern).any(axis=1)
-        comparable = np.where(pattern, np.nan, held_out)[~hides_others]
-        comparable_oddness = oddness(density, comparable) if len(comparable) else np.empty(0)
-        has_pattern = pattern_of_row.ravel() == i
-        p[has_pattern] = p_values(row_oddness[has_pattern], comparable_oddness)
-        n_held_out[has_pattern] = len(comparable)
-    return p, n_held_out
-
-
 def names_of(density: CellDensity) -> list[str]:
     """Names of the columns that an explanation of rows writes."""
     of_cells = [f"{column.name}_surprise" for column in density.scored_columns]
-    return [LOG_Q, "p_value", "p_adjusted", *ODDEST_COLUMNS, *of_cells, REASONS_COLUMN]
+    return [
+        LOG_Q,
+        "p_value",
+        "p_adjusted",
+        *MEASURES_OF_ROWS,
+        *ODDEST_COLUMNS,
+        *of_cells,
+        REASONS_COLUMN,
+    ]
 
 
 def answer(trained: CellsRun, table: TableFile) -> Answer:
@@ -334,16 +292,16 @@ def _scores_of_explanation(explanation: Explained) -> dict[str, float]:
     """Numbers of odd rows, by their oddness and by their oddest cell, and those expected if no row
     is unlike the held-out ones.
     """
-    n_held_out = int(explanation.n_held_out.max())
+    n_held_out = int(explanation.rows.n_held_out.max())
     share_by_cells = float(expected_share(np.array(explanation.n_held_out_cells), COUNTED_P))
     return {
         "n_held_out": n_held_out,
         "smallest_p": 1 / (n_held_out + 1),
-        "n_odd": int((explanation.p <= COUNTED_P).sum()),
-        "n_odd_expected": float(expected_share(explanation.n_held_out, COUNTED_P).sum()),
+        "n_odd": int((explanation.rows.p <= COUNTED_P).sum()),
+        "n_odd_expected": float(expected_share(explanation.rows.n_held_out, COUNTED_P).sum()),
         "n_held_out_cells": explanation.n_held_out_cells,
         "n_odd_cells": int((explanation.p_largest <= COUNTED_P).sum()),
-        "n_odd_cells_expected": len(explanation.p) * share_by_cells,
+        "n_odd_cells_expected": len(explanation.rows.p) * share_by_cells,
         "n_unexplained": int(np.isnan(explanation.nats).sum()),
     }
 
@@ -383,7 +341,7 @@ def odd_rows(places: np.ndarray, explanation: Explained, table: TableFile) -> li
         odd_cells = [j for j in order if nats[i, j] > LEAST_ODD][:CELLS_IN_WORDS]
         reasons = [_reason(explanation.cells[j], i, texts[i][j]) for j in odd_cells]
         by_cell = f"p {explanation.p_largest[i]:.2g} by cell (adjusted {p_adjusted[i]:.2g})"
-        head = f"{by_cell}, {explanation.p[i]:.2g} by row, log q {explanation.log_q[i]:.2f}"
+        head = f"{by_cell}, {explanation.rows.p[i]:.2g} by row, log q {explanation.log_q[i]:.2f}"
         text = "; ".join(reasons) or "no cell by itself is odd given all others"
         in_words.append(OddRow(f"row {i + 1:,}", head, text))
     return in_words

@@ -9,7 +9,7 @@ from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
 from nflow_cli.experiments.table import drift
-from nflow_cli.experiments.table.explain import oddness
+from nflow_cli.experiments.table.oddness import as_written
 
 N = 2_000
 COLUMNS = [number("a"), levels("b", 3), number("c", missing=True), levels("d", 2), number("e")]
@@ -45,7 +45,9 @@ def test_fresh_rows_have_not_changed(density, rows):
     assert (found.moved, found.moved_relations, found.row_moved) == ([], [], False)
     assert found.p_value > 0.05 and found.tests == 5 + 4 + 1
     assert list(found.columns) == list("abcde") and list(found.relations) == list("bcde")
-    odd, others = oddness(density, rows), oddness(density, density.held_out)
+    odd, others = (
+        as_written(density, some, density.cell_log_probs(some)) for some in (rows, density.held_out)
+    )
     assert found.row.difference == pytest.approx(others.mean() - odd.mean())
     assert abs(found.row.difference) < 4 * found.row.standard_error
 

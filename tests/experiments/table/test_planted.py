@@ -104,7 +104,7 @@ def test_noise_gains_nothing(tmp_path):
 
 
 def test_a_level_of_test_rows_alone_is_counted_and_scored(tmp_path):
-    q = fitted(NEW_LEVEL, tmp_path / "run", SHORT)
+    q = fitted(NEW_LEVEL, tmp_path / "run", {**SHORT, "train.steps": 600})
     assert q.summary["warnings"] == []
     assert "new levels     5 test cells have a level not in the training rows" in str(q)
     assert np.isfinite(q.log_prob(NEW_LEVEL)).all() and np.isfinite(q.summary["gain"])

@@ -4,18 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cells import BETWEEN, grid, levels, number, random_density, random_marginal, values_of
+from cells import BETWEEN, drawn, grid, levels, number, random_density, random_marginal, values_of
 
 from nflow_cli.arrays import log_ndtr, logsumexp
 from nflow_cli.config.kinds import Relation
-from nflow_cli.data.column_maps import Scale
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.experiments.table.explain import (
     LARGEST_SURPRISE,
     explained,
     largest_surprises,
-    oddness,
     surprises,
 )
 
@@ -27,11 +25,6 @@ COUNTED = {
         levels("b", 3),
     ],
 }
-
-
-def drawn(density, n, seed=0, with_new=True):
-    empty = np.full((n, len(density.columns)), np.nan)
-    return density.draw(empty, np.random.default_rng(seed), with_new)
 
 
 def nats(density, rows):
@@ -108,30 +101,6 @@ def test_numbers_have_the_tail_of_a_normal_distribution(noise):
         np.testing.assert_allclose(found[:, j], expected, rtol=0.05, atol=0.05)
 
 
-def test_units_of_columns_change_nothing():
-    columns = [number("a", atoms=[0.5], missing=True), levels("b", 3), number("c")]
-    facts = {"resolution": 0.1, "maps": (Scale(100.0, 200.0),), "decimals": 1}
-    others = [number("a", atoms=[50.0], missing=True, **facts), columns[1], number("c", **facts)]
-    one, two = (random_density(some, seed=3) for some in (columns, others))
-    rows = drawn(one, 40)
-    scaled = rows * [100.0, 1.0, 100.0]
-    scaled[:, [0, 2]] = np.round(scaled[:, [0, 2]], 1)
-    np.testing.assert_allclose(nats(two, scaled), nats(one, rows), rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(oddness(two, scaled), oddness(one, rows), rtol=1e-6)
-    assert np.abs(two.log_prob(scaled) - one.log_prob(rows)).max() > 4
-
-
-def test_the_oddness_of_a_row_is_by_the_probability_of_its_cells_as_written():
-    step = 0.1
-    column = number("a", resolution=step, decimals=1)
-    density = random_density([column, levels("b", 2)], seed=1)
-    x = np.round(np.arange(-400, 400) * step, 1)
-    rows = np.column_stack([np.repeat(x, 2), np.tile([0.0, 1.0], len(x))])
-    new = random_density([column, levels("b", 2)], seed=1).log_prob(rows)
-    np.testing.assert_allclose(np.exp(-oddness(density, rows)), np.exp(new) * step, rtol=1e-8)
-    assert np.exp(-oddness(density, rows)).sum() <= 1
-
-
 def test_a_value_on_no_grid_is_the_oddest_and_the_others_are_as_without_it():
     density = random_density([grid("a", step=0.5), levels("b", 3), grid("c", step=1.0)], seed=4)
     rows = drawn(density, 20, with_new=False)
@@ -158,19 +127,6 @@ def test_a_broken_relation_is_as_odd_as_its_being_broken_is_improbable():
     np.testing.assert_array_equal(found.low[:2], [2.0, 2.0])
 
 
-def test_rows_of_the_density_have_uniform_p_values_whichever_cells_are_unknown():
-    density = random_density([levels("a", 30), grid("b", step=0.5), levels("c", 9)], seed=2)
-    rows, tests = drawn(density, 750, seed=1), drawn(density, 999, seed=2)
-    rows[::3, 0] = np.nan
-    tests[:50, 2] = np.nan
-    found = explained(density, rows, density.cell_log_probs(rows), tests, np.zeros(0))
-    assert set(found.n_held_out) == {949}
-    for at in (slice(0, None, 3), np.arange(750) % 3 > 0):
-        for t in (0.05, 0.2, 0.5):
-            error = np.sqrt(t * (1 - t) * (1 / len(found.p[at]) + 1 / 949))
-            assert abs(np.mean(found.p[at] <= t) - t) < 4 * error
-
-
 def test_rows_of_the_density_have_uniform_p_values_by_their_oddest_cell():
     density = random_density([levels("a", 9), grid("b", step=0.5), number("c")], seed=2)
     rows, tests = drawn(density, 600, seed=1), drawn(density, 499, seed=2)
@@ -192,17 +148,3 @@ def test_rows_are_in_the_order_of_their_oddest_cell_and_of_equal_ones_of_their_o
     assert (np.diff(found.p_largest[found.order]) >= 0).all()
     assert found.largest[7] == found.largest[9] == LARGEST_SURPRISE
     np.testing.assert_array_equal(found.largest, np.nanmax(found.nats, axis=1).round(9))
-
-
-def test_a_new_value_is_no_odder_where_its_column_has_more_digits():
-    """The steps of the scores are at other values, so those of both columns are the first's."""
-    few = number("a", atoms=[0.5], resolution=1e-3, decimals=None)
-    many = replace(
-        number("a", atoms=[0.5], resolution=1e-9, decimals=None), normal_scores=few.normal_scores
-    )
-    rows = np.array([[0.5, 1.0], [0.612, 1.0], [3.05, 0.0], [-40.0, 2.0]])
-    found = [
-        oddness(random_density([levels("b", 3), column], seed=1), rows[:, ::-1])
-        for column in (few, many)
-    ]
-    np.testing.assert_allclose(*found, atol=1e-2)
