@@ -38,6 +38,7 @@ CHANCE_GAIN = 8.0  # nats that steps gain where counts are by chance
 NARROW = 1e-4  # half width of a score, times 1 + |z|: below, its slope is as good as a difference
 FAR_UNITS = 1e140  # units, farther ones of which have no square over the least scale of a normal
 LEAST_MASS = 1e-300  # probability between steps, at least
+LEAST_HALF = 1e-300  # half width of a value's interval: 0 is of a value off the grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +115,7 @@ class Scores:
             by_slope = np.exp(log_mass - LOG_2 + (middle * middle + LOG_2PI) / 2)
             is_narrow = by_slope * (1 + np.abs(middle)) < NARROW
             centre = np.where(is_narrow, middle, (low + high) / 2)
-            half = np.where(is_narrow, by_slope, (high - low) / 2)
+            half = np.maximum(np.where(is_narrow, by_slope, (high - low) / 2), LEAST_HALF)
         centre = np.where(is_lowest, high, np.where(is_highest, low, centre))
         return centre, np.where(is_lowest, -np.inf, np.where(is_highest, np.inf, half))
 

@@ -49,6 +49,7 @@ from nflow_cli.training.trainer import ChunkTrainer
 HIDDEN_ROWS = 1 / 7  # share of the rows of a batch, of which cells are hidden
 MARGINAL_WEIGHT = 0.01  # of the marginals' mixture in the loss, which bounds the effect of outliers
 LEAST_LOG_MARGINAL = -1e4  # nats; finite in float32
+LEAST_HALF = 1e-30  # half width of a number's interval, of which the gradient is finite in float32
 METROPOLIS_STEPS = 4  # of fills before a chunk: for each row of a batch, and of a row at most
 START_ROUNDS = 10  # of filling at the start
 START_ROWS = 10_000  # filled in these rounds, at most
@@ -307,14 +308,17 @@ def packed_rows(density: CellDensity, rows: np.ndarray) -> np.ndarray:
 
     def pack_block(block: CellScores) -> tuple[np.ndarray]:
         """Training inputs of a block of rows."""
-        codes, *numbers = block.encoded
+        codes, units, centres, halves = block.encoded
         codes = np.where(codes < n_learnt, codes, UNKNOWN)
+        is_narrow = (halves > 0) & (halves < LEAST_HALF)  # far from the normals of its column
+        halves = np.where(is_narrow, LEAST_HALF, halves)
         log_marginals = np.logaddexp(block.marginal_cells.masses, block.log_outliers)
         log_marginals = np.maximum(
             log_marginals - density.log_p_learnt[:, None], LEAST_LOG_MARGINAL
         )
         log_marginals = np.where(codes[density.n_given :] < 0, 0.0, log_marginals)
-        return (np.concatenate([codes, *numbers, log_marginals]).T.astype(np.float32),)
+        parts = np.concatenate([codes, units, centres, halves, log_marginals])
+        return (parts.T.astype(np.float32),)
 
     (inputs,) = density.by_blocks(pack_block, rows)
     return inputs

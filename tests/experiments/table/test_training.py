@@ -1,5 +1,7 @@
 """The compiled loss of a density of cells against its density in NumPy, and its gradients."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from nflow_cli.densities.cells.density import CellDensity, CellScores
 from nflow_cli.densities.cells.fitting import layout_of
 from nflow_cli.densities.cells.marginal import Marginal, Normals
 from nflow_cli.densities.cells.start import StartingWeights
+from nflow_cli.densities.cells.tails import Tail, Tailed
 
 COLUMNS = [
     levels("a", 12),
@@ -134,6 +137,23 @@ def test_gradients_of_extreme_rows_are_finite():
     assert np.isfinite(to_numpy(loss))
     for gradient in gradients:
         assert np.isfinite(to_numpy(tf.convert_to_tensor(gradient))).all()
+
+
+def test_gradients_of_a_number_that_its_column_alone_hardly_has_are_finite():
+    """Of 30 units, where the only normal is N(0, 0.3): its interval of scores is about 1e-1000."""
+    import tensorflow as tf
+
+    column = grid("a", step=0.5)
+    tails = [Tail(end, 1.0, 0.01) for end in (-3.0, 40.0)]
+    smooth = Tailed(Normals(np.zeros(1), np.zeros(1), np.full(1, 0.3)), *tails)
+    far = replace(column, normal_scores=replace(column.normal_scores, smooth=smooth))
+    fit, density = fit_of(1, n_given=0, columns=[far, levels("b", 2)])
+    rows = np.array([[1 + 2 * units, 0.0] for units in (0.0, 8.0, 30.0)])
+    with tf.GradientTape() as tape:
+        loss = fit.objective(tf.constant(packed(density, rows)), 0)["loss"]
+    variables = list(fit.trained.arrays.values())
+    assert np.isfinite(to_numpy(loss)).all()
+    assert all(np.isfinite(to_numpy(one)).all() for one in tape.gradient(loss, variables))
 
 
 def test_columns_of_levels_alone_are_trained():
