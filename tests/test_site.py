@@ -169,7 +169,7 @@ def test_estimators_of_scikit_learn(capsys):
     pytest.importorskip("sklearn")
     pytest.importorskip("pandas")
     short = "steps=20, settings={'train.chunk': 10}"
-    shorter = [("TableDensity())", f"TableDensity({short}))")]
+    shorter = [("TableOutlierDetector()", f"TableOutlierDetector({short})")]
     shorter += [("TableRegressor()", f"TableRegressor({short})")]
     shorter += [("TableDensity(),", "TableDensity(steps=20),")]
     names = executed("docs/python.md", [3, 4, 5], shorter)

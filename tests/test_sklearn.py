@@ -16,7 +16,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator, parametri
 
 import nflow_cli
 from nflow_cli.errors import NflowError
-from nflow_cli.sklearn.estimators import TableDensity, TableRegressor
+from nflow_cli.sklearn.estimators import TableDensity, TableOutlierDetector, TableRegressor
 
 CELLS = {"cells.width": 4, "cells.blocks": 0, "cells.components": 2}
 ONCE = {"train.chunk": 1, "train.batch_size": 16}
@@ -85,6 +85,12 @@ def test_the_protocol_of_a_density(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
+@parametrize_with_checks([TableOutlierDetector(**TINY)])
+def test_the_protocol_of_a_detector(estimator, check):
+    check(estimator)
+
+
 def test_predictions_are_integrals_of_the_density(regressor):
     """Mean and distribution function at the quantiles, by the trapezoidal rule, of no outliers."""
     grid = np.linspace(Y.min() - 12, Y.max() + 12, 40_001)
@@ -134,6 +140,43 @@ def test_a_target_may_be_a_function_of_a_column_and_called_as_one():
     fitted = TableRegressor(**TINY).fit(table, y)
     assert fitted.target_ == "y_" and len(fitted.predict(table)) == N
     assert fitted.score(table, y) > 0.8
+
+
+@pytest.fixture(scope="module")
+def with_outliers():
+    """Return rows of two columns that depend on each other, of which the first twelve do not."""
+    x = RNG.normal(size=400)
+    rows = np.column_stack([x, x + 0.05 * RNG.normal(size=400)])
+    rows[:6, 1] *= -1
+    rows[6:12] += 60
+    return rows
+
+
+def test_outliers_are_rows_with_odd_cells_and_with_odd_pairs(with_outliers):
+    settings = {"steps": 100, "ensemble": 1, "settings": {"cells.width": 16}}
+    detector = TableOutlierDetector(**settings).fit(with_outliers[12:])
+    scores = detector.score_samples(with_outliers)
+    is_far = np.abs(with_outliers[:12, 0]) > 0.3
+    assert scores[:12][is_far].max() < np.quantile(scores[12:], 0.02)
+    found = detector.predict(with_outliers)
+    assert (found[:12][is_far] == -1).all() and (found[12:] == -1).mean() < 0.05
+    p = detector.density_.explain({"x0": with_outliers[:, 0], "x1": with_outliers[:, 1]})
+    assert set(p["p_value"].to_numpy()[:12][is_far]) == {p["p_value"].to_numpy().min()}
+
+
+@pytest.mark.parametrize("contamination", [0, 0.6, "all", None])
+def test_a_share_of_outliers_is_at_most_a_half(contamination):
+    with pytest.raises(
+        ValueError, match=r"^contamination: expected \"auto\" or a share in \(0, 0.5"
+    ):
+        TableOutlierDetector(contamination=contamination).fit(X)
+
+
+def test_a_detector_takes_columns_of_all_kinds(frame):
+    detector = TableOutlierDetector(**TINY, contamination=0.1).fit(frame)
+    assert (detector.predict(frame) == -1).sum() == 10
+    again = pickle.loads(pickle.dumps(detector))
+    np.testing.assert_array_equal(again.score_samples(frame), detector.score_samples(frame))
 
 
 def test_a_frame_of_columns_of_all_kinds(frame):

@@ -1,7 +1,7 @@
-"""Estimators of scikit-learn: the density of a table, and of a number given a table."""
+"""Estimators of scikit-learn: the density of a table, outliers, a number given a table."""
 
 try:
-    from nflow_cli.sklearn.estimators import TableDensity, TableRegressor
+    from nflow_cli.sklearn.estimators import TableDensity, TableOutlierDetector, TableRegressor
 except ImportError as error:
     if (error.name or "").partition(".")[0] != "sklearn":
         raise
@@ -10,4 +10,4 @@ except ImportError as error:
         "pip install '.[sklearn]'"
     ) from None
 
-__all__ = ["TableDensity", "TableRegressor"]
+__all__ = ["TableDensity", "TableOutlierDetector", "TableRegressor"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin, RegressorMixin
+from sklearn.base import BaseEstimator, DensityMixin, OutlierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
     check_array,
@@ -34,6 +34,7 @@ from nflow_cli.experiments.python_arguments import python_words
 from nflow_cli.experiments.run import load
 from nflow_cli.experiments.table import python
 from nflow_cli.experiments.table.loading import TrainedCells
+from nflow_cli.experiments.table.oddness import row_oddness
 from nflow_cli.experiments.table.predict import Predicted, predicted, question_of
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.terminal.output import silenced
@@ -50,6 +51,7 @@ ARGUMENTS = (
     "ensemble",
 )
 TARGET = "y"
+HELD_OUT_OUTLIERS = 0.01  # share of held-out rows that are outliers without a contamination
 
 
 class PackedRun:
@@ -249,15 +251,12 @@ class TableDensity(DensityMixin, TableEstimator):
             y: Ignored.
         """
         columns = self._columns(X, reset=True)
-        modelled = None
-        if is_table(X):
-            self.frame_ = library_of(X)
-        else:
-            self.frame_ = None
+        self.frame_ = library_of(X) if is_table(X) else None
+        if self.frame_ is None:
             self._first = {name: values[0] for name, values in columns.items()}
-            if self.target is None:
-                given = list(self.given or ())
-                modelled = [name for name in columns if name not in given]
+        modelled = None
+        if self.target is None:
+            modelled = _modelled(X, columns, list(self.given or ()))
         self._train(columns, target=self.target, given=self.given, columns=modelled)
         return self
 
@@ -300,6 +299,112 @@ class TableDensity(DensityMixin, TableEstimator):
         for name in names:
             columns[name] = drawn[name].to_numpy()
         return np.column_stack(list(columns.values()))
+
+
+def _modelled(X: Any, columns: Mapping[str, Any], given: Sequence[str] = ()) -> list[str] | None:
+    """Names of the columns of an array to be modelled, all but the given; ``None`` of a table, some
+    columns of which may be left out.
+    """
+    return None if is_table(X) else [name for name in columns if name not in given]
+
+
+def _share_of_outliers(contamination: Any) -> float | None:
+    """Share of outliers among the rows of a fit, ``None`` of "auto" (``FitValueError``)."""
+    if isinstance(contamination, str) and contamination == "auto":
+        return None
+    if isinstance(contamination, numbers.Real) and 0 < float(contamination) <= 0.5:
+        return float(contamination)
+    raise FitValueError(
+        f'contamination: expected "auto" or a share in (0, 0.5], received {contamination!r}'
+    )
+
+
+class TableOutlierDetector(OutlierMixin, TableEstimator):
+    """Outlier detection by a density of the rows of a table: a row is odd if it is improbable as
+    written, or in normal scores.
+
+    Arguments are those of :class:`~nflow_cli.sklearn.TableRegressor`, and:
+
+    Args:
+        contamination: ``"auto"``: rows that are odder than 99 of 100 held-out rows of the fit are
+            outliers, of fewer than 200 than all but the oddest. Or a share in (0, 0.5] of the rows
+            of the fit.
+
+    Attributes:
+        density_: Trained density of rows, as :func:`nflow_cli.load` returns it.
+        offset_: Of :meth:`decision_function`: the score of the least odd outlier.
+    """
+
+    def __init__(
+        self,
+        *,
+        contamination: str | float = "auto",
+        bounds: Mapping[str, Any] | None = None,
+        categorical: Sequence[str] | None = None,
+        discrete: Sequence[str] | Mapping[str, float] | None = None,
+        missing: str | None = None,
+        steps: int | None = None,
+        learning_rate: float | None = None,
+        ensemble: int | None = None,
+        preset: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ):
+        super().__init__(
+            bounds=bounds,
+            categorical=categorical,
+            discrete=discrete,
+            missing=missing,
+            steps=steps,
+            learning_rate=learning_rate,
+            ensemble=ensemble,
+            preset=preset,
+            settings=settings,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.contamination = contamination
+
+    def fit(self, X: Any, y: Any = None) -> "TableOutlierDetector":
+        """Fit the density of rows, and the threshold of outliers.
+
+        Args:
+            X: As of :class:`TableDensity`.
+            y: Ignored.
+        """
+        share = _share_of_outliers(self.contamination)
+        columns = self._columns(X, reset=True)
+        self._train(columns, columns=_modelled(X, columns))
+        if share is None:
+            held_out = self.density_.held_out
+            scores = np.sort(-row_oddness(self.density_.density, held_out, held_out).values)
+            n_outliers = max(int(HELD_OUT_OUTLIERS * (len(scores) + 1)), 1)
+        else:
+            scores = np.sort(self.score_samples(X))
+            n_outliers = round(share * len(scores))
+        self.offset_ = float(scores[n_outliers])
+        return self
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Minus the oddness ``(n,)`` of rows: the lower, the odder.
+
+        In spreads of held-out rows, the distance from the median to the 0.9 quantile of their
+        oddness; the log-density is ``density_.log_prob(X)``.
+        """
+        density = self.density_
+        columns = self._columns(X)
+        with self._as_configured():
+            found = row_oddness(density.density, density.rows(columns), density.held_out)
+        return -found.values
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Scores ``(n,)`` less ``offset_``: below 0 of an outlier."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """-1 of outliers and 1 of other rows ``(n,)``."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
 
 
 class TableRegressor(RegressorMixin, TableEstimator):
