@@ -21,6 +21,7 @@ MODULES = (
     "tables",
     "real",
     "targets",
+    "anomalies",
     "office",
     "drift",
     "sbi",

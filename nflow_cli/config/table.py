@@ -275,6 +275,13 @@ class TableData(Strict):
             form=STEPS,
         ),
     )
+    robust: bool = Field(
+        default=False,
+        **option(
+            "Leave the oddest rows out of training, a tenth at most: for a table that may hold "
+            "wrong rows; not with flows."
+        ),
+    )
     weights: Column | None = Field(
         default=None, **option("Column of non-negative sample weights.", form=NAME)
     )
@@ -582,6 +589,8 @@ class FitConfig(TableConfig):
         """Check that no setting asks of flows what only a density of cells models."""
         if data.missing == "model":
             raise ValueError("missing: refuse or drop beside flows; cells model a gap")
+        if data.robust:
+            raise ValueError("no robust beside flows: the default density of cells may be")
         for key in ("categorical", "discrete", "date"):
             names = _names(getattr(data, key))
             if names:

@@ -72,6 +72,8 @@ from nflow_cli.terminal.output import tell
 from nflow_cli.terminal.progress import phase
 
 NEW = -1.0  # a level that no training row has
+NO_ROWS = Parts(*(np.zeros(0, int) for _ in range(3)))
+ODD_ROWS = "odd_rows"  # key of a record: numbers from 1 of each part, left out of a robust fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +88,9 @@ class Dataset:
         test_file: Name, path and SHA-256 of a separate file of test rows.
         n_copies: Number of rows, of both tables, that equal an earlier one and are in no part.
         straight_units: Units without ends at 0, if the columns may be linear mixtures.
+        row_numbers: Of each part, in the table or the file of test rows.
+        odd_rows: Row numbers of what a robust fit leaves out of training and validation, and of the
+            test rows that are as odd; ``None``: nothing is left out.
         table: The table, to read other rows of it.
     """
 
@@ -104,6 +109,8 @@ class Dataset:
     test_file: Mapping[str, str] | None = None
     n_copies: int = 0
     straight_units: Mapping[str, Sequence[ColumnMap]] = field(default_factory=dict)
+    row_numbers: Parts = NO_ROWS
+    odd_rows: Parts | None = None
     table: TableFile | None = None
 
     @property
@@ -144,6 +151,25 @@ class Dataset:
             validation=self.validation[::k],
             test=self.test[::k],
             weights=Weights(**weights),
+            row_numbers=Parts(*(numbers[::k] for numbers in self.row_numbers)),
+        )
+
+    def without(self, odd: Parts) -> "Dataset":
+        """Data without the odd rows of training and validation, at places of each part."""
+        numbers_and_odd = list(zip(self.row_numbers, odd))
+        kept = Parts(*(np.delete(numbers, places) for numbers, places in numbers_and_odd))
+        weights = {
+            part: row_weights if part == "test" else np.delete(row_weights, getattr(odd, part))
+            for part, row_weights in self.weights._asdict().items()
+            if row_weights is not None
+        }
+        return replace(
+            self,
+            train=np.delete(self.train, odd.train, axis=0),
+            validation=np.delete(self.validation, odd.validation, axis=0),
+            weights=Weights(**weights),
+            row_numbers=kept._replace(test=self.row_numbers.test),
+            odd_rows=Parts(*(numbers[places] for numbers, places in numbers_and_odd)),
         )
 
     def straightened(self) -> "Dataset":
@@ -188,6 +214,11 @@ class Dataset:
             record["copies"] = self.n_copies
         if self.test_file:
             record["test"] = dict(self.test_file)
+        if self.odd_rows is not None:
+            record[ODD_ROWS] = {
+                part: (np.sort(numbers) + 1).tolist()
+                for part, numbers in self.odd_rows._asdict().items()
+            }
         record["units"] = records_of(self.units)
         if self.straight_units:
             record["straight_units"] = records_of(self.straight_units)
@@ -232,6 +263,7 @@ class TestRows(NamedTuple):
 
     Attributes:
         rows: ``(n, C)``.
+        row_numbers: Of each ``(n,)`` in the file.
         weights: ``(n,)``, if rows have weights.
         test_file: Name, path and SHA-256 of the file.
         notes: Lines printed before training.
@@ -239,6 +271,7 @@ class TestRows(NamedTuple):
     """
 
     rows: np.ndarray
+    row_numbers: np.ndarray
     weights: np.ndarray | None
     test_file: Mapping[str, str]
     notes: Sequence[str]
@@ -462,11 +495,18 @@ def _dataset_of_parts(reading: Reading, parts: Parts) -> Dataset:
         test=rows[parts.test],
         units={},
         weights=weights,
+        row_numbers=Parts(*(reading.row_numbers[part] for part in parts)),
     )
     if tests is None:
         return data
+    row_numbers = data.row_numbers._replace(test=tests.row_numbers)
     return replace(
-        data, test=tests.rows, test_file=tests.test_file, notes=tests.notes, n_copies=tests.n_copies
+        data,
+        row_numbers=row_numbers,
+        test=tests.rows,
+        test_file=tests.test_file,
+        notes=tests.notes,
+        n_copies=tests.n_copies,
     )
 
 
@@ -495,6 +535,7 @@ def _read_test_rows(path: str, trained: Reading, sha256: str) -> TestRows:
     weights = reading.weight_column
     return TestRows(
         rows[order],
+        row_numbers=reading.row_numbers[order],
         weights=None if weights is None else weights.cells[order],
         test_file=record,
         notes=[f"{path}: {note}" for note in [*table.notes, *note_of_copies(reading.first_copies)]],

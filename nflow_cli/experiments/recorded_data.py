@@ -5,10 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from nflow_cli.config.strict import MAX_PATH
 from nflow_cli.config.table import TableData
 from nflow_cli.constants import RUN
 from nflow_cli.data.column_maps import ColumnMap, recorded_map
+from nflow_cli.data.points import Parts
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.experiments.run import Run
@@ -92,6 +95,19 @@ def column_units(run: Run, names: Sequence[str], kind: str = "units") -> ColumnU
         return ColumnUnits([_maps(record[kind][name]) for name in names])
     except (KeyError, TypeError, ValueError):
         raise RunDirectoryError(f"{run.path / RUN}: damaged: expected the units of data") from None
+
+
+def recorded_rows(run: Run, key: str) -> Parts | None:
+    """Recorded row numbers of each part by a key of a run's data; ``None``: it has none."""
+    record = _recorded(run).get(key)
+    if record is None:
+        return None
+    try:
+        return Parts(*(np.array(record[part], int).reshape(-1) for part in Parts._fields))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise RunDirectoryError(
+            f"{run.path / RUN}: damaged: expected row numbers of data"
+        ) from None
 
 
 def _maps(records: Any) -> list[ColumnMap]:

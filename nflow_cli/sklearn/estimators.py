@@ -326,6 +326,7 @@ class TableOutlierDetector(OutlierMixin, TableEstimator):
     Arguments are those of :class:`~nflow_cli.sklearn.TableRegressor`, and:
 
     Args:
+        robust: Fit without the oddest rows, a tenth at most. ``False`` if X is known to have none.
         contamination: ``"auto"``: rows that are odder than 99 of 100 held-out rows of the fit are
             outliers, of fewer than 200 than all but the oddest. Or a share in (0, 0.5] of the rows
             of the fit.
@@ -339,6 +340,7 @@ class TableOutlierDetector(OutlierMixin, TableEstimator):
         self,
         *,
         contamination: str | float = "auto",
+        robust: bool = True,
         bounds: Mapping[str, Any] | None = None,
         categorical: Sequence[str] | None = None,
         discrete: Sequence[str] | Mapping[str, float] | None = None,
@@ -365,6 +367,7 @@ class TableOutlierDetector(OutlierMixin, TableEstimator):
             verbose=verbose,
         )
         self.contamination = contamination
+        self.robust = robust
 
     def fit(self, X: Any, y: Any = None) -> "TableOutlierDetector":
         """Fit the density of rows, and the threshold of outliers.
@@ -375,10 +378,9 @@ class TableOutlierDetector(OutlierMixin, TableEstimator):
         """
         share = _share_of_outliers(self.contamination)
         columns = self._columns(X, reset=True)
-        self._train(columns, columns=_modelled(X, columns))
+        self._train(columns, columns=_modelled(X, columns), robust=self.robust)
         if share is None:
-            held_out = self.density_.held_out
-            scores = np.sort(-row_oddness(self.density_.density, held_out, held_out).values)
+            scores = np.sort(self._scores(self.density_.held_out))
             n_outliers = max(int(HELD_OUT_OUTLIERS * (len(scores) + 1)), 1)
         else:
             scores = np.sort(self.score_samples(X))
@@ -395,7 +397,14 @@ class TableOutlierDetector(OutlierMixin, TableEstimator):
         density = self.density_
         columns = self._columns(X)
         with self._as_configured():
-            found = row_oddness(density.density, density.rows(columns), density.held_out)
+            return self._scores(density.rows(columns))
+
+    def _scores(self, rows: np.ndarray) -> np.ndarray:
+        """Minus the oddness ``(n,)`` of rows ``(n, C)``."""
+        density = self.density_
+        found = row_oddness(
+            density.density, rows, density.held_out, is_robust=density.config.data.robust
+        )
         return -found.values
 
     def decision_function(self, X: Any) -> np.ndarray:

@@ -11,7 +11,7 @@ from nflow_cli.densities.cells.density import CellDensity, CellScores
 from nflow_cli.evaluation.association import LostRelation, lost_relations
 from nflow_cli.evaluation.level_shares import LostShare, lost_shares
 from nflow_cli.evaluation.memorisation import Copies, Memorisation, copies, memorisation
-from nflow_cli.evaluation.tallies import RowScores
+from nflow_cli.evaluation.tallies import Moments, RowScores
 from nflow_cli.experiments.table.losses import of_held_out
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.npz import SHOWN_SAMPLES
@@ -63,7 +63,25 @@ def further_scores(
         "lost_shares": [share.model_dump() for share in level_shares],
         "shares": {column.name: w for column, w in zip(density.modelled_columns, shares.tolist())},
     }
-    return {**scores, "losses": losses} if losses else scores
+    if losses:
+        scores["losses"] = losses
+    return scores | _scores_of_kept(data, test_scores)
+
+
+def _scores_of_kept(data: Dataset, test_scores: RowScores) -> dict[str, Any]:
+    """Number of rows that a robust fit leaves out, and the log-likelihood of the test rows that are
+    not as odd; empty of any other fit.
+    """
+    if data.odd_rows is None:
+        return {}
+    are_kept = ~np.isin(data.row_numbers.test, data.odd_rows.test)
+    weights = data.weights.test
+    if weights is not None:
+        weights = weights[are_kept]
+    log_q = Moments.of(test_scores.log_density[are_kept], weights)
+    n_left_out = len(data.odd_rows.train) + len(data.odd_rows.validation)
+    counts = {"n_left_out": n_left_out, "n_odd_test": len(data.odd_rows.test)}
+    return {**counts, **log_q.scores("kept_log_likelihood")}
 
 
 def arrays(config: CellsConfig, density: CellDensity, data: Dataset) -> dict[str, np.ndarray]:

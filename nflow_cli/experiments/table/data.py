@@ -1,20 +1,24 @@
 """Table that a density is fitted to."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from nflow_cli.config import presets
 from nflow_cli.config.table import CellsConfig, FitConfig, Tails
-from nflow_cli.data.dataset import Dataset, load_dataset
+from nflow_cli.data.dataset import ODD_ROWS, Dataset, load_dataset
+from nflow_cli.data.points import Parts
 from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import TableFile
 from nflow_cli.densities.cells.fitting import fitted_columns
 from nflow_cli.densities.cells.unmixing import are_better, fit_unmixing
 from nflow_cli.errors import ConfigError, RunDirectoryError
-from nflow_cli.experiments.recorded_data import found_again, with_tests
+from nflow_cli.experiments.recorded_data import found_again, recorded_rows, with_tests
 from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.table.robust import note_of_odd_rows, without_odd_rows
 from nflow_cli.runs.directory import CONFIG
+from nflow_cli.terminal.progress import phase
 
 GAPS = 0.1  # least share of training rows with gaps, of which some are filled in training
 FILLED = 0.5  # share of a batch, then
@@ -25,9 +29,14 @@ def tails_of(config: CellsConfig | FitConfig) -> Tails | None:
     return config.units.tails if isinstance(config, FitConfig) else None
 
 
-def load(config: CellsConfig | FitConfig) -> Dataset:
-    """Rows of a config."""
-    return load_dataset(config.data, flows=tails_of(config))
+def load(config: CellsConfig | FitConfig, table: TableFile | None = None) -> Dataset:
+    """Rows of a config, of its table or of ``table``; of a robust fit without the odd ones."""
+    data = load_dataset(config.data, table, flows=tails_of(config))
+    if not config.data.robust:
+        return data
+    with phase(f"looking for odd rows among {len(data.train):,}"):
+        data = without_odd_rows(data)
+    return replace(data, notes=[*data.notes, *note_of_odd_rows(data)])
 
 
 def sampled(
@@ -38,8 +47,8 @@ def sampled(
     if data.test_file is None:
         n_rows += len(data.test)
     settings = config.data.model_copy(update={"max_rows": int(share * n_rows)})
-    fewer = load_dataset(settings, data.table, flows=tails_of(config))
-    return config.model_copy(update={"data": settings}), fewer
+    fewer = config.model_copy(update={"data": settings})
+    return fewer, load(fewer, data.table)
 
 
 def reopen(run: Run) -> Dataset:
@@ -48,9 +57,14 @@ def reopen(run: Run) -> Dataset:
     config = run.config
     settings = with_tests(run, config.data)
     tails = tails_of(config)
-    return found_again(
+    data = found_again(
         run, lambda name: load_dataset(settings.model_copy(update={"name": name}), flows=tails)
     )
+    odd_rows = recorded_rows(run, ODD_ROWS)
+    if odd_rows is None:
+        return data
+    numbers = zip(data.row_numbers, odd_rows)
+    return data.without(Parts(*(np.flatnonzero(np.isin(part + 1, odd)) for part, odd in numbers)))
 
 
 def facts_of(data: Dataset) -> dict[str, Any]:

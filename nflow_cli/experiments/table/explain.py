@@ -238,15 +238,17 @@ def explained(
     log_q: np.ndarray,
     held_out: np.ndarray,
     held_out_largest: np.ndarray,
+    is_robust: bool = False,
 ) -> Explained:
     """Explain rows ``(n, C)`` with cells of log-probabilities ``log_q`` ``(n, D + K)``, given
-    held-out rows ``(N, C)`` and the largest surprises ``(m,)`` of some of them.
+    held-out rows ``(N, C)`` and the largest surprises ``(m,)`` of some of them; ``is_robust``: by a
+    density of a robust fit.
     """
     cells = surprises(density, rows)
     largest = largest_surprises(cells)
     return Explained(
         log_q=log_q.sum(axis=1),
-        rows=row_oddness(density, rows, held_out, log_q),
+        rows=row_oddness(density, rows, held_out, log_q, is_robust),
         cells=cells,
         largest=largest,
         p_largest=p_values(largest, held_out_largest),
@@ -276,7 +278,9 @@ def answer(trained: CellsRun, table: TableFile) -> Answer:
     held_out_largest = largest_of_held_out(trained)
     judged = judgement(trained, table, rows, row_scores)
     log_q = np.nan_to_num(row_scores.log_q, nan=0.0, neginf=-np.inf)
-    explanation = explained(trained.density, rows, log_q, trained.held_out, held_out_largest)
+    held_out = trained.held_out
+    is_robust = trained.config.data.robust
+    explanation = explained(trained.density, rows, log_q, held_out, held_out_largest, is_robust)
     places = explanation.order[:ROWS_IN_WORDS]
     oddest = odd_rows(places, explanation, table)
     reasons = np.full(len(rows), "", object)

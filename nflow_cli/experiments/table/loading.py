@@ -135,7 +135,8 @@ class TrainedCells(CellsRun):
             held_out = self.held_out
             surprises = self.largest_surprises
             log_q = self.density.cell_log_probs(rows)
-            odd = explained(self.density, rows, log_q, held_out, surprises)
+            is_robust = self.config.data.robust
+            odd = explained(self.density, rows, log_q, held_out, surprises, is_robust)
             return _like(table, odd.columns)
 
     @overload

@@ -28,11 +28,14 @@ class RowMeasures(NamedTuple):
     of_relations: np.ndarray
     of_values: np.ndarray
 
-    @property
-    def both(self) -> np.ndarray:
-        """The two densities of each row ``(n, 2)``: as written, and in normal scores."""
-        in_scores = self.of_relations + self.of_values
-        return np.minimum(np.stack([self.as_written, in_scores], axis=1), MOST_NATS)
+    def compared(self, is_robust: bool = False) -> np.ndarray:
+        """Measures by which a row may be odd ``(n, m)``: as written, and in normal scores; with
+        ``is_robust`` also of values alone, as relations may be those of odd rows.
+        """
+        measures = [self.as_written, self.of_relations + self.of_values]
+        if is_robust:
+            measures.append(self.of_values)
+        return np.minimum(np.stack(measures, axis=1), MOST_NATS)
 
 
 class RowOddness(NamedTuple):
@@ -40,8 +43,8 @@ class RowOddness(NamedTuple):
 
     Attributes:
         measures: By which it is found.
-        values: The larger of the two densities' ``(n,)``, each less the median of held-out rows and
-            over the distance to their 0.9 quantile.
+        values: The largest ``(n,)`` of the measures that are compared, each less the median of
+            held-out rows and over the distance to their 0.9 quantile.
         p: P-values ``(n,)`` among the held-out rows.
         n_held_out: Number ``(n,)`` of these.
     """
@@ -93,14 +96,16 @@ def row_oddness(
     rows: np.ndarray,
     held_out: np.ndarray,
     log_q: np.ndarray | None = None,
+    is_robust: bool = False,
 ) -> RowOddness:
-    """Oddness of rows ``(n, C)``, beside held-out rows ``(N, C)``.
+    """Oddness of rows ``(n, C)``, beside held-out rows ``(N, C)``; ``is_robust``: by a density of a
+    robust fit.
 
     A row with empty cells, where training has none, is compared with held-out rows that have none
     beside these, and in which these are hidden.
     """
     measures = row_measures(density, rows, log_q)
-    both = measures.both
+    compared = measures.compared(is_robust)
     hidden = TableRows(density, rows).are_empty
     hidden_in_held_out = TableRows(density, held_out).are_empty
     patterns, pattern_of_row = np.unique(hidden, axis=0, return_inverse=True)
@@ -108,9 +113,9 @@ def row_oddness(
     for i, pattern in enumerate(patterns):
         hides_others = (hidden_in_held_out & ~pattern).any(axis=1)
         comparable = np.where(pattern, np.nan, held_out)[~hides_others]
-        in_comparable = row_measures(density, comparable).both
+        in_comparable = row_measures(density, comparable).compared(is_robust)
         has_pattern = pattern_of_row.ravel() == i
-        odd = in_spreads(both[has_pattern], in_comparable)
+        odd = in_spreads(compared[has_pattern], in_comparable)
         values[has_pattern] = np.round(odd, DIGITS)
         of_comparable = np.round(in_spreads(in_comparable, in_comparable), DIGITS)
         p[has_pattern] = p_values(values[has_pattern], of_comparable)

@@ -7,7 +7,6 @@ from typing import Any
 from nflow_cli.config import presets
 from nflow_cli.config.presets import Change
 from nflow_cli.config.table import changes_of_length_to_null, natural_preset
-from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import IN_PYTHON, table_of
 from nflow_cli.deadline import Deadline
 from nflow_cli.experiments.python_arguments import (
@@ -17,7 +16,7 @@ from nflow_cli.experiments.python_arguments import (
     settings_of,
 )
 from nflow_cli.experiments.running import start
-from nflow_cli.experiments.table.data import load, tails_of
+from nflow_cli.experiments.table.data import load
 from nflow_cli.registry import POINT_SETS
 
 
@@ -43,8 +42,5 @@ def fit(
     flow = {change.path: change.value for change in by_options}.get("flow.pattern")
     path = presets.find_preset(preset or natural_preset(flow, changes))
     config = presets.merged("fit", path, [*sized, *changes])
-    if is_named:
-        data = load(config)
-    else:
-        data = load_dataset(config.data, table_of(table), tails_of(config))
+    data = load(config, None if is_named else table_of(table))
     return start(config, path, output, data, deadline=deadline, pictures=pictures).trained

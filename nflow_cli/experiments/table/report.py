@@ -68,6 +68,9 @@ class TableSummary(Likelihood, UpdatesSummary):
             each column with gaps, if ``train.filled`` is not 0.
         lost_relations: Relations of the rows that draws of cells lose, the most lost first.
         lost_shares: Shares of levels in bins of other columns that these draws lose.
+        n_left_out: Of a robust fit: number of odd training and validation rows that it leaves out.
+        n_odd_test: Number of test rows that are as odd.
+        kept_log_likelihood: Mean of the other test rows.
         losses: Of cells with one modelled column and given ones: losses of its predictions, and of
             those by the column alone, over the test rows that the run keeps.
         base_log_likelihood: Of flows: mean of the base without a flow.
@@ -95,6 +98,10 @@ class TableSummary(Likelihood, UpdatesSummary):
     copies: Copies | None = None
     lost_relations: Sequence[LostRelation] = ()
     lost_shares: Sequence[LostShare] = ()
+    n_left_out: Count | None = None
+    n_odd_test: Count | None = None
+    kept_log_likelihood: Figure = None
+    kept_log_likelihood_standard_error: Error = None
     losses: Mapping[str, Figure] = {}
     base_log_likelihood: Figure = None
     base_log_likelihood_standard_error: Error = None
@@ -175,6 +182,8 @@ def score_rows(config: Config, summary: TableSummary, warnings: Warnings) -> Row
         text = f"{min(finite):.5f} to {max(finite):.5f} nats each" if finite else "not finite"
         spread = f"standard deviation {summary.member_spread or 0:.5f} in a row"
         rows.append((f"{len(members)} members", f"{text}, {spread}"))
+    if summary.n_left_out is not None:
+        rows.append(("robust", _robust_text(summary)))
     rows += loss_rows(summary.losses)
     rows += best_columns(summary, computed)
     rows += pit_rows(summary, warnings)
@@ -192,6 +201,14 @@ def score_rows(config: Config, summary: TableSummary, warnings: Warnings) -> Row
         text = f"under {STUCK:.0%} of the fills of gaps accepted: {', '.join(stuck)}"
         rows.append(("fills", f"{text}; what depends on these columns may be biased"))
     return rows
+
+
+def _robust_text(summary: TableSummary) -> str:
+    """What a robust fit leaves out, and the log-likelihood of the test rows without odd ones."""
+    mean = mean_text(vars(summary), "kept_log_likelihood", "nats a test row")
+    return (
+        f"{summary.n_left_out:,} odd rows left out; {mean} without the {summary.n_odd_test:,} odd"
+    )
 
 
 def verdict_of(summary: TableSummary, warnings: Warnings) -> Rows:

@@ -66,9 +66,11 @@ def test_a_row_is_as_odd_as_by_the_odder_of_two_measures():
     held_out = drawn(density, 300, with_new=False)
     rows = drawn(density, 50, seed=1, with_new=False)
     found = row_oddness(density, rows, held_out)
-    in_held_out = row_measures(density, held_out).both
+    in_held_out = row_measures(density, held_out).compared()
     median, high = np.quantile(in_held_out, [0.5, 0.9], axis=0)
-    assert (found.values >= ((found.measures.both - median) / (high - median)).min(axis=1)).all()
+    assert (
+        found.values >= ((found.measures.compared() - median) / (high - median)).min(axis=1)
+    ).all()
     again = row_oddness(density, held_out, held_out)
     np.testing.assert_allclose(np.mean(again.values <= 1.0), 0.87, atol=0.05)
 
