@@ -24,16 +24,25 @@ BROAD_RANGES = 10.0  # ranges of the numbers that hold 95 % of a broad normal
 def fitted_columns(data: Dataset) -> list[CellColumn]:
     """The given and modelled columns of a table, fitted to its training rows."""
     columns: list[CellColumn] = []
+    cells: list[Cells] = []  # of the training rows
     for place in range(len(data.given_names) + len(data.modelled_names)):
-        columns.append(_fitted_column(data, place, columns))
+        column = _fitted_column(data, place, columns, cells)
+        columns.append(column)
+        cells.append(column.encode(data.train[:, place]))
     return columns
 
 
-def _fitted_column(data: Dataset, place: int, before: Sequence[CellColumn] = ()) -> CellColumn:
+def _fitted_column(
+    data: Dataset,
+    place: int,
+    before: Sequence[CellColumn] = (),
+    cells_before: Sequence[Cells] = (),
+) -> CellColumn:
     """Column at a place of the table, with its outliers, scores, and limits of its normals: the
     least scale is a quarter of a typical interval, the ends are those of all intervals.
 
-    The columns ``before`` it decide whether it is a hurdle model.
+    The columns ``before`` it, with their cells of the training rows, decide whether it is a hurdle
+    model.
     """
     name = data.columns[place]
     column = CellColumn(name, data.kinds[name].alone, tuple(data.units.get(name, ())))
@@ -43,7 +52,8 @@ def _fitted_column(data: Dataset, place: int, before: Sequence[CellColumn] = ())
     within_bounds = values[column.outcomes.have_numbers(column.codes(values))]
     column = replace(column, outliers=fit_outliers(within_bounds, column.step))
     if column.has_scores and place >= len(data.given_names):
-        column = replace(column, is_hurdle=_is_hurdle(column, data, before))
+        is_hurdle = _is_hurdle(column, data, before, cells_before)
+        column = replace(column, is_hurdle=is_hurdle)
         column = replace(column, normal_scores=_fitted_scores(column, data, place))
     atoms_are_scored = column.normal_scores is not None and not column.is_hurdle
     _, (centre, half) = _number_intervals(column, values, with_atoms=atoms_are_scored)
@@ -57,18 +67,25 @@ def _fitted_column(data: Dataset, place: int, before: Sequence[CellColumn] = ())
     return replace(column, least_scale=floor, low=low, high=high)
 
 
-def _is_hurdle(column: CellColumn, data: Dataset, before: Sequence[CellColumn]) -> bool:
+def _is_hurdle(
+    column: CellColumn,
+    data: Dataset,
+    before: Sequence[CellColumn],
+    cells_before: Sequence[Cells],
+) -> bool:
     """Whether a hurdle model suits a column: first whether a number is an atom, then its value.
 
     It does if some column ``before`` predicts which numbers are atoms, by the gain in nats a row of
     a categorical model, and better than one predicts the order of the numbers. As intervals, the
     atoms would be wide and take probability from the other numbers.
     """
+    if not (column.coded_values and before):  # without atoms or inputs
+        return False
     columns = [*before, column]
-    cells = [earlier.encode(values) for earlier, values in zip(columns, data.train.T)]
+    cells = [*cells_before, column.encode(data.train[:, len(before)])]
     codes = [cell.codes for cell in cells]  # outcomes (n,) of each column
     rows = np.flatnonzero(column.outcomes.have_numbers(codes[-1]))  # atoms are numbers, too
-    if not (column.coded_values and before and len(rows)):  # without atoms, inputs or numbers
+    if not len(rows):
         return False
     codes[-1] = codes[-1] != column.number_code  # two outcomes: an atom or another number
     outcomes = [earlier.outcomes for earlier in before] + [Outcomes(2)]
