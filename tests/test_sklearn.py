@@ -145,8 +145,9 @@ def test_a_target_may_be_a_function_of_a_column_and_called_as_one():
 @pytest.fixture(scope="module")
 def with_outliers():
     """Return rows of two columns that depend on each other, of which the first twelve do not."""
-    x = RNG.normal(size=400)
-    rows = np.column_stack([x, x + 0.05 * RNG.normal(size=400)])
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=400)
+    rows = np.column_stack([x, x + 0.05 * rng.normal(size=400)])
     rows[:6, 1] *= -1
     rows[6:12] += 60
     return rows

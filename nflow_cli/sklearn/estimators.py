@@ -326,7 +326,7 @@ class TableOutlierDetector(OutlierMixin, TableEstimator):
     Arguments are those of :class:`~nflow_cli.sklearn.TableRegressor`, and:
 
     Args:
-        robust: Fit without the oddest rows, a tenth at most. ``False`` if X is known to have none.
+        robust: Fit without the oddest rows, a tenth at most: for an X that may hold outliers.
         contamination: ``"auto"``: rows that are odder than 99 of 100 held-out rows of the fit are
             outliers, of fewer than 200 than all but the oddest. Or a share in (0, 0.5] of the rows
             of the fit.
@@ -340,7 +340,7 @@ class TableOutlierDetector(OutlierMixin, TableEstimator):
         self,
         *,
         contamination: str | float = "auto",
-        robust: bool = True,
+        robust: bool = False,
         bounds: Mapping[str, Any] | None = None,
         categorical: Sequence[str] | None = None,
         discrete: Sequence[str] | Mapping[str, float] | None = None,
