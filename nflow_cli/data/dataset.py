@@ -89,8 +89,8 @@ class Dataset:
         n_copies: Number of rows, of both tables, that equal an earlier one and are in no part.
         straight_units: Units without ends at 0, if the columns may be linear mixtures.
         row_numbers: Of each part, in the table or the file of test rows.
-        odd_rows: Row numbers of what a robust fit leaves out of training and validation, and of the
-            test rows that are as odd; ``None``: nothing is left out.
+        odd_rows: Numbers of the outliers that a robust fit leaves out of training and validation,
+            and of such test rows, which stay; ``None``: the fit is not robust.
         table: The table, to read other rows of it.
     """
 
@@ -171,6 +171,11 @@ class Dataset:
             row_numbers=kept._replace(test=self.row_numbers.test),
             odd_rows=Parts(*(numbers[places] for numbers, places in numbers_and_odd)),
         )
+
+    @property
+    def n_left_out(self) -> int:
+        """Number of outliers that a robust fit leaves out of training and validation."""
+        return 0 if self.odd_rows is None else sum(map(len, self.odd_rows[:2]))
 
     def straightened(self) -> "Dataset":
         """Data in ``straight_units``, in which linear mixtures of columns stay linear."""

@@ -11,6 +11,7 @@ from nflow_cli.config.strict import MAX_PATH
 from nflow_cli.config.table import TableData
 from nflow_cli.constants import RUN
 from nflow_cli.data.column_maps import ColumnMap, recorded_map
+from nflow_cli.data.dataset import ODD_ROWS
 from nflow_cli.data.points import Parts
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError, RunDirectoryError
@@ -97,17 +98,18 @@ def column_units(run: Run, names: Sequence[str], kind: str = "units") -> ColumnU
         raise RunDirectoryError(f"{run.path / RUN}: damaged: expected the units of data") from None
 
 
-def recorded_rows(run: Run, key: str) -> Parts | None:
-    """Recorded row numbers of each part by a key of a run's data; ``None``: it has none."""
-    record = _recorded(run).get(key)
+def recorded_odd_rows(run: Run) -> Parts | None:
+    """Row numbers, from 0, of the outliers that a robust run left out; ``None`` of any other."""
+    record = _recorded(run).get(ODD_ROWS)
     if record is None:
         return None
     try:
-        return Parts(*(np.array(record[part], int).reshape(-1) for part in Parts._fields))
+        numbers = [np.array(record[part], int) for part in Parts._fields]
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise RunDirectoryError(
-            f"{run.path / RUN}: damaged: expected row numbers of data"
-        ) from None
+        problem = "damaged: expected row numbers of data"
+        raise RunDirectoryError(f"{run.path / RUN}: {problem}") from None
+    train, validation, test = numbers
+    return Parts(train - 1, validation - 1, test - 1)
 
 
 def _maps(records: Any) -> list[ColumnMap]:

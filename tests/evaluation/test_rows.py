@@ -11,6 +11,7 @@ from nflow_cli.evaluation.memorisation import Copies, copies, memorisation
 from nflow_cli.evaluation.oddness import (
     adjusted,
     expected_share,
+    in_spreads,
     no_likelier,
     p_values,
     two_sided,
@@ -35,6 +36,14 @@ def test_a_p_value_counts_the_held_out_rows_that_are_at_least_as_odd():
     odd = np.array([0.0, 2.0, 2.5, np.inf])
     np.testing.assert_allclose(p_values(odd, held_out), [1.0, 0.8, 0.4, 0.4])
     np.testing.assert_array_equal(p_values(odd, np.empty(0)), np.ones(4))
+
+
+def test_oddness_is_the_larger_measure_in_spreads_of_held_out_rows():
+    """Of 0, …, 100 the median is 50, the 0.9 quantile 90; a constant measure stays as it is."""
+    held_out = np.column_stack([np.arange(101.0), 10 * np.arange(101.0), np.full(101, 3.0)])
+    rows = np.array([[50, 500, 3], [90, 500, 3], [50, 1300, 3], [10, 100, 3], [50, 500, 5.0]])
+    np.testing.assert_allclose(in_spreads(rows, held_out), [0.0, 1.0, 2.0, 0.0, 2.0])
+    np.testing.assert_allclose(in_spreads(rows[:2], held_out[:0]), [500.0, 500.0])
 
 
 def test_a_share_of_small_p_values_is_as_expected():

@@ -88,12 +88,12 @@ def _energies_of_levels(column: CellColumn, marginal: Marginal, cells: Cells) ->
     if column.missing_code is not None:
         p[column.missing_code] = 0.0
     p /= p.sum()
-    are_rarer = p[None] < p[:, None] * (1 - TIES)  # of each level: which levels
-    are_no_likelier = p[None] <= p[:, None] * (1 + TIES)
-    rarer = np.minimum(are_rarer @ p, 1.0)
-    no_likelier = np.minimum(are_no_likelier @ p, 1.0)
+    ordered = np.sort(p)
+    totals = np.append(0.0, np.cumsum(ordered))
+    rarer = totals[np.searchsorted(ordered, p * (1 - TIES))]  # of all levels rarer than each
+    no_likelier = totals[np.searchsorted(ordered, p * (1 + TIES), side="right")]
     # Each side of the line has half of the probability.
-    low = -ndtri(no_likelier / 2, np)
+    low = -ndtri(np.minimum(no_likelier, 1.0) / 2, np)
     high = -ndtri(rarer / 2, np)
     with np.errstate(divide="ignore"):
         log_mass = np.log((no_likelier - rarer) / 2)
@@ -138,12 +138,13 @@ def _log_atoms(
     position = np.where(is_atom, position, centre)
     is_other = np.arange(len(atoms))[:, None] != codes
     is_below = units[:, None] < position
-    log_p = np.append(marginal.log_shares[: len(atoms)], -np.inf)[:, None]
-    none = np.zeros((1, len(codes)), bool)
-    are_below = np.concatenate([is_other & is_below, ~none])
-    are_above = np.concatenate([is_other & ~is_below, ~none])
-    below = np.logaddexp.reduce(np.where(are_below, log_p, -np.inf), axis=0)
-    return below, np.logaddexp.reduce(np.where(are_above, log_p, -np.inf), axis=0)
+    log_p = marginal.log_shares[: len(atoms), None]
+    log_p_below = np.where(is_other & is_below, log_p, -np.inf)
+    log_p_above = np.where(is_other & ~is_below, log_p, -np.inf)
+    return (
+        np.logaddexp.reduce(log_p_below, axis=0, initial=-np.inf),
+        np.logaddexp.reduce(log_p_above, axis=0, initial=-np.inf),
+    )
 
 
 def _energy(

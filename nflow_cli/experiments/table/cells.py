@@ -79,8 +79,7 @@ def _scores_of_kept(data: Dataset, test_scores: RowScores) -> dict[str, Any]:
     if weights is not None:
         weights = weights[are_kept]
     log_q = Moments.of(test_scores.log_density[are_kept], weights)
-    n_left_out = len(data.odd_rows.train) + len(data.odd_rows.validation)
-    counts = {"n_left_out": n_left_out, "n_odd_test": len(data.odd_rows.test)}
+    counts = {"n_left_out": data.n_left_out, "n_odd_test": len(data.odd_rows.test)}
     return {**counts, **log_q.scores("kept_log_likelihood")}
 
 

@@ -7,14 +7,14 @@ import numpy as np
 
 from nflow_cli.config import presets
 from nflow_cli.config.table import CellsConfig, FitConfig, Tails
-from nflow_cli.data.dataset import ODD_ROWS, Dataset, load_dataset
+from nflow_cli.data.dataset import Dataset, load_dataset
 from nflow_cli.data.points import Parts
 from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import TableFile
 from nflow_cli.densities.cells.fitting import fitted_columns
 from nflow_cli.densities.cells.unmixing import are_better, fit_unmixing
 from nflow_cli.errors import ConfigError, RunDirectoryError
-from nflow_cli.experiments.recorded_data import found_again, recorded_rows, with_tests
+from nflow_cli.experiments.recorded_data import found_again, recorded_odd_rows, with_tests
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.table.robust import note_of_odd_rows, without_odd_rows
 from nflow_cli.runs.directory import CONFIG
@@ -36,7 +36,7 @@ def load(config: CellsConfig | FitConfig, table: TableFile | None = None) -> Dat
         return data
     with phase(f"looking for odd rows among {len(data.train):,}"):
         data = without_odd_rows(data)
-    return replace(data, notes=[*data.notes, *note_of_odd_rows(data)])
+    return replace(data, notes=[*data.notes, note_of_odd_rows(data)])
 
 
 def sampled(
@@ -60,11 +60,11 @@ def reopen(run: Run) -> Dataset:
     data = found_again(
         run, lambda name: load_dataset(settings.model_copy(update={"name": name}), flows=tails)
     )
-    odd_rows = recorded_rows(run, ODD_ROWS)
+    odd_rows = recorded_odd_rows(run)
     if odd_rows is None:
         return data
-    numbers = zip(data.row_numbers, odd_rows)
-    return data.without(Parts(*(np.flatnonzero(np.isin(part + 1, odd)) for part, odd in numbers)))
+    are_odd = map(np.isin, data.row_numbers, odd_rows)
+    return data.without(Parts(*map(np.flatnonzero, are_odd)))
 
 
 def facts_of(data: Dataset) -> dict[str, Any]:

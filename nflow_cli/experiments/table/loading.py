@@ -120,6 +120,7 @@ class TrainedCells(CellsRun):
 
         Columns are those of ``nflow evaluate --explain`` without its words: ``log_q`` in nats,
         ``p_value`` among the held-out rows of the run, ``p_adjusted`` for the false discovery rate;
+        ``oddness`` of the row, and the measures ``odd_…`` by which it is found;
         ``oddest``, the column with the largest surprise, and that surprise with p-values of its
         own; and ``-log p`` of each cell given all others of its row, in nats.
 

@@ -45,13 +45,10 @@ def without_odd_rows(data: Dataset) -> Dataset:
     return _without(data, are_odd)
 
 
-def note_of_odd_rows(data: Dataset) -> list[str]:
-    """Line on the rows that are left out, if any."""
-    if data.odd_rows is None:
-        return []
-    n_left_out = len(data.odd_rows.train) + len(data.odd_rows.validation)
-    n_rows = n_left_out + len(data.train) + len(data.validation)
-    return [f"--robust: {n_left_out:,} of {n_rows:,} rows are odd, and left out of training"]
+def note_of_odd_rows(data: Dataset) -> str:
+    """Number of the rows that a robust fit leaves out, in words."""
+    n_rows = data.n_left_out + len(data.train) + len(data.validation)
+    return f"--robust: {data.n_left_out:,} of {n_rows:,} rows are odd, and left out of training"
 
 
 def _without(data: Dataset, are_odd: np.ndarray) -> Dataset:

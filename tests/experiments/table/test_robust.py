@@ -1,4 +1,4 @@
-"""Robust fits: which rows are left out, what a run says of them, and their numbers."""
+"""Outliers that a robust fit leaves out: planted ones, none of clean tables; a run's record."""
 
 import json
 
