@@ -59,9 +59,23 @@ def test_a_cluster_of_odd_rows_is_left_out_of_training_and_known_in_the_test():
     np.testing.assert_allclose(x, with_cluster()["x"][found.row_numbers.train])
 
 
-def test_few_rows_of_a_clean_table_are_left_out():
-    _, _, odd = left_out(table())
-    assert len(odd) < 0.04 * N
+def nearly_equal_columns():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=N)
+    return {"x": x, "y": x + 0.05 * rng.normal(size=N)}
+
+
+@pytest.mark.parametrize("clean", [table, nearly_equal_columns])
+def test_few_rows_of_a_clean_table_are_left_out(clean):
+    _, _, odd = left_out(clean())
+    assert len(odd) < 0.02 * N
+
+
+def test_values_far_from_the_others_are_left_out():
+    columns = table()
+    columns["x"][PLANTED] = 30 + np.random.default_rng(2).normal(size=len(PLANTED))
+    _, _, odd = left_out(columns)
+    assert np.isin(PLANTED, odd).all() and len(odd) < 1.5 * len(PLANTED)
 
 
 def test_at_most_a_tenth_of_the_training_rows_is_left_out():
