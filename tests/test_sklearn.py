@@ -16,7 +16,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator, parametri
 
 import nflow_cli
 from nflow_cli.errors import NflowError
-from nflow_cli.sklearn.estimators import TableDensity, TableOutlierDetector, TableRegressor
+from nflow_cli.sklearn import TableDensity, TableOutlierDetector, TableRegressor
 
 CELLS = {"cells.width": 4, "cells.blocks": 0, "cells.components": 2}
 ONCE = {"train.chunk": 1, "train.batch_size": 16}

@@ -1,7 +1,9 @@
 """Estimators of scikit-learn: the density of a table, outliers, a number given a table."""
 
 try:
-    from nflow_cli.sklearn.estimators import TableDensity, TableOutlierDetector, TableRegressor
+    from nflow_cli.sklearn.density import TableDensity
+    from nflow_cli.sklearn.detector import TableOutlierDetector
+    from nflow_cli.sklearn.regressor import TableRegressor
 except ImportError as error:
     if (error.name or "").partition(".")[0] != "sklearn":
         raise
