@@ -16,15 +16,26 @@ from sklearn.utils.estimator_checks import estimator_checks_generator, parametri
 
 import nflow_cli
 from nflow_cli.errors import NflowError
-from nflow_cli.sklearn import TableDensity, TableOutlierDetector, TableRegressor
+from nflow_cli.sklearn import (
+    TableClassifier,
+    TableDensity,
+    TableOutlierDetector,
+    TableRegressor,
+)
 
 CELLS = {"cells.width": 4, "cells.blocks": 0, "cells.components": 2}
 ONCE = {"train.chunk": 1, "train.batch_size": 16}
 TINY = {"steps": 1, "ensemble": 1, "settings": ONCE | CELLS}
+FEW = {
+    "steps": 60,
+    "ensemble": 1,
+    "settings": {"train.chunk": 20, "train.batch_size": 64} | CELLS,
+}
 RNG = np.random.default_rng(0)
 N = 100
 X = RNG.normal(size=(N, 2))
 Y = X @ [1.0, -2.0] + 0.5 * RNG.normal(size=N)
+CLASSES = np.array(["low", "middle", "high"])[np.searchsorted([-1.0, 3.0], Y)]
 
 
 @pytest.fixture(autouse=True)
@@ -60,15 +71,14 @@ def frame(request):
 
 
 def checks(estimator):
-    """Return the checks of an estimator; to train on arrays that may be written to is slow.
-
-    Another check trains on arrays that may not, and one on float32.
-    """
+    """Return the checks of an estimator."""
     found = []
     for one, check in estimator_checks_generator(estimator):
         name, options = check.func.__name__, check.keywords
-        again = name == "check_regressors_train" and options != {"readonly_memmap": True}
-        marks = [pytest.mark.slow] if again else []
+        marks = []
+        if name == "check_sample_weight_equivalence_on_dense_data":
+            reason = "a row of weight 2 is not two rows: they differ in the order of the updates"
+            marks = [pytest.mark.xfail(reason=reason, strict=True)]
         found.append(pytest.param(one, check, id=f"{name}{options or ''}", marks=marks))
     return found
 
@@ -76,6 +86,12 @@ def checks(estimator):
 @pytest.mark.slow
 @pytest.mark.parametrize(("estimator", "check"), checks(TableRegressor(**TINY)))
 def test_the_protocol_of_a_regressor(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("estimator", "check"), checks(TableClassifier(**FEW)))
+def test_the_protocol_of_a_classifier(estimator, check):
     check(estimator)
 
 
@@ -140,6 +156,74 @@ def test_a_target_may_be_a_function_of_a_column_and_called_as_one():
     fitted = TableRegressor(**TINY).fit(table, y)
     assert fitted.target_ == "y_" and len(fitted.predict(table)) == N
     assert fitted.score(table, y) > 0.8
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    """Return a classifier of three texts, the first of which is rare, by two numbers."""
+    with without_programs():
+        return TableClassifier(**FEW).fit(X, CLASSES)
+
+
+def test_probabilities_of_classes_are_those_of_the_density(classifier):
+    p = classifier.predict_proba(X)
+    assert list(classifier.classes_) == ["high", "low", "middle"]
+    log_p = [
+        classifier.density_.log_prob({"x0": X[:, 0], "x1": X[:, 1], "y": np.full(N, str(k))})
+        for k in range(3)
+    ]
+    expected = np.exp(log_p).T
+    np.testing.assert_allclose(p, expected / expected.sum(axis=1, keepdims=True), rtol=1e-6)
+    np.testing.assert_allclose(classifier.predict_log_proba(X), np.log(p))
+    likeliest = classifier.classes_[p.argmax(axis=1)]
+    np.testing.assert_array_equal(classifier.predict(X), likeliest)
+
+
+def test_classes_given_columns_of_all_kinds_and_new_levels(frame):
+    is_new = np.asarray(frame["is_new"])
+    fitted = TableClassifier(**TINY).fit(frame, is_new)
+    assert list(fitted.classes_) == [False, True]
+    assert set(fitted.predict(frame)) <= {False, True}
+    pandas = pytest.importorskip("pandas")
+    unseen = {"size": [0.1], "city": ["Bern"], "rooms": [np.nan], "is_new": [True]}
+    p = fitted.predict_proba(pandas.DataFrame(unseen))
+    np.testing.assert_allclose(p.sum(axis=1), 1.0)
+
+
+def test_rows_of_weight_0_are_left_out():
+    y = np.where(X[:, 0] > 0, "a", "b")
+    weights = np.where(np.arange(N) < 20, 0.0, 1.0)
+    spoilt = np.where(weights > 0, y, "c")
+    fitted = TableClassifier(**TINY).fit(X, spoilt, sample_weight=weights)
+    without = TableClassifier(**TINY).fit(X[20:], y[20:])
+    np.testing.assert_array_equal(fitted.predict_proba(X), without.predict_proba(X))
+    weights[20:60] = 3.0
+    of_numbers = TableRegressor(**TINY).fit(X, Y, sample_weight=weights)
+    other = TableRegressor(**TINY).fit(X[20:], Y[20:])
+    assert of_numbers.density_.config.data.weights == "weight"
+    assert not np.allclose(of_numbers.predict(X), other.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "y", "message"),
+    [
+        (TableRegressor, CLASSES, "^y: expected numbers, received text: TableClassifier"),
+        (TableClassifier, np.full(N, "a"), "two or more classes, received one class: 'a'"),
+        (TableClassifier, Y, "continuous"),
+    ],
+)
+def test_a_target_of_the_wrong_kind(estimator, y, message):
+    with pytest.raises(ValueError, match=message):
+        estimator(**TINY).fit(X, y)
+
+
+def test_rows_that_are_no_table():
+    pandas = pytest.importorskip("pandas")
+    rows = [{"x": x, "level": level} for x, level in zip(X[:, 0], CLASSES)]
+    with pytest.raises(ValueError, match=r"a list of rows: pyarrow\.Table\.from_pylist"):
+        TableDensity(**TINY).fit(rows)
+    with pytest.raises(ValueError, match=r"a Series of several types: .*df\.iloc\[\[i\]\]"):
+        TableDensity(**TINY).fit(pandas.Series(rows[0]))
 
 
 @pytest.fixture(scope="module")

@@ -165,8 +165,14 @@ def _text(label: str, start: bytes, opened: Callable[[], Any], is_json: bool = F
 
 
 def is_table(data: Any) -> bool:
-    """Whether a Python object has named columns."""
-    return isinstance(data, Mapping) or hasattr(data, "__arrow_c_stream__")
+    """Whether a Python object has names of columns."""
+    is_named = isinstance(data, Mapping) or hasattr(data, "__arrow_c_stream__")
+    return is_named or _are_mappings(data)
+
+
+def _are_mappings(data: Any) -> bool:
+    """Whether a Python object is a list of rows that are mappings of names to cells."""
+    return isinstance(data, list) and bool(data) and isinstance(data[0], Mapping)
 
 
 def opened(data: Any) -> TableFile | None:
@@ -186,8 +192,13 @@ def table_of(data: Any) -> TableFile:
     name = "the table given"
     if isinstance(data, np.ma.MaskedArray) and data.dtype.kind in "fiub":
         data = np.ma.filled(data.astype(np.float64), np.nan)
+    if _are_mappings(data):
+        raise DataError(
+            f"{name}: expected columns, received a list of rows: pyarrow.Table.from_pylist(rows) "
+            "and pandas.DataFrame(rows) are tables"
+        )
     if callable(to_frame := getattr(data, "to_frame", None)):  # a Series
-        data = to_frame()
+        return _of_series(name, to_frame())
     if isinstance(data, Mapping):
         return array_tables.columns_table(name, data)
     if hasattr(data, "__arrow_c_stream__"):
@@ -202,6 +213,17 @@ def table_of(data: Any) -> TableFile:
             f"numbers. Received: {type(data).__name__}"
         )
     return RowsTable(name, rows)
+
+
+def _of_series(name: str, frame: Any) -> TableFile:
+    """Table of a Series, as a DataFrame of one column."""
+    try:
+        return array_tables.frame_table(name, frame)
+    except DataError:
+        raise DataError(
+            f"{name}: expected a table, received a Series of several types: a row of a DataFrame "
+            "is a table as df.iloc[[i]]"
+        ) from None
 
 
 def table_named(settings: TableData) -> TableFile:

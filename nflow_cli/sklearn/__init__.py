@@ -1,6 +1,7 @@
-"""Estimators of scikit-learn: the density of a table, outliers, a number given a table."""
+"""Estimators of scikit-learn: density of a table, outliers, a number or a class given a table."""
 
 try:
+    from nflow_cli.sklearn.classifier import TableClassifier
     from nflow_cli.sklearn.density import TableDensity
     from nflow_cli.sklearn.detector import TableOutlierDetector
     from nflow_cli.sklearn.regressor import TableRegressor
@@ -12,4 +13,4 @@ except ImportError as error:
         "pip install '.[sklearn]'"
     ) from None
 
-__all__ = ["TableDensity", "TableOutlierDetector", "TableRegressor"]
+__all__ = ["TableClassifier", "TableDensity", "TableOutlierDetector", "TableRegressor"]

@@ -6,21 +6,28 @@ import shutil
 import tempfile
 import weakref
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    check_non_negative,
+    column_or_1d,
+    validate_data,
+)
 
 from nflow_cli.backend.start import start_tensorflow
-from nflow_cli.data.array_tables import frame_table
+from nflow_cli.data.array_tables import ArrowTable
 from nflow_cli.data.points import LEAST_ROWS
-from nflow_cli.data.table_files import is_table
+from nflow_cli.data.table_files import is_table, table_of
 from nflow_cli.errors import NflowError
 from nflow_cli.experiments.python_arguments import python_words
 from nflow_cli.experiments.run import load
@@ -29,6 +36,7 @@ from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.terminal.output import silenced
 
 _PREFIX = "nflow-"  # of temporary folders
+WEIGHTS = "weight"
 # Parameters that are arguments of `nflow_cli.fit`.
 ARGUMENTS = (
     "bounds",
@@ -134,10 +142,17 @@ class TableEstimator(BaseEstimator):
         with self._as_configured():
             self.run_.unpack(RunDirectory.create("", str(output)).path)
 
-    def _train(self, table: Mapping[str, Any], **roles: Any) -> None:
-        """Fit to columns by name; ``roles``: further arguments of ``nflow_cli.fit``."""
+    def _train(
+        self, table: Mapping[str, Any], weights: np.ndarray | None = None, **roles: Any
+    ) -> None:
+        """Fit to columns by name, rows with ``weights`` ``(n,)``; ``roles``: further arguments of
+        ``nflow_cli.fit``.
+        """
         options = {name: getattr(self, name) for name in ARGUMENTS}
         options |= {"seed": seed_of(self.random_state), **roles}
+        if weights is not None:
+            options["weights"] = new_name(WEIGHTS, table)
+            table = {**table, options["weights"]: weights}
         with self._as_configured():
             start_tensorflow(machine=None)
             self.run_ = PackedRun.of(
@@ -150,7 +165,7 @@ class TableEstimator(BaseEstimator):
         """Columns of X by name; without names they are called ``x0``, ``x1`` and so on."""
         if is_table(X) and not isinstance(X, Mapping):
             with self._as_configured():
-                columns = list(frame_table("X", X).arrays.values())
+                columns = list(cast(ArrowTable, table_of(X)).arrays.values())
             validate_data(self, X, skip_check_array=True, reset=reset)
         else:
             X = validate_data(
@@ -186,6 +201,28 @@ def seed_of(random_state: Any) -> int | None:
     if isinstance(random_state, numbers.Integral):
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31))
+
+
+def new_name(name: str, columns: Collection[str]) -> str:
+    """Name that no column has: ``name``, or that and a number of ``_``."""
+    while name in columns:
+        name += "_"
+    return name
+
+
+def rows_with_weight(sample_weight: Any, n: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Indices of those of n rows that have a weight, and their weights; ``None``: equal ones."""
+    if sample_weight is None:
+        return np.arange(n), None
+    weights = check_array(sample_weight, ensure_2d=False, input_name="sample_weight")
+    weights = column_or_1d(weights)
+    check_consistent_length(weights, np.empty(n))
+    check_non_negative(weights, "sample_weight")
+    rows = np.flatnonzero(weights)
+    if not len(rows):
+        raise FitValueError("sample_weight: expected a weight above zero, received zeros")
+    weights = weights[rows]
+    return rows, weights if np.ptp(weights) > 0 else None
 
 
 def modelled_names(

@@ -5,16 +5,12 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
-from nflow_cli.experiments.table.loading import TrainedCells
-from nflow_cli.experiments.table.predict import Predicted, predicted, question_of
-from nflow_cli.sklearn.base import FitValueError, TableEstimator
-
-TARGET = "y"
+from nflow_cli.sklearn.base import FitValueError
+from nflow_cli.sklearn.conditional import ConditionalEstimator, levels_and_shares
 
 
-class TableRegressor(RegressorMixin, TableEstimator):
+class TableRegressor(RegressorMixin, ConditionalEstimator):
     """Density of a number given the columns of a table: its mean, quantiles and intervals.
 
     ``score`` is R². A pickle holds the run.
@@ -37,29 +33,19 @@ class TableRegressor(RegressorMixin, TableEstimator):
         target_: Name of its column of y.
     """
 
-    def fit(self, X: Any, y: Any) -> "TableRegressor":
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "TableRegressor":
         """Fit ``q(y | X)``; a tenth of the rows chooses the number of updates, and another tenth
         calibrates intervals.
 
         Args:
             X: A DataFrame with columns of any kind, or an array ``(n, D)`` of numbers.
             y: Numbers ``(n,)``.
+            sample_weight: Weights ``(n,)`` of the rows; those of weight 0 are left out.
         """
-        if y is None:
-            name = type(self).__name__
-            raise ValueError(f"This {name} requires y to be passed, but the target y is None")
-        columns = self._columns(X, reset=True)
-        y = column_or_1d(
-            check_array(y, ensure_2d=False, dtype="numeric", input_name="y"), warn=True
-        )
-        check_consistent_length(next(iter(columns.values())), y)
-        target = TARGET
-        while target in columns:
-            target += "_"
-        self.target_ = target
-        self._train({**columns, target: y}, columns=[target], given=list(columns))
-        if not isinstance(self.density_, TrainedCells):
-            raise FitValueError("expected a preset of cells, received one of flows")
+        if any(isinstance(value, str) for value in np.ravel(np.asarray(y, object))):
+            raise FitValueError("y: expected numbers, received text: TableClassifier has classes")
+        columns, y, weights = self._read(X, y, sample_weight, dtype="numeric")
+        self._fit_target(columns, y, weights)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -67,7 +53,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
         prediction = self._predicted(X)
         if prediction.column.has_numbers:
             return prediction.posterior.mean
-        values, shares = _levels(prediction)
+        values, shares = levels_and_shares(prediction)
         return shares @ values
 
     def predict_quantiles(
@@ -80,7 +66,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
         places = np.searchsorted(prediction.question.p, quantiles)  # those predicted are in order
         if prediction.column.has_numbers:
             return prediction.posterior.quantiles[:, places]
-        values, shares = _levels(prediction)
+        values, shares = levels_and_shares(prediction)
         below = np.cumsum(shares, axis=1)[:, :-1, None] < prediction.question.p[places] - 1e-12
         return values[below.sum(axis=1)]
 
@@ -94,22 +80,7 @@ class TableRegressor(RegressorMixin, TableEstimator):
         prediction = self._predicted(X, coverage=coverage)
         if prediction.column.has_numbers:
             return prediction.set_ends
-        values, _ = _levels(prediction)
+        values, _ = levels_and_shares(prediction)
         low = np.where(prediction.are_in_sets, values, np.inf).min(axis=1)
         high = np.where(prediction.are_in_sets, values, -np.inf).max(axis=1)
         return np.stack([low, high], axis=1)
-
-    def _predicted(self, X: Any, **question: Any) -> Any:
-        """Prediction of y at rows; ``question``: arguments of :func:`question_of`."""
-        density = self.density_
-        columns = self._columns(X)
-        with self._as_configured():
-            wanted = question_of(density, [self.target_], **question)
-            return predicted(density, columns, wanted)
-
-
-def _levels(prediction: Predicted) -> tuple[np.ndarray, np.ndarray]:
-    """Values ``(L,)``, in order, of a y of few numbers, and their probabilities ``(n, L)``."""
-    shares = prediction.posterior.levels
-    values = np.array([float(level) for level in prediction.column.coded_values])
-    return values, shares / shares.sum(axis=1, keepdims=True)
