@@ -23,7 +23,12 @@ PUBLIC = {
     "nflow_cli.flows": [
         *("Flow", "FlowDensity", "FlowStack", "GaussianSampling", "PlanarFlow", "RadialFlow")
     ],
-    "nflow_cli.sklearn": ["TableDensity", "TableOutlierDetector", "TableRegressor"],
+    "nflow_cli.sklearn": [
+        "TableClassifier",
+        "TableDensity",
+        "TableOutlierDetector",
+        "TableRegressor",
+    ],
 }
 OF_FLOWS = ["dim", "flow", "from_latent", "latent", "log_prob", "sample"]
 OF_ROWS = ["columns", "given", "rows", "sample_table"]
