@@ -26,6 +26,7 @@ PUBLIC = {
     "nflow_cli.sklearn": [
         "TableClassifier",
         "TableDensity",
+        "TableImputer",
         "TableOutlierDetector",
         "TableRegressor",
     ],

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import cauchy
 from short_runs import without_programs
 from sklearn.base import clone
+from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -19,6 +20,7 @@ from nflow_cli.errors import NflowError
 from nflow_cli.sklearn import (
     TableClassifier,
     TableDensity,
+    TableImputer,
     TableOutlierDetector,
     TableRegressor,
 )
@@ -98,8 +100,8 @@ def test_the_protocol_of_a_classifier(estimator, check):
 
 
 @pytest.mark.slow
-@parametrize_with_checks([TableDensity(**TINY)])
-def test_the_protocol_of_a_density(estimator, check):
+@parametrize_with_checks([TableDensity(**TINY), TableImputer(**TINY)])
+def test_the_protocol_of_a_density_and_an_imputer(estimator, check):
     check(estimator)
 
 
@@ -264,6 +266,65 @@ def test_a_detector_takes_columns_of_all_kinds(frame):
     assert (detector.predict(frame) == -1).sum() == 10
     again = pickle.loads(pickle.dumps(detector))
     np.testing.assert_array_equal(again.score_samples(frame), detector.score_samples(frame))
+
+
+@pytest.fixture(scope="module")
+def with_gaps():
+    """Return rows ``(n, 3)`` of single precision: x, x + 1 with gaps, and a column of gaps."""
+    x = RNG.normal(size=300)
+    second = np.where(RNG.random(300) < 0.3, np.nan, x + 1 + 0.1 * RNG.normal(size=300))
+    return np.column_stack([x, second, np.full(300, np.nan)]).astype(np.float32)
+
+
+@pytest.mark.parametrize("strategy", ["mean", "median", "draw"])
+def test_gaps_of_an_array_are_imputed_given_the_rest_of_their_row(with_gaps, strategy):
+    imputer = TableImputer(strategy=strategy, **FEW)
+    filled = imputer.fit_transform(with_gaps)
+    assert filled.dtype == np.float32 and filled.shape == (300, 2)
+    is_gap = np.isnan(with_gaps[:, 1])
+    np.testing.assert_array_equal(filled[~is_gap], with_gaps[~is_gap, :2])
+    assert np.corrcoef(*filled[is_gap].T)[0, 1] > 0.7  # of the truth 0.995
+    np.testing.assert_array_equal(imputer.transform(with_gaps), filled)
+
+
+def test_draws_of_gaps_and_indicators(with_gaps):
+    imputer = TableImputer(add_indicator=True, keep_empty_features=True, **TINY).fit(with_gaps)
+    names = ["x0", "x1", "x2", "missingindicator_x1"]
+    assert list(imputer.get_feature_names_out()) == names
+    first, second = imputer.sample_imputations(with_gaps, 2)
+    is_gap = np.isnan(with_gaps[:, 1])
+    np.testing.assert_array_equal(first[:, 3], is_gap)
+    assert np.isnan(first[:, 2]).all()
+    np.testing.assert_array_equal((first != second)[:, 1], is_gap)
+    with pytest.raises(ValueError, match=r'^strategy: expected "mean", "median" or "draw"'):
+        TableImputer(strategy="mode").fit(with_gaps)
+    with pytest.raises(ValueError, match="received gaps alone"):
+        TableImputer(**TINY).fit(with_gaps[:, 2:])
+
+
+def test_gaps_of_a_frame_are_imputed_in_its_types(frame):
+    is_of_pandas = hasattr(frame, "index")
+    if is_of_pandas:
+        frame.loc[frame.index[:20], "city"] = None  # of a category
+    imputer = TableImputer(**TINY)
+    filled = imputer.fit_transform(frame)
+    assert type(filled) is type(frame)
+    assert list(imputer.get_feature_names_out()) == list(filled.columns) == list(frame.columns)
+    rooms = np.asarray(filled["rooms"])
+    is_gap = np.isnan(np.asarray(frame["rooms"]))
+    assert np.isin(rooms[is_gap], rooms[~is_gap]).all()
+    assert set(filled["city"]) == {"Rome", "Oslo"}
+    if is_of_pandas:
+        assert (filled.dtypes == frame.dtypes).all() and (filled.index == frame.index).all()
+
+
+def test_an_imputer_in_a_pipeline(with_gaps):
+    y = with_gaps[:, 0] + with_gaps[:, 0] ** 2
+    pipeline = make_pipeline(TableImputer(**FEW), LinearRegression())
+    assert pipeline.fit(with_gaps[:, 1:], y).predict(with_gaps[:, 1:]).shape == (300,)
+    pandas = pytest.importorskip("pandas")
+    named = TableImputer(**TINY).set_output(transform="pandas").fit_transform(with_gaps)
+    assert isinstance(named, pandas.DataFrame) and list(named.columns) == ["x0", "x1"]
 
 
 def test_a_frame_of_columns_of_all_kinds(frame):

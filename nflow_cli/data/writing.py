@@ -71,14 +71,27 @@ def arrow_table(names: Sequence[str], batches: Iterable[pa.RecordBatch]) -> pa.T
 
 
 def frame_like(frame: Any, table: pa.Table) -> Any:
-    """A table as a DataFrame of pandas or polars, if ``frame`` is one, with its index, repeated for
-    a table of its rows again and again.
+    """A table as a DataFrame of pandas or polars, if ``frame`` is one; of pandas with its index,
+    repeated for a table of its rows again and again, and with its categories.
     """
     library = library_of(frame)
     rows = frame_in(library, table)
     if library == "pandas":
         rows = rows.set_axis(frame.index.take(np.arange(len(rows)) % max(len(frame), 1)))
+        for name in rows.columns.intersection(frame.columns):
+            if hasattr(frame[name].dtype, "categories"):
+                rows[name] = _with_categories(rows[name], frame[name].dtype)
     return rows
+
+
+def _with_categories(levels: Any, dtype: Any) -> Any:
+    """Series of pandas with the categories of a ``dtype``; further levels follow them, and have no
+    order.
+    """
+    levels = levels.astype("category")
+    further = levels.cat.categories.difference(dtype.categories)
+    is_ordered = dtype.ordered and not len(further)
+    return levels.cat.set_categories(dtype.categories.append(further), ordered=is_ordered)
 
 
 def library_of(frame: Any) -> str:

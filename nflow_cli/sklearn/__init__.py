@@ -4,6 +4,7 @@ try:
     from nflow_cli.sklearn.classifier import TableClassifier
     from nflow_cli.sklearn.density import TableDensity
     from nflow_cli.sklearn.detector import TableOutlierDetector
+    from nflow_cli.sklearn.imputer import TableImputer
     from nflow_cli.sklearn.regressor import TableRegressor
 except ImportError as error:
     if (error.name or "").partition(".")[0] != "sklearn":
@@ -13,4 +14,10 @@ except ImportError as error:
         "pip install '.[sklearn]'"
     ) from None
 
-__all__ = ["TableClassifier", "TableDensity", "TableOutlierDetector", "TableRegressor"]
+__all__ = [
+    "TableClassifier",
+    "TableDensity",
+    "TableImputer",
+    "TableOutlierDetector",
+    "TableRegressor",
+]

@@ -32,6 +32,7 @@ from nflow_cli.errors import NflowError
 from nflow_cli.experiments.python_arguments import python_words
 from nflow_cli.experiments.run import load
 from nflow_cli.experiments.table import python
+from nflow_cli.experiments.table.loading import TrainedCells
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.terminal.output import silenced
 
@@ -160,6 +161,11 @@ class TableEstimator(BaseEstimator):
                     table, self.preset, self.settings, folder, options, pictures=False
                 )
             )
+
+    def _expect_cells(self) -> None:
+        """Check that the density of the fit is one of cells (``FitValueError``)."""
+        if not isinstance(self.density_, TrainedCells):
+            raise FitValueError("expected a preset of cells, received one of flows")
 
     def _columns(self, X: Any, reset: bool = False) -> dict[str, Any]:
         """Columns of X by name; without names they are called ``x0``, ``x1`` and so on."""

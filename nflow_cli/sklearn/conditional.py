@@ -6,9 +6,8 @@ from typing import Any, cast
 import numpy as np
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
-from nflow_cli.experiments.table.loading import TrainedCells
 from nflow_cli.experiments.table.predict import Predicted, predicted, question_of
-from nflow_cli.sklearn.base import FitValueError, TableEstimator, new_name, rows_with_weight
+from nflow_cli.sklearn.base import TableEstimator, new_name, rows_with_weight
 
 TARGET = "y"
 
@@ -49,8 +48,7 @@ class ConditionalEstimator(TableEstimator):
         if categorical:
             roles["categorical"] = [*(self.categorical or ()), self.target_]
         self._train({**columns, self.target_: y}, weights, **roles)
-        if not isinstance(self.density_, TrainedCells):
-            raise FitValueError("expected a preset of cells, received one of flows")
+        self._expect_cells()
 
     def _predicted(self, X: Any, **question: Any) -> Predicted:
         """Prediction of y at rows; ``question``: arguments of :func:`question_of`."""

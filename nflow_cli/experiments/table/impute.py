@@ -1,9 +1,10 @@
 """Imputation of the gaps of a table by a density of cells."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from nflow_cli.arguments import whole_number
 from nflow_cli.config.kinds import ColumnKind, Notation
@@ -15,13 +16,19 @@ from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.warnings import FEW_ROWS, Summary
 from nflow_cli.experiments.summary import Judgement, Rows, counted_rows
-from nflow_cli.experiments.table.given import Completions, column_values, completions
+from nflow_cli.experiments.table.given import (
+    Completions,
+    column_values,
+    completions,
+    weighted_quantiles,
+)
 from nflow_cli.experiments.table.rows import COUNTED_CELLS, TableRows
 from nflow_cli.experiments.table.tables import CellsRun
 from nflow_cli.random_streams import stream
 from nflow_cli.terminal.progress import phase
 from nflow_cli.text import printable
 
+Statistic = Literal["mean", "median"]
 ADDED = ("draw", "row")  # columns of the numbers of a draw and of a row of the table, from 1
 SELDOM = 0.1  # probability of a cell, below which few rows show its values
 COUNTED = {
@@ -47,7 +54,7 @@ class Imputed(NamedTuple):
 
     Attributes:
         gaps: Which cells ``(n, C)`` are imputed.
-        rows: ``(M, n, C)``: draws, or one of means of numbers and likeliest levels.
+        rows: ``(M, n, C)``: draws, or one of a statistic of numbers and likeliest levels.
         effective: Effective sample size ``(n,)`` of a row's draws; NaN without gaps.
         present: Probability ``(n,)`` that the only gap of a row is none; else NaN.
     """
@@ -58,8 +65,10 @@ class Imputed(NamedTuple):
     present: np.ndarray
 
 
-def imputed(rows: TableRows, draws: int | None, seed: int) -> Imputed:
-    """Impute the gaps of rows, by ``draws`` or by means and likeliest levels."""
+def imputed(
+    rows: TableRows, draws: int | None, seed: int, statistic: Statistic = "mean"
+) -> Imputed:
+    """Impute the gaps of rows, by ``draws``, or by a statistic of numbers and likeliest levels."""
     gaps = np.isnan(rows.values)
     gaps[:, : rows.density.n_given] = False
     filled_rows = np.repeat(rows.values[None], draws or 1, axis=0)
@@ -73,7 +82,7 @@ def imputed(rows: TableRows, draws: int | None, seed: int) -> Imputed:
             if draws:
                 values = completed.resampled(draws, rng).swapaxes(0, 1)
             else:
-                values = _means(rows.density, completed)[None]
+                values = _middles(rows.density, completed, statistic)[None]
             advance(len(places))
             filled_rows[:, places] = np.where(gaps[places], values, filled_rows[:, places])
             effective[places] = completed.effective
@@ -81,54 +90,86 @@ def imputed(rows: TableRows, draws: int | None, seed: int) -> Imputed:
     return Imputed(gaps, filled_rows, effective, present)
 
 
-def _means(density: CellDensity, completed: Completions) -> np.ndarray:
-    """Means of numbers, as values of their columns, and likeliest levels ``(b, C)``."""
+def _middles(density: CellDensity, completed: Completions, statistic: Statistic) -> np.ndarray:
+    """Means or medians of numbers, as values of their columns, and likeliest levels ``(b, C)``."""
     weights = completed.weights
-    means = np.einsum("bs,bsc->bc", weights, completed.draws)
+    middles = np.empty((len(weights), len(density.row_columns)))
     for j, column in enumerate(density.row_columns):
-        if column.has_numbers:
-            means[:, j] = column_values(column, means[:, j])
-            continue
         draws = completed.draws[:, :, j]
+        if column.has_numbers:
+            middles[:, j] = column_values(column, _middle(draws, weights, statistic))
+            continue
         levels = np.arange(len(column.coded_values))
         shares = np.stack([(weights * (draws == level)).sum(axis=1) for level in levels], axis=1)
-        means[:, j] = shares.argmax(axis=1)
+        middles[:, j] = shares.argmax(axis=1)
         if column.kind.type not in ("text", "truth") and len(levels) > 2:  # of ordered numbers
             numbers = np.array([float(level) for level in column.coded_values])
-            means[:, j] = np.abs((shares @ numbers)[:, None] - numbers).argmin(axis=1)
-    return means
+            values = np.broadcast_to(numbers, shares.shape)
+            middle = _middle(values, shares, statistic)
+            middles[:, j] = np.abs(middle[:, None] - numbers).argmin(axis=1)
+    return middles
 
 
-def _batches(
-    trained: CellsRun, table: TableFile, imputation: Imputed, names: Sequence[str]
-) -> Iterator[Any]:
-    """Yield batches of the columns ``names`` of a table, their gaps imputed.
+def _middle(values: np.ndarray, weights: np.ndarray, statistic: Statistic) -> np.ndarray:
+    """Mean or median ``(b,)`` of values with weights, both ``(b, S)``."""
+    if statistic == "mean":
+        return np.einsum("bs,bs->b", weights, values)
+    half = np.full((len(values), 1), 0.5)
+    return weighted_quantiles(values, weights, half)[:, 0]
 
-    Several draws are one after another, with first columns of their numbers and the rows'.
+
+class ImputedTable:
+    """Table with its gaps imputed, once or by several draws.
+
+    Attributes:
+        rows: Its cells in the columns of the run.
+        imputation: Their imputations.
     """
-    places = {name: trained.columns.index(name) for name in names if name in trained.columns}
-    kinds = {
-        name: _as_spelled(trained.kinds[name], table, name)
-        for name, place in places.items()
-        if imputation.gaps[:, place].any()
-    }
-    for draw, rows in enumerate(imputation.rows, 1):
+
+    def __init__(
+        self,
+        trained: CellsRun,
+        table: TableFile,
+        draws: int | None,
+        seed: int,
+        statistic: Statistic = "mean",
+    ):
+        if draws is not None and not whole_number("draws", draws, error=DataError):
+            raise DataError("expected one or more draws. Received: draws=0")
+        self.rows = TableRows(trained.density, trained.rows_of(table))
+        self.imputation = imputed(self.rows, draws, seed, statistic)
+        self.names = [column.name for column in table.columns]
+        self._table = table
+        gaps = self.imputation.gaps
+        self._places = {
+            name: place for place, name in enumerate(trained.columns) if gaps[:, place].any()
+        }
+        self._kinds = {name: _as_spelled(trained.kinds[name], table, name) for name in self._places}
+
+    def batches(self, draw: int) -> Iterator[pa.RecordBatch]:
+        """Yield batches of the table, by one of the draws, from 0."""
+        gaps = self.imputation.gaps
+        values = self.imputation.rows[draw]
         first = 0
-        for block in table.blocks(names):
+        for block in self._table.blocks(self.names):
             part = slice(first, first + block.num_rows)
-            cells = {}
-            for i, name in enumerate(names):
-                if name in kinds:
-                    place = places[name]
-                    gaps = imputation.gaps[part, place]
-                    if gaps.any():
-                        cells[i] = (gaps, as_written(kinds[name], rows[part, place]))
-            added = []
-            if len(imputation.rows) > 1:
-                draws = np.full(block.num_rows, draw)
-                added = [draws, 1 + np.arange(part.start, part.stop)]
-            yield batch_of(added, filled(block, cells), are_first=True)
             first += block.num_rows
+            cells = {}
+            for name, place in self._places.items():
+                if gaps[part, place].any():
+                    written = as_written(self._kinds[name], values[part, place])
+                    cells[self.names.index(name)] = (gaps[part, place], written)
+            yield filled(block, cells)
+
+    def numbered_batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield batches of all draws, with first columns of their numbers and the rows'."""
+        for draw in range(len(self.imputation.rows)):
+            first = 0
+            for batch in self.batches(draw):
+                draws = np.full(batch.num_rows, draw + 1)
+                rows = 1 + np.arange(first, first + batch.num_rows)
+                first += batch.num_rows
+                yield batch_of([draws, rows], batch, are_first=True)
 
 
 def _as_spelled(kind: ColumnKind, table: TableFile, name: str) -> ColumnKind:
@@ -155,19 +196,19 @@ def _as_spelled(kind: ColumnKind, table: TableFile, name: str) -> ColumnKind:
 
 def answer(
     trained: CellsRun, table: TableFile, draws: int | None, seed: int
-) -> tuple[list[str], Iterator[Any], Judgement]:
+) -> tuple[list[str], Iterator[pa.RecordBatch], Judgement]:
     """Names and batches of a table with its gaps imputed, and the counts of imputed cells."""
-    if draws is not None and not whole_number("draws", draws, error=DataError):
-        raise DataError("expected one or more draws. Received: draws=0")
-    columns = [column.name for column in table.columns]
     added = ADDED if draws and draws > 1 else ()
-    for name in set(added) & set(columns):
-        raise DataError(f"{table.name}: column {shown(name)} has the name of an added column")
-    rows = TableRows(trained.density, trained.rows_of(table))
-    imputation = imputed(rows, draws, seed)
-    scores = _scores(trained, rows, imputation)
+    for column in table.columns:
+        if column.name in added:
+            raise DataError(
+                f"{table.name}: column {shown(column.name)} has the name of an added column"
+            )
+    completed = ImputedTable(trained, table, draws, seed)
+    scores = _scores(trained, completed.rows, completed.imputation)
     judgement = Judgement(scores, _printed(table, scores, draws), [])
-    return [*added, *columns], _batches(trained, table, imputation, columns), judgement
+    batches = completed.numbered_batches() if added else completed.batches(0)
+    return [*added, *completed.names], batches, judgement
 
 
 def _scores(trained: CellsRun, rows: TableRows, imputation: Imputed) -> dict[str, Any]:
