@@ -9,8 +9,10 @@ import pytest
 from scipy.stats import cauchy
 from short_runs import without_programs
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LinearRegression
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
@@ -418,6 +420,19 @@ def test_pipelines_and_searches():
     search = GridSearchCV(pipeline, {"tabledensity__ensemble": [1, 2]}, cv=2).fit(X)
     assert search.best_params_["tabledensity__ensemble"] in (1, 2)
     np.testing.assert_allclose(search.score_samples(X).mean(), search.score(X))
+
+
+@pytest.mark.slow
+def test_gaps_and_classes_in_a_search_and_calibrated():
+    gaps = np.where(RNG.random(X.shape) < 0.1, np.nan, X)
+    pipeline = make_pipeline(TableImputer(**TINY), TableClassifier(**FEW))
+    grid = {"tableclassifier__ensemble": [1, 2]}
+    search = GridSearchCV(pipeline, grid, scoring="neg_log_loss", cv=2).fit(gaps, CLASSES)
+    assert -np.log(3) < search.best_score_ < 0
+    p = cross_val_predict(search.best_estimator_, gaps, CLASSES, cv=2, method="predict_proba")
+    assert log_loss(CLASSES, p) < np.log(3)  # of equal probabilities
+    calibrated = CalibratedClassifierCV(TableClassifier(**FEW), cv=2).fit(gaps, CLASSES)
+    np.testing.assert_allclose(calibrated.predict_proba(gaps).sum(axis=1), 1.0)
 
 
 @pytest.mark.slow
