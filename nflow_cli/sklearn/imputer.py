@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
-import pyarrow as pa
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 
 from nflow_cli.data.array_tables import columns_table
@@ -123,9 +122,7 @@ class TableImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
         tables = [imputed.select(list(names[self._are_kept])) for imputed in tables]
         if self.add_indicator:
             for name, gaps in zip(names[self._have_gaps], _gaps(columns)[self._have_gaps]):
-                tables = [
-                    imputed.append_column(INDICATOR + name, pa.array(gaps)) for imputed in tables
-                ]
+                tables = [imputed.append_column(INDICATOR + name, [gaps]) for imputed in tables]
         if is_table(X):
             return [frame_like(X, imputed) for imputed in tables]
         return [

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from nflow_cli.arguments import whole_number
 from nflow_cli.config.kinds import ColumnKind, Notation
@@ -146,7 +145,7 @@ class ImputedTable:
         }
         self._kinds = {name: _as_spelled(trained.kinds[name], table, name) for name in self._places}
 
-    def batches(self, draw: int) -> Iterator[pa.RecordBatch]:
+    def batches(self, draw: int) -> Iterator[Any]:
         """Yield batches of the table, by one of the draws, from 0."""
         gaps = self.imputation.gaps
         values = self.imputation.rows[draw]
@@ -161,7 +160,7 @@ class ImputedTable:
                     cells[self.names.index(name)] = (gaps[part, place], written)
             yield filled(block, cells)
 
-    def numbered_batches(self) -> Iterator[pa.RecordBatch]:
+    def numbered_batches(self) -> Iterator[Any]:
         """Yield batches of all draws, with first columns of their numbers and the rows'."""
         for draw in range(len(self.imputation.rows)):
             first = 0
@@ -196,7 +195,7 @@ def _as_spelled(kind: ColumnKind, table: TableFile, name: str) -> ColumnKind:
 
 def answer(
     trained: CellsRun, table: TableFile, draws: int | None, seed: int
-) -> tuple[list[str], Iterator[pa.RecordBatch], Judgement]:
+) -> tuple[list[str], Iterator[Any], Judgement]:
     """Names and batches of a table with its gaps imputed, and the counts of imputed cells."""
     added = ADDED if draws and draws > 1 else ()
     for column in table.columns:
