@@ -141,7 +141,9 @@ class ImputedTable:
         self._table = table
         gaps = self.imputation.gaps
         self._places = {
-            name: place for place, name in enumerate(trained.columns) if gaps[:, place].any()
+            name: place
+            for place, name in enumerate(trained.columns)
+            if name in self.names and gaps[:, place].any()
         }
         self._kinds = {name: _as_spelled(trained.kinds[name], table, name) for name in self._places}
 
