@@ -1,6 +1,7 @@
 """Predictions of one column: ``--target``, joint fits, boosting and linear models, on equal rows.
 
-Tables of R packages, ``PACKAGE__NAME.csv``: twelve columns of numbers and four of levels.
+Tables of R packages, ``PACKAGE__NAME.csv``, and halves of two of UCI's, ``UCI__NAME.csv``: twelve
+columns of numbers and ten of levels.
 """
 
 import math
@@ -15,7 +16,8 @@ from benchmarks.real import read, shuffled
 from benchmarks.runner import Benchmark, Options, Row, groups, markdown, pm
 
 ROWS, SPLITS, JOINT_SPLITS = 3_000, 5, 3
-TEST, MOST_TESTED = 0.2, 300  # share and most of the rows
+TEST, MOST_TESTED = 0.2, 0.1  # share of the rows, and of the most rows
+BINS = 10  # of a calibration error
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 LEAST = 1e-15  # probability of a level, whose logarithm is finite
 
@@ -26,6 +28,7 @@ class Task(NamedTuple):
     target: str
     is_number: bool
     without: tuple[str, ...] = ()
+    most_rows: int = ROWS
 
 
 TASKS = {
@@ -45,6 +48,12 @@ TASKS = {
     "Ecdat__Hmda": Task("deny", False),
     "modeldata__mlc_churn": Task("churn", False),
     "palmerpenguins__penguins": Task("species", False),
+    "ISLR__Wage: jobclass": Task("jobclass", False, ("logwage", "region")),
+    "MASS__Pima.te": Task("type", False),
+    "MASS__Pima.tr2": Task("type", False),
+    "modeldata__credit_data": Task("Status", False, most_rows=5_000),
+    "UCI__online-shoppers": Task("Revenue", False, most_rows=10_000),
+    "UCI__adult": Task("income", False, most_rows=20_000),
 }
 
 
@@ -84,22 +93,23 @@ class Predicted(NamedTuple):
 
 def halves(case: Row, options: Options) -> Halves:
     task = TASKS[case["table"]]
-    table = read(options.file(f"{case['table']}.csv"), *task.without)
-    table = shuffled(table.dropna(subset=[task.target]), ROWS)
+    file_name = case["table"].partition(":")[0]
+    table = read(options.file(f"{file_name}.csv"), *task.without)
+    table = shuffled(table.dropna(subset=[task.target]), task.most_rows)
     table = table[[name for name in table if name != task.target] + [task.target]]
     table = table.sample(frac=1, random_state=case["split"] + 1)
-    tested = min(MOST_TESTED, int(TEST * len(table)))
+    tested = min(int(MOST_TESTED * task.most_rows), int(TEST * len(table)))
     return Halves(task, table[tested:], table[:tested])
 
 
 # Ways to predict
 
 
-def by_target(rows: Halves) -> Predicted:
+def by_target(rows: Halves, options: Options) -> Predicted:
     return by_nflow(rows, rows.train, rows.task.target)
 
 
-def jointly(rows: Halves) -> Predicted:
+def jointly(rows: Halves, options: Options) -> Predicted:
     return by_nflow(rows, rows.train, None)
 
 
@@ -125,12 +135,12 @@ def by_nflow(rows: Halves, train: Any, target: str | None) -> Predicted:
     )
 
 
-def by_boosting(rows: Halves) -> Predicted:
+def by_boosting(rows: Halves, options: Options) -> Predicted:
     """Histogram gradient boosting by its defaults; of levels with early stopping."""
     return boosted(rows, {} if rows.task.is_number else {"early_stopping": True})
 
 
-def by_slow_boosting(rows: Halves) -> Predicted:
+def by_slow_boosting(rows: Halves, options: Options) -> Predicted:
     """Histogram gradient boosting of half the learning rate with early stopping."""
     return boosted(rows, {"early_stopping": True, "learning_rate": 0.05, "max_iter": 1_000})
 
@@ -168,7 +178,7 @@ def coded(rows: Halves, part: Any) -> Any:
     return inputs
 
 
-def by_linear_model(rows: Halves) -> Predicted:
+def by_linear_model(rows: Halves, options: Options) -> Predicted:
     """Ridge or logistic regression of standardised numbers and indicators of levels."""
     from sklearn.compose import make_column_transformer
     from sklearn.impute import SimpleImputer
@@ -198,6 +208,20 @@ def by_linear_model(rows: Halves) -> Predicted:
     return Predicted((fitted - start, time.perf_counter() - fitted), numbers=numbers_of)
 
 
+def by_catboost(rows: Halves, options: Options) -> Predicted:
+    """CatBoost by its defaults, of levels; gaps of inputs of levels are a level."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, part in (("train", rows.train), ("test", rows.test)):
+            part.to_csv(f"{folder}/{name}.csv", index=False)
+        found = options.peer(
+            "classes:probabilities", folder=folder, target=rows.task.target, levels=rows.levels
+        )
+    return Predicted(
+        tuple(found["seconds"]),
+        levels={level: np.array(p) for level, p in found["probabilities"].items()},
+    )
+
+
 def classified(model: Any, test: Any, start: float) -> Predicted:
     fitted = time.perf_counter()
     shares = model.predict_proba(test)
@@ -205,7 +229,7 @@ def classified(model: Any, test: Any, start: float) -> Predicted:
     return Predicted(seconds, levels=dict(zip(map(str, model.classes_), shares.T)))
 
 
-def by_itself(rows: Halves) -> Predicted:
+def by_itself(rows: Halves, options: Options) -> Predicted:
     """Mean and quantiles, or shares, of the rows to fit."""
     y, n = rows.train[rows.task.target], len(rows.test)
     if rows.task.is_number:
@@ -215,16 +239,17 @@ def by_itself(rows: Halves) -> Predicted:
     return Predicted((0.0, 0.0), levels={level: np.full(n, p) for level, p in shares.items()})
 
 
-TARGET, JOINT = "--target", "joint fit"
+TARGET, JOINT, CATBOOST = "--target", "joint fit", "CatBoost"
 JOINTLY_FITTED = (  # four columns of numbers and four of levels
     *("mosaicData__SaratogaHouses", "AER__HousePrices", "ISLR__Wage", "Ecdat__Computers"),
     *("ISLR__OJ", "Ecdat__Hmda", "modeldata__mlc_churn", "palmerpenguins__penguins"),
 )
-WAYS: dict[str, Callable[[Halves], Predicted]] = {
+WAYS: dict[str, Callable[[Halves, Options], Predicted]] = {
     TARGET: by_target,
     JOINT: jointly,
     "boosting": by_boosting,
     "boosting, stopped early": by_slow_boosting,
+    CATBOOST: by_catboost,
     "linear model": by_linear_model,
     "alone": by_itself,
 }
@@ -236,7 +261,7 @@ WAYS: dict[str, Callable[[Halves], Predicted]] = {
 def targets(case: Row, options: Options) -> Row:
     """Return the losses of a way on held-out rows, with standard errors, and its seconds."""
     rows = halves(case, options)
-    found = WAYS[case["way"]](rows)
+    found = WAYS[case["way"]](rows, options)
     fit, predict = found.seconds
     facts = {
         "tested": len(rows.test),
@@ -266,7 +291,9 @@ def losses_of_numbers(truth: np.ndarray, mean: np.ndarray, quantiles: np.ndarray
 
 
 def losses_of_levels(truth: np.ndarray, shares: Mapping[str, np.ndarray]) -> Row:
-    """Log loss, error rate and area under the ROC curve, of several levels against the rest."""
+    """Log loss, error rate, area under the ROC curve, of several levels against the rest, and
+    expected calibration error.
+    """
     from nflow_cli.evaluation.ranks import area, ranked
 
     levels = sorted(shares)
@@ -281,8 +308,18 @@ def losses_of_levels(truth: np.ndarray, shares: Mapping[str, np.ndarray]) -> Row
         "log_loss_standard_error": error_of(log_loss),
         "error_rate": wrong.mean(),
         "error_rate_standard_error": error_of(wrong),
+        "calibration_error": calibration_error(p.max(axis=1), ~wrong),
         **{key: value for key, value in areas.items() if value is not None},
     }
+
+
+def calibration_error(p: np.ndarray, is_right: np.ndarray) -> float:
+    """Expected calibration error: mean distance of the probability of the likeliest level and the
+    share of rows that have it, in ten bins of equal numbers of rows; not 0 by chance either.
+    """
+    bins = np.array_split(np.argsort(p, kind="stable"), BINS)
+    distances = [len(rows) * abs(p[rows].mean() - is_right[rows].mean()) for rows in bins]
+    return float(np.sum(distances) / len(p))
 
 
 def error_of(values: np.ndarray) -> float:
@@ -310,6 +347,7 @@ def tables_of_losses(rows: list[Row]) -> list[str]:
         of_losses("pinball loss", numbers, "pinball"),
         of_losses("log loss", levels, "log_loss"),
         of_losses("area under the ROC curve", levels, "auc"),
+        of_losses("calibration error", levels, "calibration_error"),
         of_losses("seconds of a fit", timed, "fit_seconds"),
         of_losses("seconds of 1,000 predictions", timed, "predict_seconds"),
     ]
@@ -351,7 +389,7 @@ BENCHMARKS = [
                 for split in range(SPLITS)
                 for name in TASKS
                 for way in WAYS
-                if way != JOINT
+                if way != JOINT and not (way == CATBOOST and TASKS[name].is_number)
             ],
             *[
                 {"table": name, "split": split, "way": JOINT}
