@@ -342,14 +342,19 @@ def tables_of_losses(rows: list[Row]) -> list[str]:
     numbers = [row for row in rows if TASKS[row["table"]].is_number]
     levels = [row for row in rows if not TASKS[row["table"]].is_number]
     timed = [row for row in rows if row["way"] != "alone"]
+    tables = [
+        ("root mean square error", numbers, "rmse"),
+        ("pinball loss", numbers, "pinball"),
+        ("log loss", levels, "log_loss"),
+        ("area under the ROC curve", levels, "auc"),
+        ("calibration error", levels, "calibration_error"),
+        ("seconds of a fit", timed, "fit_seconds"),
+        ("seconds of 1,000 predictions", timed, "predict_seconds"),
+    ]
     return [
-        of_losses("root mean square error", numbers, "rmse"),
-        of_losses("pinball loss", numbers, "pinball"),
-        of_losses("log loss", levels, "log_loss"),
-        of_losses("area under the ROC curve", levels, "auc"),
-        of_losses("calibration error", levels, "calibration_error"),
-        of_losses("seconds of a fit", timed, "fit_seconds"),
-        of_losses("seconds of 1,000 predictions", timed, "predict_seconds"),
+        of_losses(name, of_table, key)
+        for name, of_table, key in tables
+        if any(key in row for row in of_table)
     ]
 
 

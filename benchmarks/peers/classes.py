@@ -29,4 +29,4 @@ def probabilities(folder: str, target: str, levels: list[str]) -> dict[str, Any]
 
 def texts_in(table: pandas.DataFrame, levels: list[str]) -> pandas.DataFrame:
     """Table whose columns of levels are texts, their gaps too."""
-    return table.assign(**{name: table[name].astype(str) for name in levels})
+    return table.astype(dict.fromkeys(levels, str))
