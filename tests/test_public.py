@@ -33,7 +33,10 @@ PUBLIC = {
 }
 OF_FLOWS = ["dim", "flow", "from_latent", "latent", "log_prob", "sample"]
 OF_ROWS = ["columns", "given", "rows", "sample_table"]
-OF_CELLS = ["cell_log_probs", "drift", "explain", "impute", "log_prob", "predict", "sample"]
+OF_CELLS = [
+    *["cell_log_probs", "drift", "explain", "impute", "predict"],
+    *["from_latent", "latent", "log_prob", "sample"],
+]
 OF_A_RUN = {  # that is loaded
     "target": [*OF_FLOWS, "columns", "to_arviz"],
     "points": [*OF_FLOWS, *OF_ROWS],

@@ -196,6 +196,34 @@ def test_classes_given_columns_of_all_kinds_and_new_levels(frame):
     np.testing.assert_allclose(p.sum(axis=1), 1.0)
 
 
+def test_rows_of_all_kinds_come_back_from_their_latents(frame):
+    model = TableDensity(**TINY).fit(frame)
+    z = model.transform(frame)
+    assert z.shape == (N, 4) and list(model.get_feature_names_out()) == list(frame.columns)
+    back = model.inverse_transform(z)
+    for name in frame.columns:
+        found, expected = back[name].to_numpy(), frame[name].to_numpy()
+        if name == "size":
+            np.testing.assert_allclose(found, expected, rtol=1e-9)
+        elif name == "rooms":
+            np.testing.assert_array_equal(found.astype(float), expected)
+        else:
+            assert list(found) == list(expected)
+
+
+def test_latents_of_an_array_and_of_given_columns():
+    model = TableDensity(given=["x1"], **TINY).fit(X)
+    z = model.transform(X)
+    back = model.inverse_transform(z, given={"x1": X[:, 1]})
+    np.testing.assert_allclose(back, X, rtol=1e-9)
+    with pytest.raises(ValueError, match=r"expected latents \(n, 1\): 'x0', received shape"):
+        model.inverse_transform(X, given={"x1": X[:, 1]})
+    with pytest.raises(ValueError, match="given: expected 100 rows, as of the latents"):
+        model.inverse_transform(z, given={"x1": X[:3, 1]})
+    with pytest.raises(ValueError, match="expected values of the given columns"):
+        model.inverse_transform(z)
+
+
 def test_rows_of_weight_0_are_left_out():
     y = np.where(X[:, 0] > 0, "a", "b")
     weights = np.where(np.arange(N) < 20, 0.0, 1.0)

@@ -29,4 +29,5 @@ def probabilities(folder: str, target: str, levels: list[str]) -> dict[str, Any]
 
 def texts_in(table: pandas.DataFrame, levels: list[str]) -> pandas.DataFrame:
     """Table whose columns of levels are texts, their gaps too."""
-    return table.astype(dict.fromkeys(levels, str))
+    texts = table[levels].astype(object).map(str)
+    return table.drop(columns=levels).join(texts)[list(table)]

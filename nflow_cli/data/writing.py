@@ -74,14 +74,34 @@ def frame_like(frame: Any, table: pa.Table) -> Any:
     """A table as a DataFrame of pandas or polars, if ``frame`` is one; of pandas with its index,
     repeated for a table of its rows again and again, and with its categories.
     """
-    library = library_of(frame)
-    rows = frame_in(library, table)
-    if library == "pandas":
+    rows = frame_in(frame, table)
+    if library_of(frame) == "pandas":
         rows = rows.set_axis(frame.index.take(np.arange(len(rows)) % max(len(frame), 1)))
-        for name in rows.columns.intersection(frame.columns):
-            if hasattr(frame[name].dtype, "categories"):
-                rows[name] = _with_categories(rows[name], frame[name].dtype)
     return rows
+
+
+def frame_in(frame: Any, table: pa.Table) -> Any:
+    """A table as a DataFrame of pandas or polars, if ``frame`` is one; of pandas with its
+    categories.
+    """
+    library = library_of(frame)
+    if library == "polars":
+        return importlib.import_module(library).from_arrow(table)
+    if library != "pandas":
+        return table
+    rows = table.to_pandas()
+    for name in rows.columns.intersection(frame.columns):
+        if hasattr(frame[name].dtype, "categories"):
+            rows[name] = _with_categories(rows[name], frame[name].dtype)
+    return rows
+
+
+def with_truth_values(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """A table whose columns of these names are truth values, which were text."""
+    for name in names:
+        truths = table[name].cast(pa.bool_())
+        table = table.set_column(table.schema.get_field_index(name), name, truths)
+    return table
 
 
 def _with_categories(levels: Any, dtype: Any) -> Any:
@@ -97,15 +117,6 @@ def _with_categories(levels: Any, dtype: Any) -> Any:
 def library_of(frame: Any) -> str:
     """Package of an object's class, such as ``pandas``."""
     return type(frame).__module__.partition(".")[0]
-
-
-def frame_in(library: str, table: pa.Table) -> Any:
-    """A table as a DataFrame of pandas or polars, or as it is."""
-    if library == "pandas":
-        return table.to_pandas()
-    if library == "polars":
-        return importlib.import_module(library).from_arrow(table)
-    return table
 
 
 def write_table(path: str | Path, names: Sequence[str], batches: Iterable[pa.RecordBatch]) -> None:

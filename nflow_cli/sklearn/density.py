@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import DensityMixin
+from sklearn.base import DensityMixin, TransformerMixin
 
 from nflow_cli.data.table_files import is_table
-from nflow_cli.data.writing import frame_in, library_of
+from nflow_cli.data.writing import frame_in, with_truth_values
 from nflow_cli.densities.cells.distribution import LEAST_MASS
 from nflow_cli.sklearn.base import TableEstimator, modelled_names, seed_of
 
 
-class TableDensity(DensityMixin, TableEstimator):
+class TableDensity(TransformerMixin, DensityMixin, TableEstimator):
     """Density ``q`` of the rows of a table; low where a row is unlike those of the fit.
 
     Arguments are those of :class:`~nflow_cli.sklearn.TableRegressor`, and ``target``: columns to
@@ -62,7 +62,7 @@ class TableDensity(DensityMixin, TableEstimator):
             y: Ignored.
         """
         columns = self._columns(X, reset=True)
-        self.frame_ = library_of(X) if is_table(X) else None
+        self.frame_ = X[:0] if is_table(X) else None
         if self.frame_ is None:
             self._first = {name: values[0] for name, values in columns.items()}
         modelled = None
@@ -103,10 +103,52 @@ class TableDensity(DensityMixin, TableEstimator):
         seed = seed_of(np.random if random_state is None else random_state)
         with self._as_configured():
             drawn = density.sample_table(n_samples, seed, given)
-        names = [name for name in self._names() if name in drawn.column_names]
+        return self._as_fitted(drawn)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Latents ``(n, D)`` of rows: normal scores of each cell given those before it.
+
+            z_j = Φ⁻¹(P(X_j < x_j | before) + P(X_j = x_j | before)/2)
+
+        Those of rows of ``q`` are independent and, of continuous columns, N(0, 1) (Rosenblatt
+        1952); a value that repeats is at the middle of its interval. A gap has a score too, above
+        all values, and is NaN where the column of the fit had none.
+        """
+        self._expect_cells()
+        columns = self._columns(X)
+        with self._as_configured():
+            return self.density_.latent(columns)
+
+    def inverse_transform(self, X: Any, given: Any = None) -> Any:
+        """Rows with these latents ``(n, D)``, as :meth:`sample` returns rows; of standard normals
+        they are draws.
+
+        Numbers are exact to their decimals, those of full precision to their resolution. A new
+        level comes back as a gap.
+
+        Args:
+            X: Latents, as of :meth:`transform`.
+            given: Given columns of the rows: a mapping, or a table.
+        """
+        self._expect_cells()
+        density = self.density_
+        with self._as_configured():
+            rows = density.from_latent(X, given)
+            return self._as_fitted(density.table_of_rows(rows))
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names ``(D,)`` of the latents: modelled columns, computed ones last."""
+        self._expect_cells()
+        return np.array(self.density_.density.cell_names, object)
+
+    def _as_fitted(self, table: Any) -> Any:
+        """Rows of an Arrow table as those of the fit: a DataFrame, or an array ``(n, D)``."""
+        names = [name for name in self._names() if name in table.column_names]
         if self.frame_ is not None:
-            return frame_in(self.frame_, drawn.select(names))
-        columns = {name: np.full(len(drawn), value) for name, value in self._first.items()}
+            kinds = self.density_.kinds
+            truths = [name for name in names if kinds[name].type == "truth"]
+            return frame_in(self.frame_, with_truth_values(table.select(names), truths))
+        columns = {name: np.full(len(table), value) for name, value in self._first.items()}
         for name in names:
-            columns[name] = drawn[name].to_numpy()
+            columns[name] = table[name].to_numpy()
         return np.column_stack(list(columns.values()))

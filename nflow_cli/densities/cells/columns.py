@@ -200,7 +200,7 @@ class CellColumn:
         high = numbers + self.step / 2
         is_possible = ~is_gap
         if self.is_closed:  # the last values have the outliers beyond them
-            least, greatest = self._ends
+            least, greatest = self.ends
             low = np.where(numbers <= least + self.slack, -np.inf, low)
             high = np.where(numbers >= greatest - self.slack, np.inf, high)
             is_possible &= self._steps_beyond_bounds(values) == 0
@@ -356,12 +356,12 @@ class CellColumn:
                 written = np.round(written, self.kind.decimals)
         written = np.where(np.isfinite(written), written, values)
         if is_within:
-            low, high = self._ends
+            low, high = self.ends
             written = np.fmin(np.fmax(written, low), high)
         return as_written(written, self.kind.single is not None, self.kind.type == "whole")
 
     @cached_property
-    def _ends(self) -> np.ndarray:
+    def ends(self) -> np.ndarray:
         """First and last value within the bounds ``(2,)``, NaN without one."""
         bounds = np.array(self.bounds, float)
         ends = self.nearest(bounds)
@@ -371,6 +371,21 @@ class CellColumn:
         is_beyond = inwards * (ends - bounds) < -slack
         ends = np.where(is_beyond, ends + inwards * self.step, ends)
         return np.where(is_on_bound, bounds, ends)
+
+    def written(self, values: np.ndarray) -> np.ndarray:
+        """Numbers ``(n,)`` as a table has them; those within rounding of an atom, a step, or the
+        first or last value equal it.
+        """
+        if self.kind.kind == "grid":
+            return self._written(values, is_within=self.is_closed)
+        reach = NEAR_END * self.step
+        for mark in (*self.kind.atoms, *self.ends):
+            values = np.where(np.abs(values - mark) <= reach, mark, values)
+        if self.normal_scores:
+            values = self.normal_scores.snapped(values, reach)
+        if self.kind.decimals is not None:
+            values = np.round(values, self.kind.decimals)
+        return as_written(values, self.kind.single is not None, self.kind.type == "whole")
 
     def _outliers_at(self, p: np.ndarray) -> np.ndarray:
         """Outliers ``(n,)`` at probabilities, as written."""

@@ -269,7 +269,7 @@ class CellDensity:
 
         with ThreadPoolExecutor(cores()) as pool:
             parts = []
-            for part in pool.map(scores_of, _blocks(len(rows), block_rows or self.block_rows)):
+            for part in pool.map(scores_of, blocks_of(len(rows), block_rows or self.block_rows)):
                 parts.append(part)
                 if advance:
                     advance(len(part[0]))
@@ -296,7 +296,7 @@ class CellDensity:
         With ``with_new`` a level may be new (-1) and a computed cell broken; else neither is.
         """
         rows = given.astype(float)
-        for block in _blocks(len(rows), ROWS_DRAWN):
+        for block in blocks_of(len(rows), ROWS_DRAWN):
             unknown = np.ones(rows[block].shape, bool)
             rows[block], _ = self.draw_cells(rows[block], unknown, rng, with_new=with_new)
         if self.unmixing:
@@ -320,16 +320,35 @@ class CellDensity:
         given that it is not missing. Returns also the log-probability ``(n,)`` in nats, at the
         draws before, that the drawn cells are present; without ``present`` it is 0.
         """
+        log_present = np.zeros(len(rows))
+
+        def drawn(place: int, distribution: CellDistribution) -> np.ndarray:
+            column = distribution.column
+            is_drawn = unknown[:, self.n_given + place]
+            if present:
+                log_present[is_drawn] += distribution.log_p_present[is_drawn]
+            return column.decode(*distribution.draw(rng, is_drawn & present, with_new))
+
+        return self.column_by_column(rows, unknown, drawn), log_present
+
+    def column_by_column(
+        self,
+        rows: np.ndarray,
+        unknown: np.ndarray,
+        values_of: Callable[[int, CellDistribution], np.ndarray],
+    ) -> np.ndarray:
+        """Rows ``(n, C)`` whose ``unknown`` cells of modelled columns have the values ``(n,)`` that
+        ``values_of`` returns for a place among them, by the distributions given the cells before.
+        """
         n = len(rows)
         rows = rows.copy()
-        log_present = np.zeros(n)
         passes = [
             ColumnByColumn(self.layout, weights, self.mixture_limits, n)
             for weights in self.networks
         ]
         for j, column in enumerate(self.columns):
-            is_drawn = unknown[:, j]
-            if j >= self.n_given and is_drawn.any():
+            is_unknown = unknown[:, j]
+            if j >= self.n_given and is_unknown.any():
                 place = j - self.n_given
                 distribution = CellDistribution(
                     column,
@@ -338,14 +357,11 @@ class CellDensity:
                     [network_pass.parameters(j) for network_pass in passes],
                     self.shares[:, place],
                 )
-                drawn = column.decode(*distribution.draw(rng, is_drawn & present, with_new))
-                rows[is_drawn, j] = drawn[is_drawn]
-                if present:
-                    log_present += np.where(is_drawn, distribution.log_p_present, 0.0)
+                rows[is_unknown, j] = values_of(place, distribution)[is_unknown]
             cells = column.encode(rows[:, j])
             for network_pass in passes:
                 network_pass.add_column(j, cells.codes, np.vstack([cells.units, cells.harmonics]))
-        return rows, log_present
+        return rows
 
     def suffix(self, j: int) -> "CellDensity":
         """Density of the columns from ``j`` on, given all before: the same, of fewer cells.
@@ -378,7 +394,7 @@ def limits_of(columns: Sequence[CellColumn], layout: Layout) -> np.ndarray:
     return np.array(limits).reshape(-1, 3).T[..., None, None]
 
 
-def _blocks(n: int, size: int) -> list[slice]:
+def blocks_of(n: int, size: int) -> list[slice]:
     """Blocks of n rows; one if there are none."""
     return [slice(start, start + size) for start in range(0, max(n, 1), size)]
 

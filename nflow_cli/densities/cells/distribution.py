@@ -3,7 +3,8 @@ marginal: NumPy, float64.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from copy import copy
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -99,6 +100,19 @@ class CellDistribution:
             presence[:gap] = logsumexp(log_shares[:gap], 0, np)
             presence[gap] = log_shares[gap]
         return LogCells(log_shares, presence)
+
+    def of_rows(self, indices: np.ndarray) -> Self:
+        """The distributions in the rows at indices ``(m,)``."""
+        distribution = copy(self)
+        distribution.__dict__.pop("_table", None)
+        distribution.n = len(indices)
+        distribution.p_outcomes = self.p_outcomes[:, indices]
+        if self.column.has_numbers:
+            distribution.p_number_by_marginal = self.p_number_by_marginal[indices]
+            distribution.weights = self.weights[:, indices]
+            distribution.means = self.means[:, indices]
+            distribution.scales = self.scales[:, indices]
+        return distribution
 
     # Of all outcomes.
 

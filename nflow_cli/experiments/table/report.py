@@ -9,6 +9,7 @@ from pydantic import Field
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Text
 from nflow_cli.config.table import CellsConfig, FitConfig
+from nflow_cli.constants import LARGEST_CELL
 from nflow_cli.evaluation.association import LostRelation
 from nflow_cli.evaluation.dominance import DominantRow
 from nflow_cli.evaluation.estimates import with_error
@@ -481,7 +482,6 @@ def compared_of(config: Config, summary: TableSummary) -> tuple[str, dict[str, s
 
 # Arrays and pictures.
 
-LARGEST_NUMBER = 1e150  # of a cell; of tables 1e100; pictures of larger numbers overflow
 PLANE: Shapes = {
     "axis_1": "x",
     "axis_2": "y",
@@ -542,7 +542,7 @@ def wrong_cells(kinds: Mapping[str, ColumnKind], names: Sequence[str], *tables: 
 def are_cells(kind: ColumnKind, cells: np.ndarray) -> np.ndarray:
     """Whether known cells ``(n,)`` are numbers to 1e150 or level indices, -1 for a new level."""
     if kind.levels is None:
-        return np.abs(cells) <= LARGEST_NUMBER
+        return np.abs(cells) <= LARGEST_CELL
     return np.isin(cells, np.arange(-1, len(kind.levels)))
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nflow_cli.arguments import room_for, whole_number
 from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.constants import LARGEST_CELL
 from nflow_cli.data.array_tables import columns_table
 from nflow_cli.data.columns import read_columns
 from nflow_cli.data.dataset import NEW, level_texts, rows_of
@@ -25,12 +26,13 @@ from nflow_cli.data.tables import LOG_Q, TableFile, listed, shown
 from nflow_cli.data.writing import arrow_table, as_written, batch_of, write_table
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.density import CellDensity
+from nflow_cli.densities.cells.latents import latents, rows_at
 from nflow_cli.errors import DataError, one_line
 from nflow_cli.experiments.loaded import TrainedRun
 from nflow_cli.experiments.recorded_data import is_data_of
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.table.given import Conditions, draws_given
-from nflow_cli.experiments.table.report import LARGEST_NUMBER, are_cells
+from nflow_cli.experiments.table.report import are_cells
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
 from nflow_cli.terminal.output import tell
@@ -137,6 +139,13 @@ class TableRun(TrainedRun):
                     kind, cells = with_new_levels(kind, cells, texts[condition_of_row])
                 columns.append(as_written(kind, cells))
             yield batch_of([*columns, log_q])
+
+    def table_of_rows(self, rows: np.ndarray) -> "PyArrowTable":
+        """Rows ``(n, C)`` as an Arrow table in the columns of draws, a new level as a gap."""
+        names = self.names_of_draws[:-1]
+        places = [self.columns.index(name) for name in names]
+        columns = [as_written(self.kinds[name], rows[:, k]) for name, k in zip(names, places)]
+        return arrow_table(names, [batch_of(columns)])
 
     @property
     def conditioned(self) -> list[str]:
@@ -328,6 +337,36 @@ class CellsRun(TableRun):
         """
         return self.density.cell_log_probs(self.rows(rows))
 
+    def latent(self, rows: Table) -> NDArray[np.float64]:
+        """Latents ``(n, D + K)`` of a table, or of rows ``(n, C)``: normal scores of each cell
+        given those before, computed cells last; NaN if unknown.
+
+            z_j = Φ⁻¹(P(X_j < x_j | before) + P(X_j = x_j | before)/2)
+        """
+        return latents(self.density, self.rows(rows))
+
+    def from_latent(self, z: Any, given: Given | None = None) -> NDArray[np.float64]:
+        """Rows ``(n, C)`` with latents ``z`` ``(n, D + K)``, the inverse of :meth:`latent`.
+
+        ``given``: the given columns of the rows, as of :meth:`sample`.
+
+        Raises:
+            DataError: ``z`` or ``given`` are of another shape.
+        """
+        names = self.density.cell_names
+        try:
+            z = np.asarray(z, np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"expected latents, numbers: {one_line(error)}") from None
+        if z.ndim != 2 or z.shape[1] != len(names):
+            expected = f"(n, {len(names)}): {', '.join(map(shown, names[:10]))}"
+            raise DataError(f"expected latents {expected}, received shape {z.shape}")
+        conditions = self.conditions(given).rows
+        if len(conditions) not in (1, len(z)):
+            received = f"received {len(conditions):,}"
+            raise DataError(f"given: expected {len(z):,} rows, as of the latents, {received}")
+        return rows_at(self.density, z, np.broadcast_to(conditions, (len(z), len(self.columns))))
+
     @property
     def conditioned(self) -> list[str]:
         """Names of the columns that may be conditioned on: all but computed ones."""
@@ -356,7 +395,7 @@ def _expect_cells_of_column(column: CellColumn, values: np.ndarray) -> None:
     """Raise a DataError of the first known value that is no cell of a column."""
     wrong = ~are_cells(column.kind, values)
     if wrong.any():
-        expected = f"a number from {-LARGEST_NUMBER:g} to {LARGEST_NUMBER:g}"
+        expected = f"a number from {-LARGEST_CELL:g} to {LARGEST_CELL:g}"
         if not column.has_numbers:
             expected = f"a level index, 0 to {len(column.coded_values) - 1}, or -1 for a new level"
         received = values[int(np.argmax(wrong))]
