@@ -226,7 +226,7 @@ def test_the_sessions_in_python_print_what_they_say(folder, monkeypatch):
 
 def test_the_examples_of_the_layers_go_forward_and_back(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    for number, shorter in ((6, ()), (10, [("…", "my-run")])):
+    for number, shorter in ((7, ()), (10, [("…", "my-run")])):
         names = executed("docs/python.md", [number], shorter)
         forward, back = (
             keras.ops.convert_to_numpy(names[name]) for name in ("log_det", "inverse_log_det")

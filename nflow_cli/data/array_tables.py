@@ -204,7 +204,11 @@ def columns_table(name: str, columns: Mapping[str, Any]) -> ArrowTable:
 def frame_table(name: str, data: Any) -> ArrowTable:
     """Table of a DataFrame of any library, or of Arrow."""
     with explained(name, "a table"):
-        return ArrowTable(name, pa.table(data))
+        table = pa.table(data)
+        for i, field in enumerate(table.schema):
+            if pa.types.is_string_view(field.type):  # text of polars, whose rows Arrow cannot take
+                table = table.set_column(i, field.name, table.column(i).cast(pa.large_string()))
+        return ArrowTable(name, table)
 
 
 def _columns(name: str, schema: pa.Schema) -> list[Field]:
