@@ -128,11 +128,11 @@ def by_nflow(rows: Halves, train: Any, target: str | None) -> Predicted:
         quantiles = [found[f"{name}_q{p:g}"] for p in QUANTILES]
         mean = found[f"{name}_mean"].to_numpy(float)
         return Predicted(seconds, numbers=(mean, np.column_stack(quantiles).astype(float)))
-    prefix = f"{name}_p_"
-    columns = [column for column in found if column.startswith(prefix)]
-    return Predicted(
-        seconds, levels={c.removeprefix(prefix): found[c].to_numpy(float) for c in columns}
-    )
+    levels = {}
+    for level in map(str, train[name].unique()):
+        written = level.lower() if train[name].dtype == bool else level
+        levels[level] = found[f"{name}_p_{written}"].to_numpy(float)
+    return Predicted(seconds, levels=levels)
 
 
 def by_boosting(rows: Halves, options: Options) -> Predicted:

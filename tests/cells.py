@@ -38,6 +38,22 @@ def levels(name, count, missing=False):
     return CellColumn(name, ColumnKind(kind="levels", type="text", levels=texts, missing=missing))
 
 
+def ordered(name, count, missing=False):
+    """Return levels in order, in normal scores."""
+    kind = ColumnKind(
+        kind="levels",
+        type="text",
+        levels=[f"level {i}" for i in range(count)],
+        missing=missing,
+        is_ordered=True,
+        lattice=Lattice(step=1.0),
+        repeats=True,
+        bounds=[0.0, count - 1.0],
+    )
+    maps = (Scale(count / 2, count / 3),)
+    return scored(CellColumn(name, kind, maps, least_scale=0.01))
+
+
 def grid(name, step=0.5, offset=0.0, maps=UNITS, **facts):
     """Return a grid in normal scores."""
     lattice = Lattice(step=step, offset=offset)
@@ -147,8 +163,8 @@ def random_density(columns, n_given=0, members=1, seed=0, width=16, shares=None,
 def values_of(column, reach=18.0, outliers=True):
     """Return all values of a column but numbers without a step, -1 for a new level."""
     gap = [] if column.missing_code is None else [np.nan]
-    if not column.has_numbers:
-        return np.array([*range(len(column.coded_values)), -1.0, *gap])
+    if column.has_levels:
+        return np.array([*range(len(column.levels)), -1.0, *gap])
     far = [column.outliers.centre] if outliers else []
     if column.kind.kind == "number":
         return np.array(

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from nflow_cli.config.strict import MAX_LEVELS, Bound, Column, Interval, Level, Step, Strict
 
 MAX_ATOMS = 64
+MAX_ORDERED = 256  # levels in order: more are not summed one by one
 
 Kind = Literal["levels", "grid", "number", "computed", "left out"]
 Affix = Annotated[str, Field(max_length=20)]
@@ -226,6 +227,11 @@ class ColumnKind(Strict):
     levels: Annotated[list[Level], Field(min_length=1, max_length=MAX_LEVELS)] | None = Field(
         default=None, description="Of a column of levels; null: those of the training rows."
     )
+    is_ordered: bool = Field(
+        default=False,
+        description="Whether the levels are in order: as an outcome, their places 0, 1, … are a "
+        "grid.",
+    )
     lattice: Lattice | None = Field(
         default=None,
         description="The places that values lie on: of a `grid`, and of numbers with an offset.",
@@ -261,6 +267,29 @@ class ColumnKind(Strict):
         if self.kind == "computed" and self.bounds is not None:
             raise ValueError("no bounds, where kind is computed")
         return self
+
+    @model_validator(mode="after")
+    def _expect_levels_in_order(self) -> Self:
+        """Refuse ordered levels without the grid of their places."""
+        if self.is_ordered:
+            last = len(self.levels or ()) - 1.0
+            are_places = self.lattice == Lattice(step=1.0) and self.bounds == [0.0, last]
+            if self.alone.kind != "levels" or not (are_places and self.repeats):
+                raise ValueError(
+                    "levels that repeat, a lattice of step 1, and bounds at the first and the last "
+                    "level, where is_ordered"
+                )
+        return self
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether its cells are intervals: numbers, and levels in order."""
+        return self.kind in ("grid", "number") or self.is_ordered
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether its values are on a lattice: a grid, or levels in order."""
+        return self.kind == "grid" or self.is_ordered
 
     @property
     def is_continuous(self) -> bool:

@@ -25,6 +25,7 @@ INTERVALS = "NAME=LOW:HIGH,…"
 STEPS = "NAME[:STEP],…"
 VALUES = "[NAME=]VALUE,…"
 FORMATS = "NAME=FORMAT,…"
+LEVELS = "NAME=LEVEL,…"
 NAME = "NAME"
 FILE = "FILE"
 WHOLE = "N"
@@ -180,6 +181,14 @@ def _named_formats(texts: str) -> Iterator[tuple[str, str]]:
         yield name, form
 
 
+def _named_levels(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Parse the levels of a column in order, ``NAME=LEVEL,…``, of one column."""
+    name, equals, levels = text.partition("=")
+    if not (name and equals and levels):
+        raise ConfigError(f"{text!r}: expected NAME=LEVEL,…, such as size=small,medium,large")
+    yield name.replace("\\,", ",").strip(), _name_list(levels)
+
+
 def _number_or_none(text: str) -> float | None:
     """Number of a text; None if it is empty, NaN if it is no number."""
     try:
@@ -198,6 +207,7 @@ MAPPINGS: dict[str, Callable[[str], Iterator[tuple[str, object]]]] = {
     STEPS: _named_steps,
     INTERVALS: _named_intervals,
     FORMATS: _named_formats,
+    LEVELS: _named_levels,
 }
 
 

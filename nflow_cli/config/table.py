@@ -26,8 +26,18 @@ from nflow_cli.config.flows import (
     options_of,
     pattern_name,
 )
-from nflow_cli.config.kinds import ColumnKind, RowNames, row_names
-from nflow_cli.config.options import FILE, FORMATS, INTERVALS, NAME, NAMES, STEPS, VALUES, escaped
+from nflow_cli.config.kinds import MAX_ORDERED, ColumnKind, RowNames, row_names
+from nflow_cli.config.options import (
+    FILE,
+    FORMATS,
+    INTERVALS,
+    LEVELS,
+    NAME,
+    NAMES,
+    STEPS,
+    VALUES,
+    escaped,
+)
 from nflow_cli.config.strict import (
     COMMAND,
     MAX_COLUMNS,
@@ -36,6 +46,7 @@ from nflow_cli.config.strict import (
     Column,
     Columns,
     Interval,
+    Level,
     Path,
     Step,
     Strict,
@@ -69,6 +80,7 @@ EXCLUSIVE = {
     "given": ("columns", "exclude", "bounds", "split", "target"),
     "categorical": ("exclude", "bounds", "split", "group"),
     "discrete": ("exclude", "split", "group", "given", "categorical"),
+    "ordered": ("exclude", "bounds", "split", "group", "categorical", "discrete"),
     "weights": (
         "columns",
         "exclude",
@@ -79,10 +91,12 @@ EXCLUSIVE = {
         "given",
         "categorical",
         "discrete",
+        "ordered",
     ),
-    "date": ("exclude", "split", "group", "categorical", "discrete", "weights"),
+    "date": ("exclude", "split", "group", "categorical", "discrete", "ordered", "weights"),
 }
 MAX_FORM = 40  # letters
+OrderedLevels = Annotated[list[Level], Field(min_length=2, max_length=MAX_ORDERED)]
 # A time whose year and hour a format of dates and times must tell, one or both.
 _EXAMPLE_TIME = datetime(2024, 5, 17, 13, 45, 30, tzinfo=UTC)
 MAX_WIDTH = 2_048
@@ -275,6 +289,11 @@ class TableData(Strict):
             form=STEPS,
         ),
     )
+    ordered: dict[Column, OrderedLevels] = Field(
+        default={},
+        max_length=MAX_COLUMNS,
+        **option("Levels of a column in their order, lowest first; not with flows.", form=LEVELS),
+    )
     robust: bool = Field(
         default=False,
         **option(
@@ -360,7 +379,15 @@ class TableData(Strict):
                     raise ValueError(f"no column of data.{role}, where {name!r} is")
         return value
 
-    @field_validator("bounds", "categorical", "discrete", "date")
+    @field_validator("ordered")
+    @classmethod
+    def _expect_distinct_levels(cls, ordered: dict[str, list[str]]) -> dict[str, list[str]]:
+        for name, levels in ordered.items():
+            if len(set(levels)) < len(levels):
+                raise ValueError(f"each level of {name!r} once")
+        return ordered
+
+    @field_validator("bounds", "categorical", "discrete", "ordered", "date")
     @classmethod
     def _expect_used_columns(cls, value: Any, info: ValidationInfo) -> Any:
         """Check that, if the columns are chosen, those of a key are among them."""
@@ -591,7 +618,7 @@ class FitConfig(TableConfig):
             raise ValueError("missing: refuse or drop beside flows; cells model a gap")
         if data.robust:
             raise ValueError("no robust beside flows: the default density of cells may be")
-        for key in ("categorical", "discrete", "date"):
+        for key in ("categorical", "discrete", "ordered", "date"):
             names = _names(getattr(data, key))
             if names:
                 raise ValueError(

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.config.kinds import MAX_ORDERED, ColumnKind
 from nflow_cli.config.table import TableData
 from nflow_cli.data.columns import Column
 from nflow_cli.data.mends import LOSING, Mend
 
-NAMING = ("columns", "given", "target", "categorical", "discrete", "date")  # keys of used columns
+NAMING = ("columns", "given", "target", "categorical", "discrete", "ordered", "date")
+# keys of used columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,7 @@ class AskedColumn:
         is_categorical: Its values are levels.
         bounds: Open ends of its numbers, ``None`` each; ``None`` if it has no say.
         step: Its numbers are multiples of it.
+        order: Its levels, lowest first, if they are in order.
         date_format: Its dates or times in text, of strptime.
         known_kind: Its kind, of a run whose table is read again.
     """
@@ -44,6 +46,7 @@ class AskedColumn:
     is_categorical: bool = False
     bounds: Sequence[float | None] | None = None
     step: float | None = None
+    order: Sequence[str] = ()
     date_format: str | None = None
     known_kind: ColumnKind | None = None
 
@@ -54,8 +57,8 @@ class AskedColumn:
 
     @property
     def has_chosen_kind(self) -> bool:
-        """Whether its kind is chosen: levels, or multiples of a step."""
-        return self.is_categorical or self.step is not None
+        """Whether its kind is chosen: levels, in order or not, or multiples of a step."""
+        return self.is_categorical or self.step is not None or bool(self.order)
 
     def at(self, rows: np.ndarray) -> "AskedColumn":
         """Some rows, by their numbers in ascending order."""
@@ -91,11 +94,20 @@ def asked_columns(columns: Iterable[Column], settings: TableData) -> AskedColumn
             is_categorical=name in settings.categorical,
             bounds=settings.bounds.get(name),
             step=settings.discrete.get(name),
+            order=order_of(column, settings),
             date_format=settings.date.get(name),
             known_kind=kinds.get(name),
         )
 
     return {column.name: request(column) for column in columns}
+
+
+def order_of(column: Column, settings: TableData) -> Sequence[str]:
+    """Levels of a column in order: of the settings, or those of an ordered category."""
+    if column.name in settings.ordered:
+        return settings.ordered[column.name]
+    is_other = column.name in settings.categorical or not 2 <= len(column.order) <= MAX_ORDERED
+    return () if is_other else column.order
 
 
 def given_to(columns: Mapping[str, AskedColumn], names: Sequence[str]) -> AskedColumns:

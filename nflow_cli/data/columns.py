@@ -77,6 +77,7 @@ class Column:
         with_last_zeros: A number in the first cells of text that has zeros at its end as others
             have not, such as 1.10 beside 1.9, and without them.
         gap_words: Rows of each word that means a missing cell of text, such as NA.
+        order: Levels of an ordered category, lowest first.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Column:
     gap_words: Mapping[str, int] = field(default_factory=dict)
     with_last_zeros: Sequence[str] = ()
     nested_as: str = ""
+    order: Sequence[str] = ()
 
     @property
     def is_collected(self) -> bool:
@@ -342,6 +344,12 @@ class Column:
         return snapped(values, kind.lattice)
 
 
+def _order_of(cells: pa.Array) -> tuple[str, ...]:
+    """Levels of an ordered category of text, lowest first, without gap marks."""
+    texts = (normalize("NFC", str(text).strip()) for text in cells.dictionary.to_pylist())
+    return tuple(dict.fromkeys(text for text in texts if text.lower() not in GAPS))
+
+
 def _parsed_value(text: str, source: Source) -> float:
     """Number of a text as a column of a source has it, of dates in days, of times in seconds; NaN
     of other text.
@@ -556,6 +564,7 @@ class _Reader:
     _gap_words: Counter[str] = field(default_factory=Counter)
     _n_letters: int = 0  # of all texts
     _is_collected: bool = True  # few enough texts
+    _orders: dict[tuple[str, ...], None] = field(default_factory=dict)  # of ordered categories
 
     def add(self, cells: pa.Array) -> None:
         """Read the cells of the next block, of the first type that suits all cells so far."""
@@ -616,6 +625,8 @@ class _Reader:
         """Read cells as text, in codes; nothing if there were too many texts, or nested data."""
         if not self._is_collected:
             return
+        if pa.types.is_dictionary(cells.type) and cells.type.ordered:
+            self._orders[_order_of(cells)] = None
         try:
             spellings, indices = distinct_texts(cells)
         except (pa.ArrowException, UnicodeDecodeError):  # nested data
@@ -692,4 +703,5 @@ class _Reader:
             unified_texts=[*self._unified_texts],
             nested_as=self.nested_as,
             gap_words=dict(self._gap_words),
+            order=next(iter(self._orders)) if len(self._orders) == 1 else (),
         )

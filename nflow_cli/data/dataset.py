@@ -27,7 +27,7 @@ from nflow_cli.data.cell_notes import (
     notes_of_merged,
     notes_of_texts,
 )
-from nflow_cli.data.column_maps import ColumnMap, records_of
+from nflow_cli.data.column_maps import ColumnMap, Scale, records_of
 from nflow_cli.data.columns import Column, read_columns
 from nflow_cli.data.copies import note_of_copies, originals
 from nflow_cli.data.cycles import with_calendars
@@ -564,7 +564,11 @@ def _units_of_cells(data: Dataset, may_end_at_0: bool) -> dict[str, list[ColumnM
     units = {}
     for name, values in zip(data.columns, data.train.T):
         kind = data.kinds[name]
-        if kind.alone.kind in ("grid", "number"):
+        if kind.is_ordered:
+            places = values[values >= 0]
+            spread = float(places.std()) if len(places) else 0.0
+            units[name] = [Scale(float(places.mean()) if len(places) else 0.0, spread or 1.0)]
+        elif kind.alone.has_intervals:
             known = values[~np.isnan(values)]
             no_atoms = known[~np.isin(known, kind.atoms)]
             has_spread = len(no_atoms) and np.ptp(no_atoms) > 0

@@ -234,6 +234,8 @@ def _faults_of_column(request: AskedColumn, kind: ColumnKind, is_open: bool) -> 
     ):
         expected = f"expected dates or times as {request.date_format} in 95 % of the cells"
         yield _fault_of_format(request, f"{expected}, as data.date says, received ")
+    if request.order and request.known_kind is None:
+        yield from _fault_of_order(column, request.order)
     if column.numbers is None:
         return
     yield from _fault_of_numbers(
@@ -241,6 +243,24 @@ def _faults_of_column(request: AskedColumn, kind: ColumnKind, is_open: bool) -> 
     )
     for expected, are_wrong in _expectations(request, column.numbers, kind, is_open):
         yield from _fault_of_numbers(column, expected, are_wrong)
+
+
+def _fault_of_order(column: Column, order: Sequence[str]) -> Iterator[Fault]:
+    """Fault of a column in order with a value that is none of the levels."""
+    expected = f"expected one of the levels {listed([*order])}, as data.ordered says, received "
+    if column.numbers is None:
+        others = [text for text in column.unmarked[0] if text not in order]
+        if others:
+            yield Fault(column.name, f"{expected}{shown(others[0])}")
+        return
+    try:
+        numbers = np.array(order, float)
+    except ValueError:
+        yield Fault(column.name, f"{expected}numbers")
+        return
+    others = np.setdiff1d(column.numbers[np.isfinite(column.numbers)], numbers)
+    if len(others):
+        yield Fault(column.name, f"{expected}{others[0]:.15g}")
 
 
 def _fault_of_numbers(

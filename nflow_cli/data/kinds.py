@@ -1,11 +1,12 @@
 """Kinds of columns, by their rows and the requests of the settings."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from nflow_cli.config.kinds import ColumnKind, Lattice, Relation
+from nflow_cli.config.kinds import CellType, ColumnKind, Lattice, Relation
 from nflow_cli.config.presets import is_key
 from nflow_cli.data.arrow_cells import is_beyond_floats
 from nflow_cli.data.asked import AskedColumn, AskedColumns
@@ -167,6 +168,8 @@ def _kind_if_modelled(
     """
     column = request.column
     missing = bool((column.value_indices < 0).any())
+    if request.order:
+        return ordered_kind(column, request.order, missing)
     if column.numbers is not None:
         return _kind_of_numbers(request, missing, relation, groups, are_codes)
     if column.cell_type == "truth":
@@ -180,6 +183,27 @@ def _kind_if_modelled(
     if count > MAX_TEXT_LEVELS:
         why = f"text: the {MAX_TEXT_LEVELS - 1:,} most frequent of {count:,} levels, and other ones"
     return ColumnKind(kind="levels", why=why, type="text", missing=missing)
+
+
+def ordered_kind(column: Column, levels: Sequence[str], missing: bool) -> ColumnKind:
+    """Kind of levels in order: as outcomes their places are a grid."""
+    type: CellType = "truth" if column.cell_type == "truth" else "text"
+    decimals = None
+    if column.numbers is not None:
+        decimals = column.distinct_numbers.decimals
+        type = "whole" if decimals == 0 else "decimal"
+    return ColumnKind(
+        kind="levels",
+        why=textwrap.shorten(f"in order: {' < '.join(levels)}", 200, placeholder=" …"),
+        type=type,
+        decimals=decimals,
+        missing=missing,
+        levels=[*levels],
+        is_ordered=True,
+        lattice=Lattice(step=1.0),
+        repeats=True,
+        bounds=[0.0, len(levels) - 1.0],
+    )
 
 
 def _kind_of_numbers(

@@ -56,7 +56,7 @@ def mended(settings: TableData, mends: Iterable[Mend]) -> TableData:
     values = grouped(dict.fromkeys(mends))
     left_out = {name for key in ("exclude", *LOSING) for name in values.get(key, ())}
     update: dict[str, Any] = {"exclude": [*settings.exclude, *values.get("exclude", ())]}
-    for key in ("bounds", "date", "discrete"):
+    for key in ("bounds", "date", "discrete", "ordered"):
         of_columns = getattr(settings, key)
         update[key] = {name: value for name, value in of_columns.items() if name not in left_out}
     for key in (*LOSING, "categorical"):

@@ -82,9 +82,10 @@ class TableReader:
         are_numbers = {*kinds, *settings.discrete, *settings.bounds, settings.weights}
         codes = [name for name in names if name not in are_numbers and not words(name) & TIME_WORDS]
         sample = settings.max_rows, settings.split_seed
-        columns, rows = read_columns(table, *sample, names, texts, codes, settings.categorical)
+        as_apart = [*settings.categorical, *settings.ordered]
+        columns, rows = read_columns(table, *sample, names, texts, codes, as_apart)
         read = {column.name: column for column in columns}
-        as_they_are = {*settings.categorical, settings.weights}
+        as_they_are = {*settings.categorical, *settings.ordered, settings.weights}
         for name, column in read.items():
             gap_marks = settings.na_of(name)
             column = column.without(gap_marks)
@@ -94,7 +95,7 @@ class TableReader:
             elif name in settings.date:
                 with suppress(ValueError):
                     column = column.in_form(settings.date[name])
-            elif name not in as_they_are:
+            elif name not in as_they_are and not column.order:
                 in_numbers = column.in_numbers()
                 has_more = (
                     in_numbers.date_format or in_numbers.notation or in_numbers.are_lost_texts.any()

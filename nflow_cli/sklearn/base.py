@@ -43,6 +43,7 @@ ARGUMENTS = (
     "bounds",
     "categorical",
     "discrete",
+    "ordered",
     "missing",
     "steps",
     "learning_rate",
@@ -101,6 +102,7 @@ class TableEstimator(BaseEstimator):
         bounds: Mapping[str, Any] | None = None,
         categorical: Sequence[str] | None = None,
         discrete: Sequence[str] | Mapping[str, float] | None = None,
+        ordered: Mapping[str, Sequence[str]] | None = None,
         missing: str | None = None,
         steps: int | None = None,
         learning_rate: float | None = None,
@@ -113,6 +115,7 @@ class TableEstimator(BaseEstimator):
         self.bounds = bounds
         self.categorical = categorical
         self.discrete = discrete
+        self.ordered = ordered
         self.missing = missing
         self.steps = steps
         self.learning_rate = learning_rate

@@ -64,5 +64,5 @@ def levels_and_shares(prediction: Predicted) -> tuple[np.ndarray, np.ndarray]:
     given that y is one of them.
     """
     shares = prediction.posterior.levels
-    values = np.array([float(level) for level in prediction.column.coded_values])
+    values = np.array([float(level) for level in prediction.column.levels])
     return values, shares / shares.sum(axis=1, keepdims=True)

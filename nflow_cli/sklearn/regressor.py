@@ -19,6 +19,8 @@ class TableRegressor(RegressorMixin, ConditionalEstimator):
         bounds: Bounds ``(low, high)`` of columns by name, None for no bound.
         categorical: Names of columns that are categories.
         discrete: Names of columns that are multiples of 1, or their steps by name.
+        ordered: Levels of columns in order, lowest first; ordered categories of a DataFrame have
+            theirs.
         missing: ``"drop"`` or ``"refuse"`` rows with gaps; default: gaps are modelled.
         steps: Number of updates; default: by the number of rows, as are the next two.
         learning_rate: Peak learning rate of Adam.

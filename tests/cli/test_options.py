@@ -119,6 +119,11 @@ def given(line):
     [
         ("fit t.csv --columns a,b --columns c", "data.columns", ["a", "b", "c"]),
         ("fit t.csv --discrete a,b:0.5 --discrete c", "data.discrete", {"a": 1, "b": 0.5, "c": 1}),
+        (
+            "fit t.csv --ordered 'size=small,very large' --ordered 'a\\,b=<=1,>1'",
+            "data.ordered",
+            {"size": ["small", "very large"], "a,b": ["<=1", ">1"]},
+        ),
         ("fit t.csv --discrete time:utc:2,c:0.25", "data.discrete", {"time:utc": 2, "c": 0.25}),
         ("fit t.csv --categorical 'name\\, or not'", "data.categorical", ["name, or not"]),
         ("fit t.csv --na -999,n.b. --na age=-1", "data.na", ["-999", "n.b.", "age=-1"]),

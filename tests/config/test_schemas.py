@@ -157,6 +157,7 @@ def test_what_no_config_of_cells_has_is_refused():
         ({"cells": {"depth": 3}}, "cells.depth"),
         (kind(kind="levels", levels=[]), "data.kinds.a.levels"),
         (kind(kind="other"), "data.kinds.a.kind"),
+        (kind(kind="levels", levels=["x", "y"], is_ordered=True), "data.kinds.a"),
     ]:
         assert_refused(cells, changes, key)
 
@@ -196,6 +197,9 @@ def test_roles_of_columns_that_cannot_be_are_refused():
         ({"exclude": ["c"], "bounds": {"c": [0, 1]}}, "bounds", "data.exclude"),
         ({"split": "c", "bounds": {"c": [0, 1]}}, "split", "data.bounds"),
         ({"group": "c", "bounds": {"c": [0, 1]}}, "group", "data.bounds"),
+        ({"ordered": {"c": ["x"]}}, "ordered.c", "2 or more items"),
+        ({"ordered": {"c": ["x", "x"]}}, "ordered", "each level of 'c' once"),
+        ({"ordered": {"c": ["x", "y"]}, "categorical": ["c"]}, "ordered", "data.categorical"),
         ({"weights": ["w"]}, "weights", "text"),
         (
             {"date": {"d": "%d.%m."}},

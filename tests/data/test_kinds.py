@@ -56,6 +56,20 @@ def test_a_value_that_repeats_in_its_group_is_as_one_row_and_others_are_counted(
     assert kinds_of(asked_columns(columns, settings))["x"].repeats
 
 
+def test_levels_in_order_are_those_asked_for_or_of_an_ordered_category():
+    cells = ["low", "high", None, "low"] * 250
+    asked = {"ordered": {"x": ["low", "middle", "high"]}}
+    kind = kind_of(cells, settings=asked)
+    assert kind.levels == ["low", "middle", "high"] and kind.is_ordered and kind.missing
+    assert kind.why == "in order: low < middle < high"
+    order = ("low", "middle", "high")
+    assert kind_of(cells, order=order) == kind
+    unordered = kind_of(cells, order=order, settings={"categorical": ["x"]})
+    assert not unordered.is_ordered and unordered.levels is None
+    grades = kind_of(RNG.integers(1, 4, N), settings={"ordered": {"x": ["3", "2", "1"]}})
+    assert grades.type == "whole" and grades.levels == ["3", "2", "1"]
+
+
 @pytest.mark.parametrize(
     ("cells", "name", "why"),
     [

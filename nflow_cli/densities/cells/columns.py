@@ -102,8 +102,20 @@ class CellColumn:
 
     @property
     def has_numbers(self) -> bool:
-        """Whether values have intervals, and the column a mixture."""
-        return self.kind.kind in ("grid", "number")
+        """Whether values have intervals, and the column a mixture: numbers, and places of levels
+        in order.
+        """
+        return self.kind.has_intervals
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether its values are levels, in order or not."""
+        return self.kind.kind == "levels"
+
+    @property
+    def levels(self) -> Sequence[str]:
+        """The levels."""
+        return self.kind.levels or []
 
     @property
     def coded_values(self) -> Sequence[str | float]:
@@ -182,7 +194,7 @@ class CellColumn:
             centre, half = self.normal_scores.intervals(
                 self.nearest(numbers), *unit_interval, self.slack
             )
-        if self.kind.kind == "grid":
+        if self.kind.is_grid:
             half = np.where(self._is_on_grid(numbers), half, 0.0)
         interval = Interval(np.where(is_no_number, 0.0, centre), np.where(is_no_number, 1.0, half))
         units = np.where(is_no_number, 0.0, unit_interval.centre)
@@ -195,6 +207,8 @@ class CellColumn:
         the probability ``(n,)`` that an outlier is less; 0 of gaps.
         """
         is_gap = np.isnan(values)
+        if self.has_levels:  # a new one is outside of the order
+            return np.where(values < 0, 0.0, -np.inf), np.zeros(len(values))
         numbers = self.nearest(np.where(is_gap, self.outliers.centre, values))
         low = numbers - self.step / 2
         high = numbers + self.step / 2
@@ -204,7 +218,7 @@ class CellColumn:
             low = np.where(numbers <= least + self.slack, -np.inf, low)
             high = np.where(numbers >= greatest - self.slack, np.inf, high)
             is_possible &= self._steps_beyond_bounds(values) == 0
-        if self.kind.kind == "grid":
+        if self.kind.is_grid:
             is_possible &= self._is_on_grid(values)
         width = np.where(np.isinf(low) | np.isinf(high), np.inf, self.step)
         log_mass = self.outliers.log_mass(low, high, width)
@@ -231,7 +245,7 @@ class CellColumn:
     @property
     def slack(self) -> float:
         """Distance within which a number has a step's value."""
-        return NEAR_END * self.step if self.kind.kind == "grid" else 1e-6 * self.step
+        return NEAR_END * self.step if self.kind.is_grid else 1e-6 * self.step
 
     @cached_property
     def bounds(self) -> tuple[float | None, float | None]:
@@ -282,7 +296,7 @@ class CellColumn:
         half = np.where(is_narrow, by_slope, 0.5 * (high - low))
         least, greatest = self.bounds
         reach = NEAR_END / 2 * step
-        if self.kind.kind == "grid":
+        if self.kind.is_grid:
             reach = (1 - NEAR_END) * step  # a bound may be off the grid
         if least is not None:  # the lowest interval is all below its upper end
             is_lowest = values - least <= reach
@@ -300,7 +314,7 @@ class CellColumn:
 
     def nearest(self, values: np.ndarray) -> np.ndarray:
         """Nearest values on the grid, if there is one."""
-        return self._on_lattice(values) if self.kind.kind == "grid" else values
+        return self._on_lattice(values) if self.kind.is_grid else values
 
     def _on_lattice(self, values: np.ndarray) -> np.ndarray:
         """Nearest values ``(n,)`` at whole steps from the offset."""
@@ -350,7 +364,7 @@ class CellColumn:
         """
         written = values
         with np.errstate(over="ignore"):
-            if self.kind.kind == "grid" or self.kind.decimals is not None:
+            if self.kind.is_grid or self.kind.decimals is not None:
                 written = self._on_lattice(values)
             if self.kind.decimals is not None:
                 written = np.round(written, self.kind.decimals)
@@ -376,7 +390,7 @@ class CellColumn:
         """Numbers ``(n,)`` as a table has them; those within rounding of an atom, a step, or the
         first or last value equal it.
         """
-        if self.kind.kind == "grid":
+        if self.kind.is_grid:
             return self._written(values, is_within=self.is_closed)
         reach = NEAR_END * self.step
         for mark in (*self.kind.atoms, *self.ends):
@@ -388,7 +402,9 @@ class CellColumn:
         return as_written(values, self.kind.single is not None, self.kind.type == "whole")
 
     def _outliers_at(self, p: np.ndarray) -> np.ndarray:
-        """Outliers ``(n,)`` at probabilities, as written."""
+        """Outliers ``(n,)`` at probabilities, as written; of levels in order a new one."""
+        if self.has_levels:
+            return np.full(len(p), -1.0)
         values = self.outliers.quantile(np.clip(p, LEAST_TAIL, 1 - LEAST_TAIL))
         return self._written(values, is_within=self.is_closed)
 

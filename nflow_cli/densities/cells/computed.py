@@ -223,9 +223,7 @@ class Computed:
         map_values = np.append(self._map_values, np.nan)
         if source.kind.type in ("text", "truth"):
             key_indices: dict[str | float, int] = {key: i for i, key in enumerate(keys)}
-            key_of_level = np.array(
-                [key_indices.get(level, -1) for level in source.coded_values] + [-1]
-            )
+            key_of_level = np.array([key_indices.get(level, -1) for level in source.levels] + [-1])
             return map_values[key_of_level[_level_indices(values)]]
         numbers = _numbers_of(source, values)
         nearest = _nearest_index(np.array(keys, float), numbers)
@@ -373,9 +371,9 @@ def _values_by_formula(relation: Relation, x: np.ndarray) -> tuple[np.ndarray, n
 
 def _numbers_of(column: CellColumn, values: np.ndarray) -> np.ndarray:
     """Numbers ``(n,)`` of a column's values, also of levels that are numbers; NaN of gaps."""
-    if column.has_numbers:
+    if not column.has_levels:
         return values
-    levels = np.array([*column.coded_values, np.nan], float)
+    levels = np.array([*column.levels, np.nan], float)
     return levels[_level_indices(values)]
 
 

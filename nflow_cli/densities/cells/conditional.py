@@ -50,7 +50,8 @@ class CellPosterior(NamedTuple):
     Attributes:
         levels: Probabilities ``(n, L)`` of the levels; none of a column of numbers.
         missing: Probability ``(n,)`` of a missing cell.
-        mean: ``(n,)``, of a number, given that it is not missing and no outlier.
+        mean: ``(n,)``, of a number, or of the place of a level in order, given that it is not
+            missing and no outlier.
         sd: Its standard deviation.
         quantiles: ``(n, k)``, given the same.
         log_prob: Log-probability ``(n,)`` in nats of the row's own value; NaN if unknown.
@@ -172,21 +173,38 @@ class _Cell:
         outlier = np.clip(outlier / np.where(present > 0, present, 1.0), 0.0, 1.0)
         log_p = self._log_prob(log_total)
         if self.column.has_numbers:
-            n_levels = 0
             statistics = self._statistics(nodes, weights, p)
             statistics[:, ~(error <= largest_error)] = np.nan
         else:
-            n_levels = len(self.column.coded_values)
             statistics = np.full((4 + p.shape[1], len(missing)), np.nan)
         mean, sd, below, at = statistics[:4]
         if self._half_step:  # a bin has many values: P(number), less P(outlier and number)
             log_outlier = self.column.encode(self.block.rows[:, self.j]).log_p_outlier
             inlier = np.exp(log_p) / present - outlier * np.exp(log_outlier)
             at = np.where(np.isnan(at), at, np.maximum(inlier, 0.0) / (1 - outlier))
-        levels = weights[:, :n_levels]
         return CellPosterior(
-            levels, missing, mean, sd, statistics[4:].T, log_p, below, at, outlier, error
+            self._levels(nodes, weights),
+            missing,
+            mean,
+            sd,
+            statistics[4:].T,
+            log_p,
+            below,
+            at,
+            outlier,
+            error,
         )
+
+    def _levels(self, nodes: Nodes, weights: np.ndarray) -> np.ndarray:
+        """Probabilities ``(n, L)`` of the levels, by the weights ``(n, N)`` of the nodes; none of a
+        column of numbers.
+        """
+        if not self.column.has_numbers:
+            return weights[:, : len(self.column.levels)]
+        levels = np.zeros((len(weights), len(self.column.levels)))
+        for level in range(levels.shape[1]):
+            levels[:, level] = (weights * (nodes.values == level)).sum(axis=1)
+        return levels
 
     def _log_prob(self, log_total: np.ndarray) -> np.ndarray:
         """Log-probability ``(n,)`` in nats of the row's own cell, NaN if unknown: of the cell and
@@ -263,7 +281,7 @@ class _Cell:
     @property
     def _half_step(self) -> float:
         """Half the step of a long grid, whose values are in bins; 0 of other columns."""
-        is_grid = self.has_bins and self.column.kind.kind == "grid"
+        is_grid = self.has_bins and self.column.kind.is_grid
         return self.column.step / 2 if is_grid else 0.0
 
     def _weighted_nodes(self) -> tuple[Nodes, np.ndarray, np.ndarray, np.ndarray]:
@@ -497,7 +515,7 @@ def join_nodes(first: Nodes, second: Nodes) -> Nodes:
 def point_nodes(prior: CellDistribution) -> Nodes:
     """Nodes of the outcomes that are no numbers of a mixture: levels or atoms, missing, new."""
     column = prior.column
-    n_new = OUTLIER_NODES if column.has_numbers else 1
+    n_new = 1 if column.has_levels else OUTLIER_NODES
     n_outcomes = column.outcomes.n_outcomes
     learnt = [
         code for code in range(n_outcomes) if code not in (column.number_code, column.new_code)
@@ -516,7 +534,7 @@ def grid_nodes(prior: CellDistribution) -> Nodes | None:
     """Nodes of the numbers of a short grid, else ``None``: each likely value, and the middles of
     intervals beyond those.
     """
-    if prior.column.kind.kind != "grid" or (intervals := _grid_intervals(prior)) is None:
+    if not prior.column.kind.is_grid or (intervals := _grid_intervals(prior)) is None:
         return None
     first, middle = intervals
     values = middle[None]

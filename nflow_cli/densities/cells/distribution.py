@@ -154,13 +154,16 @@ class CellDistribution:
         are_below = np.where(is_atom, atoms[:, None] < atom_of_cell, atom_units < centre)
         below = below + (p_atoms * are_below).sum(axis=0)
         mass = np.where(is_atom, at, 0.0) + mass
+        p_outlier = self.p_outcomes[column.new_code]
+        is_gap = codes == column.missing_code
         # A cell that is new is beyond the bounds: all numbers are on one side of it.
         p_no_outlier = self.p_number + p_atoms.sum(axis=0)
         is_new = codes == column.new_code
         below = np.where(is_new, np.where(cells.p_outlier_below > 0.5, p_no_outlier, 0.0), below)
         mass = np.where(is_new, 0.0, mass)
-        p_outlier = self.p_outcomes[column.new_code]
-        is_gap = codes == column.missing_code  # above all numbers
+        if column.has_levels:  # in order: a gap is above all of them, a new one above a gap
+            below = np.where(is_gap, p_no_outlier, np.where(is_new, 1 - p_outlier, below))
+            return below, np.where(is_gap | is_new, at, mass)
         below = np.where(
             is_gap, p_no_outlier + p_outlier, below + p_outlier * cells.p_outlier_below
         )

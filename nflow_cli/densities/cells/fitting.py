@@ -18,6 +18,7 @@ LEAST_FLOOR = 1e-5  # least scale of a normal, in units in which the numbers are
 NARROW_LEVEL = 0.01  # of the quantile of half widths that bounds the scales
 ATOM_PART = 1e-9  # of the shares of atoms, that is no number
 HURDLE_GAIN = 0.1  # nats a row by which an earlier column predicts atoms, of a hurdle model
+UNSEEN_WEIGHT = 0.5  # rows of a level in order that no row has
 BROAD_RANGES = 10.0  # ranges of the numbers that hold 95 % of a broad normal
 
 
@@ -142,6 +143,11 @@ def _fitted_scores(column: CellColumn, data: Dataset, place: int) -> Scores | No
         weights = np.concatenate([data.weights.train, data.weights.validation])
         values = values[weights > 0]
         weights = weights[weights > 0]
+    if column.has_levels:  # one without rows counts half a row
+        levels = np.arange(float(len(column.levels)))
+        unseen = np.setdiff1d(levels, values)
+        values = np.append(values, unseen)
+        weights = np.append(weights, np.full(len(unseen), UNSEEN_WEIGHT))
     are_numbers, interval = _number_intervals(column, values, with_atoms=not column.is_hurdle)
     if not are_numbers.any():
         return None

@@ -53,7 +53,7 @@ def _cells_of_distribution(u: np.ndarray, place: int, distribution: CellDistribu
     u = u[:, place]
     column = distribution.column
     first = np.zeros(len(u))
-    if column.has_numbers:
+    if not column.has_levels:
         p = np.nan_to_num(u)[:, None]
         guess = distribution.quantiles(np.clip(p, LEAST_MASS, 1 - LEAST_MASS))
         first = column.values_at(guess[:, 0])
@@ -68,7 +68,7 @@ def _computed_cells(computed: Computed, rows: np.ndarray, u: np.ndarray) -> np.n
     """Values ``(n,)`` of a computed column in rows ``(n, C)``, by ``u`` ``(n,)``."""
     column = computed.column
     first = computed.expected(rows).values
-    if column.has_numbers:
+    if not column.has_levels:
         first = np.where(np.isnan(first), column.values_at(np.zeros(1)), first)
 
     def below_and_at(indices: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -95,8 +95,8 @@ def _cells_at(
     known = np.flatnonzero(~np.isnan(u))
     cells = np.full(len(u), np.nan)
     gaps = [] if column.missing_code is None else [np.nan]
-    if not column.has_numbers:
-        levels = np.array([*range(len(column.coded_values)), *gaps, NEW_LEVEL])
+    if column.has_levels:
+        levels = np.array([*range(len(column.levels)), *gaps, NEW_LEVEL])
         cells[known] = _last_level(is_at_or_below, known, levels)
         return cells
     if gaps:

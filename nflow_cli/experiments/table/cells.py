@@ -29,7 +29,7 @@ def row_scores(
     """Scores of rows ``(n, C)``: of modelled and computed cells, beside independent columns."""
     scored = density.scored_rows(rows, stream(seed, "pit"), advance)
     are_known = density.are_known(rows)
-    has_levels = np.array([not column.has_numbers for column in density.scored_columns])
+    has_levels = np.array([column.has_levels for column in density.scored_columns])
     return RowScores(
         log_q=np.where(are_known, scored.log_q, np.nan),
         members=scored.log_q_by_member,
@@ -154,7 +154,7 @@ def _are_comparable(
     """Which rows ``(n,)`` have only levels of more than ``least`` training rows."""
     are_comparable = np.ones(len(rows), bool)
     for place, column in enumerate(density.row_columns):
-        if place < density.n_given or column.has_numbers:
+        if place < density.n_given or not column.has_levels:
             continue
         cells = rows[:, place]
         codes = train[:, place]

@@ -124,9 +124,9 @@ def check_masses(run: Checked) -> Verdict:
     worst = 0.0
     rows = density.draw(run_conditions(run, 50), stream(run.config.seed, "check"))
     for j, column in enumerate(density.scored_columns):
-        if column.has_numbers:
+        if not column.has_levels:
             continue
-        values = [*range(len(column.coded_values)), -1.0]
+        values = [*range(len(column.levels)), -1.0]
         if column.missing_code is not None:
             values.append(np.nan)
         total = np.zeros(len(rows))

@@ -123,7 +123,7 @@ def _change_of_column(column: CellColumn, before: np.ndarray, after: np.ndarray)
     """Change of the marginal of a column from held-out cells ``(m,)`` to new ones ``(n,)``."""
     if column.has_numbers:
         return change_of_numbers(before, after)
-    return change_of_levels(before, after, [str(level) for level in column.coded_values])
+    return change_of_levels(before, after, [*column.levels])
 
 
 def _relations(

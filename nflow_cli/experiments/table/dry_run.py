@@ -22,7 +22,17 @@ from nflow_cli.text import command_line
 
 HEADER = ("column", "kind", "type", "step", "values", "atoms", "missing", "bounds", "why")
 # Options of the corrected command.
-OPTIONS = ("columns", "exclude", "given", "missing", "bounds", "date", "discrete", "categorical")
+OPTIONS = (
+    "columns",
+    "exclude",
+    "given",
+    "missing",
+    "bounds",
+    "date",
+    "discrete",
+    "ordered",
+    "categorical",
+)
 DRY = ("--dry-run", "--json")
 
 
@@ -99,6 +109,9 @@ def _words_without(argv: Sequence[str], options: Sequence[str]) -> list[str]:
 
 
 def _option(key: str, value: Any) -> list[str]:
+    if key == "ordered":  # of one column each
+        pairs = [(escaped(name), ",".join(map(escaped, levels))) for name, levels in value.items()]
+        return [word for name, levels in pairs for word in ("--ordered", f"{name}={levels}")]
     if key == "bounds":
         texts = [f"{escaped(name)}={_range(bounds)}" for name, bounds in value.items()]
     elif key == "date":
@@ -174,11 +187,11 @@ def _row(column: Column, kind: ColumnKind) -> tuple[str, ...]:
     share = _missing_share(column)
     missing = f"{share:.1%}" if share else ""
     type_of_cells = "" if kind.kind == "left out" else kind.type
-    step = f"{kind.step:.12g}" if kind.step else ""
+    step = f"{kind.step:.12g}" if kind.step and not kind.is_ordered else ""
     if kind.lattice and kind.lattice.offset:
         step += f" + {kind.lattice.offset:.12g}"
     atoms = str(len(kind.atoms) or "")
-    bounds = _range(kind.bounds or (), ".12g")
+    bounds = "" if kind.is_ordered else _range(kind.bounds or (), ".12g")
     why = kind.why
     if kind.calendar:
         why += f"; inputs: {', '.join(kind.calendar)}"

@@ -142,7 +142,7 @@ def _surprise_of_levels(column: CellColumn, posterior: CellPosterior) -> CellSur
     share_of_new = np.maximum(1 - shares.sum(axis=1), 0.0)
     p = no_likelier(own_share, np.column_stack([shares, share_of_new]))
     places = shares.argmax(axis=1)
-    likeliest = np.where(places < len(column.coded_values), places, np.nan)
+    likeliest = np.where(places < len(column.levels), places, np.nan)
     share = shares.max(axis=1)
     return CellSurprise(column, _nats_of_p(p, posterior), likeliest, likeliest, share, own_share)
 

@@ -363,7 +363,7 @@ def _numbers_outside(density: CellDensity, condition: np.ndarray, rows: np.ndarr
     places = [
         place
         for place in range(density.n_given, len(columns))
-        if columns[place].has_numbers and not np.isnan(condition[place])
+        if not columns[place].has_levels and not np.isnan(condition[place])
     ]
     if not places or density.unmixing:
         return []

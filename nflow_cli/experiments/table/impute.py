@@ -95,14 +95,16 @@ def _middles(density: CellDensity, completed: Completions, statistic: Statistic)
     middles = np.empty((len(weights), len(density.row_columns)))
     for j, column in enumerate(density.row_columns):
         draws = completed.draws[:, :, j]
-        if column.has_numbers:
+        if not column.has_levels:
             middles[:, j] = column_values(column, _middle(draws, weights, statistic))
             continue
-        levels = np.arange(len(column.coded_values))
+        levels = np.arange(len(column.levels))
         shares = np.stack([(weights * (draws == level)).sum(axis=1) for level in levels], axis=1)
         middles[:, j] = shares.argmax(axis=1)
-        if column.kind.type not in ("text", "truth") and len(levels) > 2:  # of ordered numbers
-            numbers = np.array([float(level) for level in column.coded_values])
+        if column.has_numbers and statistic == "median":  # of levels in order
+            middles[:, j] = _middle(draws, weights, statistic)
+        elif column.kind.type not in ("text", "truth") and len(levels) > 2:  # of ordered numbers
+            numbers = np.array([float(level) for level in column.levels])
             values = np.broadcast_to(numbers, shares.shape)
             middle = _middle(values, shares, statistic)
             middles[:, j] = np.abs(middle[:, None] - numbers).argmin(axis=1)

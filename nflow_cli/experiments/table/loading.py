@@ -227,7 +227,7 @@ def load(run: Run) -> TableRun:
 def _columns(run: Run, names: Sequence[str]) -> list[CellColumn]:
     """Columns of a density of cells, in the units that the run records."""
     kinds = {name: run.config.data.kinds[name].alone for name in names}
-    numbers = [name for name, kind in kinds.items() if kind.kind in ("grid", "number")]
+    numbers = [name for name, kind in kinds.items() if kind.has_intervals]
     key = "straight_units" if run.config.cells.unmixed else "units"
     units = dict(zip(numbers, column_units(run, numbers, key).columns))
     return [CellColumn(name, kind, units.get(name, ())) for name, kind in kinds.items()]

@@ -38,7 +38,7 @@ def losses(
     ``max(p (x - q), (p - 1) (x - q))``; of levels ``log_loss``, ``-log P(x | present)`` in nats,
     and ``error_rate``, whether another level is the likeliest.
     """
-    if not column.has_numbers:
+    if column.has_levels:
         log_loss = np.log(_present(posterior)) - posterior.log_prob
         return {"log_loss": log_loss, "error_rate": posterior.levels.argmax(axis=1) != values}
     away = values[:, None] - posterior.quantiles
@@ -53,7 +53,7 @@ def marginal_posterior(
     """Distributions of rows with values ``(n,)`` of column ``j`` by its marginal, whatever else is
     in the row.
     """
-    if density.row_columns[j].has_numbers:  # whose losses need no probability of the value
+    if not density.row_columns[j].has_levels:  # whose losses need no probability of the value
         values = np.full(len(values), np.nan)
     distinct, places = np.unique(values, return_inverse=True)
     rows = np.full((len(distinct), len(density.row_columns)), np.nan)
@@ -86,7 +86,7 @@ def tally_of(
     for name, loss in row_losses.items():
         is_finite = ~np.isnan(loss)
         means[name] = Moments.of(loss[is_finite], row_weights[is_finite])
-    if column.has_numbers or weights is not None:
+    if not column.has_levels or weights is not None:
         return Tally(means)
     has_rank = (values >= 0) & ~np.isnan(posterior.log_prob)
     return Tally(means, ranks=ranked(shares_of(posterior)[has_rank], values[has_rank]))

@@ -98,7 +98,7 @@ class CalibratedSets(NamedTuple):
         """Name of a group."""
         if self.by is None:
             return "all"
-        return GROUP_NAMES.get(code) or str(self.by.coded_values[code])
+        return GROUP_NAMES.get(code) or self.by.levels[code]
 
     def thresholds(self, trained: CellsRun, rows: np.ndarray) -> np.ndarray:
         """Largest nonconformity scores ``(n,)`` in the sets of rows ``(n, C)``, by their groups;
@@ -150,7 +150,7 @@ def _group_column(trained: CellsRun, by: str, target: CellColumn) -> CellColumn:
     of_levels = {
         column.name: column
         for column in trained.density.row_columns[: len(trained.density.columns)]
-        if not column.has_numbers and column.name != target.name
+        if column.has_levels and column.name != target.name
     }
     if by not in of_levels:
         raise DataError(
@@ -317,7 +317,8 @@ class Predicted(NamedTuple):
         observed: The column's values ``(n,)`` in the table; ``None`` if that lacks the column.
         posterior: Distribution of the column in each row.
         thresholds: Largest nonconformity scores ``(n,)`` in the sets; 0 without sets.
-        set_ends: Lower and upper ends ``(n, 2)`` of the sets of numbers; ``(n, 0)`` without.
+        set_ends: Lower and upper ends ``(n, 2)`` of the sets of numbers, or of levels in order;
+            ``(n, 0)`` without.
     """
 
     question: Question
@@ -337,30 +338,32 @@ class Predicted(NamedTuple):
         """The columns to be written, by name."""
         column = self.column
         posterior = self.posterior
-        statistics = posterior.levels
+        statistics = [posterior.levels]
+        if not column.has_levels:
+            statistics = [posterior.mean, posterior.sd]
         if column.has_numbers:
-            statistics = np.column_stack([posterior.mean, posterior.sd, posterior.quantiles])
-        columns = _written_statistics(column, statistics, self.question.p)
-        if column.has_numbers and _is_date(column.kind):
+            statistics.append(posterior.quantiles)
+        columns = _written_statistics(column, np.column_stack(statistics), self.question.p)
+        if not column.has_levels and _is_date(column.kind):
             columns[f"{column.name}_mean"] = written_number(column.kind, posterior.mean)
         for end, values in zip(("low", "high"), self.set_ends.T):
             columns[f"{column.name}_{end}"] = written_number(column.kind, values)
         if column.missing_code is not None:
             columns[f"{column.name}_missing"] = posterior.missing
-        if not column.has_numbers:
+        if column.has_levels:
             likeliest = posterior.levels.argmax(axis=1)
             columns[f"{column.name}_level"] = as_written(column.kind, likeliest)
-            if self.question.sets:
+            if self.question.sets and not column.has_numbers:
                 columns[f"{column.name}_set"] = self._written_sets()
         if self.observed is not None:
             columns[f"{column.name}_log_p"] = posterior.log_prob
-        if column.has_numbers:
+        if not column.has_levels:
             columns["quadrature_error"] = posterior.error
         return columns
 
     def _written_sets(self) -> np.ndarray:
         """Sets of levels of the rows ``(n,)``, as JSON."""
-        levels = np.array([str(level) for level in self.column.coded_values], object)
+        levels = np.array(self.column.levels, object)
         sets = [list(levels[is_member]) for is_member in self.are_in_sets]
         return np.array([json.dumps(texts, ensure_ascii=False) for texts in sets], object)
 
@@ -404,14 +407,14 @@ class Drawn(NamedTuple):
 
 
 def _names_of_statistics(column: CellColumn, p: np.ndarray) -> list[str]:
-    """Names of a target's written columns: mean, sd and quantiles at ``p`` of numbers, or the
-    probabilities of levels.
+    """Names of a target's written columns: mean and sd of numbers, or the probabilities of levels;
+    of numbers and of levels in order quantiles at ``p``.
     """
+    statistics = ["mean", "sd"]
+    if column.has_levels:
+        statistics = [f"p_{level}" for level in column.levels]
     if column.has_numbers:
-        quantiles = [f"q{p_of_quantile:.{DIGITS}g}" for p_of_quantile in p]
-        statistics = ["mean", "sd", *quantiles]
-    else:
-        statistics = [f"p_{level}" for level in column.coded_values]
+        statistics += [f"q{p_of_quantile:.{DIGITS}g}" for p_of_quantile in p]
     return [f"{column.name}_{statistic}" for statistic in statistics]
 
 
@@ -425,7 +428,7 @@ def _written_statistics(
     names = _names_of_statistics(column, p)
     columns = dict(zip(names, statistics.T))
     if column.has_numbers:
-        for name in names[2:]:  # after mean and sd
+        for name in names[-len(p) :]:
             columns[name] = written_number(column.kind, columns[name])
     return columns
 
@@ -510,6 +513,8 @@ def _by_quadrature(
     if ends.size:
         widening = np.where(thresholds < 1, 0.0, np.inf)  # a set may contain all values
         ends = ends + widening[:, None] * [-1, 1]
+        if question.columns[0].has_levels:
+            ends = np.clip(ends, 0, len(question.columns[0].levels) - 1)
     values = rows.values[:, place] if has_target else None
     return Predicted(question, rows, values, posterior, thresholds, ends)
 
@@ -581,19 +586,22 @@ def _completions(trained: CellsRun, rows: TableRows, unknown: np.ndarray) -> Ite
 def _statistics(
     column: CellColumn, completed: Completions, place: int, p: np.ndarray
 ) -> np.ndarray:
-    """Statistics ``(b, k)`` of the column at ``place``, over the weighted draws of b rows: mean, sd
-    and quantiles at ``p`` of numbers, or probabilities of levels.
+    """Statistics ``(b, k)`` of the column at ``place``, over the weighted draws of b rows, as
+    :func:`_names_of_statistics` names them.
     """
     values = completed.draws[:, :, place]
     weights = completed.weights
-    if not column.has_numbers:
-        levels = range(len(column.coded_values))
-        shares = [(weights * (values == level)).sum(axis=1) for level in levels]
-        return np.stack(shares, axis=1)
-    mean = (weights * values).sum(axis=1)
-    sd = np.sqrt((weights * np.square(values - mean[:, None])).sum(axis=1))
-    p_of_rows = np.broadcast_to(p, (len(values), len(p)))
-    return np.column_stack([mean, sd, weighted_quantiles(values, weights, p_of_rows)])
+    if column.has_levels:
+        levels = range(len(column.levels))
+        statistics = [(weights * (values == level)).sum(axis=1) for level in levels]
+    else:
+        mean = (weights * values).sum(axis=1)
+        sd = np.sqrt((weights * np.square(values - mean[:, None])).sum(axis=1))
+        statistics = [mean, sd]
+    if column.has_numbers:
+        p_of_rows = np.broadcast_to(p, (len(values), len(p)))
+        statistics.append(weighted_quantiles(values, weights, p_of_rows))
+    return np.column_stack(statistics)
 
 
 def answer(
@@ -637,7 +645,7 @@ def _write_picture(prediction: Predicted, subject: str, path: Path) -> None:
     posterior = prediction.posterior
     if values is None:
         raise DataError(f"--plot: expected the target {shown(column.name)} in {subject}")
-    if column.has_numbers:
+    if not column.has_levels:
         p = prediction.question.p
         sets = prediction.question.sets
         ends = posterior.quantiles[:, [0, -1]]
@@ -651,9 +659,8 @@ def _write_picture(prediction: Predicted, subject: str, path: Path) -> None:
             column.name, column.kind, values, intervals, printable(subject)
         )
     else:
-        levels = [str(level) for level in column.coded_values]
         figure = plotting.levels_figure(
-            column.name, levels, posterior.levels, values, printable(subject)
+            column.name, [*column.levels], posterior.levels, values, printable(subject)
         )
     write_file(path, lambda file: plotting.save_figure(figure, file, path.suffix[1:].lower()))
 
@@ -678,7 +685,7 @@ def _tally(trained: CellsRun, prediction: Predicted | Drawn) -> Tally:
     counts["n_unknown"] = int(rows.unknown_cells(place).any(axis=1).sum())
     # 1 if the rows are the run's own, as counts of parts of a table are summed
     counts[OWN_TABLES] = prediction.observed is not None and are_rows_of_run(trained, rows.values)
-    if prediction.column.has_numbers:
+    if not prediction.column.has_levels:
         counts["n_unresolved"] = int((~prediction.is_resolved).sum())
     if prediction.question.sets:
         counts["n_infinite"] = int((~np.isfinite(prediction.thresholds)).sum())
@@ -703,7 +710,7 @@ def _row_scores(prediction: Predicted) -> dict[str, np.ndarray]:
         values = np.full(len(prediction.rows), np.nan)
     sizes: dict[str, np.ndarray] = {}
     coverages: dict[str, np.ndarray] = {}  # whether the value is in the interval or set
-    if prediction.column.has_numbers:
+    if not prediction.column.has_levels:
         low, high = prediction.posterior.quantiles[:, [0, -1]].T
         sizes["width"] = high - low
         coverages["coverage"] = are_between(values, low, high)
@@ -711,6 +718,10 @@ def _row_scores(prediction: Predicted) -> dict[str, np.ndarray]:
             low, high = prediction.set_ends.T
             sizes["set_width"] = np.where(prediction.thresholds < 1, high - low, np.nan)
             coverages["set_coverage"] = are_between(values, low, high)
+    elif sets and prediction.column.has_numbers:  # levels in order, from one to another
+        low, high = prediction.set_ends.T
+        sizes["set_size"] = high - low + 1
+        coverages["set_coverage"] = are_between(values, low, high)
     elif sets:
         sizes["set_size"] = prediction.are_in_sets.sum(axis=1)
         coverages["set_coverage"] = _entries_at_levels(prediction.are_in_sets, values)

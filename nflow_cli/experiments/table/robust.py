@@ -68,7 +68,7 @@ def _are_far(density: CellDensity, rows: np.ndarray, are_kept: np.ndarray) -> np
     """Which rows ``(n,)`` have a number that a gap parts from the numbers of rows that are kept."""
     are_far = np.zeros(len(rows), bool)
     for column, values in zip(density.columns, rows.T):
-        if column.has_numbers:
+        if not column.has_levels:
             units, log_slopes = column.in_units(values)
             known = np.flatnonzero(np.isfinite(units))
             steps = column.step * np.exp(log_slopes[known])

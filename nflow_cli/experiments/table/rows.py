@@ -58,7 +58,7 @@ class TableRows:
         """Numbers of rows and cells, except targets, that are not used as they are."""
         no_targets = np.array([column.name not in targets for column in self.density.row_columns])
         are_impossible = self.are_impossible & no_targets
-        are_levels = no_targets & [not column.has_numbers for column in self.density.row_columns]
+        are_levels = no_targets & [column.has_levels for column in self.density.row_columns]
         return {
             "n_new_levels": int((self.values[:, are_levels] < 0).any(axis=1).sum()),
             "n_impossible": int(are_impossible.any(axis=1).sum()),

@@ -396,8 +396,8 @@ def _expect_cells_of_column(column: CellColumn, values: np.ndarray) -> None:
     wrong = ~are_cells(column.kind, values)
     if wrong.any():
         expected = f"a number from {-LARGEST_CELL:g} to {LARGEST_CELL:g}"
-        if not column.has_numbers:
-            expected = f"a level index, 0 to {len(column.coded_values) - 1}, or -1 for a new level"
+        if column.has_levels:
+            expected = f"a level index, 0 to {len(column.levels) - 1}, or -1 for a new level"
         received = values[int(np.argmax(wrong))]
         raise DataError(f"column {shown(column.name)}: expected {expected}, received {received}")
 

@@ -12,6 +12,7 @@ from cells import (
     grid,
     levels,
     number,
+    ordered,
     quadrature,
     random_density,
     values_of,
@@ -28,6 +29,7 @@ from nflow_cli.mixtures import log_cdf
 
 P = np.array([0.001, 0.05, 0.5, 0.95, 0.999])
 COUNTED = {
+    "levels in order": [ordered("a", 4, missing=True), levels("b", 3), ordered("c", 5)],
     "levels": [levels("a", 3), levels("b", 5, missing=True), levels("c", 2)],
     "grids": [grid("a", atoms=[0.0, 2.5], missing=True), levels("b", 2), grid("c", step=1.0)],
     "bounds": [
@@ -94,13 +96,13 @@ def test_probabilities_are_those_of_all_values_in_the_row(case, members):
         np.testing.assert_allclose(found.missing, shares[:, gaps].sum(axis=1), **exact)
         np.testing.assert_allclose(found.log_prob, density.log_prob(rows) - log_total, **exact)
         assert not found.error.any()
+        if column.has_levels:
+            np.testing.assert_allclose(found.levels, shares[:, : len(column.levels)], **exact)
         if column.has_numbers:
             values = values[~gaps]
             shares = shares[:, ~gaps] / shares[:, ~gaps].sum(axis=1, keepdims=True)
             assert_quantiles(found.quantiles, values, shares, 1e-9)
             assert_ends(found, rows[:, j], values, shares, 1e-9)
-        else:
-            np.testing.assert_allclose(found.levels, shares[:, : len(column.coded_values)], **exact)
 
 
 @pytest.mark.parametrize("j", [0, 1])

@@ -13,6 +13,7 @@ from cells import (
     grid,
     levels,
     number,
+    ordered,
     products,
     random_density,
     values_of,
@@ -27,6 +28,7 @@ from nflow_cli.evaluation.pit import pit
 
 N = 30_000
 COUNTED = {
+    "levels in order": [ordered("a", 4, missing=True), levels("b", 2), ordered("c", 3)],
     "levels": [levels("a", 3), levels("b", 5, missing=True)],
     "a grid": [levels("a", 2, missing=True), grid("b", step=2.0, atoms=[0.0, 6.0], missing=True)],
     "date": [day("a", spread=1.0, missing=True), grid("b", step=2.0)],

@@ -12,6 +12,7 @@ from cells import (
     grid,
     levels,
     number,
+    ordered,
     products,
     random_density,
     values_of,
@@ -28,6 +29,7 @@ from nflow_cli.densities.cells.unmixing import Unmixing, component
 N = 20_000
 KINDS = {
     "levels": [levels("a", 3, missing=True), levels("b", 4)],
+    "levels in order": [ordered("a", 3, missing=True), ordered("b", 4)],
     "numbers": [number("a", maps=TAILS), number("b", atoms=[0.5, -2.0], missing=True)],
     "full precision": [number("a", decimals=None, resolution=1e-9), levels("b", 2)],
     "a grid": [levels("a", 2), grid("b", step=0.25, offset=0.05, atoms=[1.05], missing=True)],
