@@ -385,7 +385,7 @@ GAPS_OF = {
     "MASS__Boston": [],
     "modeldata__concrete": [],
 }
-EMPTY, GAP_DRAWS = 0.2, 100
+EMPTY, GAP_DRAWS, FOREST_DRAWS = 0.2, 100, 20
 
 
 def imputation(case: Row, options: Options) -> Row:
@@ -396,13 +396,15 @@ def imputation(case: Row, options: Options) -> Row:
     empty = np.random.default_rng(1).random(table.shape) < EMPTY
     empty[empty.all(axis=1)] = False
     start = time.perf_counter()
-    filled, *more = METHODS[case["method"]](table.astype(object).mask(empty))
+    filled, *more = METHODS[case["method"]](table.astype(object).mask(empty), options)
     facts = errors(table, filled, empty)
     facts["seconds"] = round(time.perf_counter() - start, 1)
-    return facts | ({"coverage": inside(table, more[0], empty)} if more else {})
+    if not more:
+        return facts
+    return facts | {"coverage": inside(table, *more, empty), "crps": crps(table, *more, empty)}
 
 
-def filled_by_nflow(gaps: Any) -> tuple[Any, Any]:
+def filled_by_nflow(gaps: Any, options: Options) -> tuple[Any, Any]:
     """Fill gaps; also 100 times by draws."""
     import nflow_cli
 
@@ -412,7 +414,7 @@ def filled_by_nflow(gaps: Any) -> tuple[Any, Any]:
         return q.impute(gaps), q.impute(gaps, draws=GAP_DRAWS)
 
 
-def by_regressions(gaps: Any) -> tuple[Any]:
+def by_regressions(gaps: Any, options: Options) -> tuple[Any]:
     """Fill gaps by chained ridge regressions of standardised columns and indicators of levels."""
     import pandas
 
@@ -441,7 +443,7 @@ def by_regressions(gaps: Any) -> tuple[Any]:
     return (found,)
 
 
-def by_forests(gaps: Any) -> tuple[Any]:
+def by_forests(gaps: Any, options: Options) -> tuple[Any]:
     """Fill gaps by missForest."""
     import pandas
 
@@ -467,6 +469,28 @@ def by_forests(gaps: Any) -> tuple[Any]:
     for name in levels:
         found[name] = np.array(levels[name])[found[name].astype(int)]
     return (found,)
+
+
+def by_miceforest(gaps: Any, options: Options) -> tuple[Any, Any]:
+    """Fill gaps by chained boosting with predictive mean matching, 20 times: the means of numbers
+    and the most frequent levels.
+    """
+    import pandas
+
+    numbers = [name for name in gaps if is_number(gaps[name])]
+    with tempfile.TemporaryDirectory() as folder:
+        gaps.to_csv(f"{folder}/gaps.csv", index=False)
+        levels = [name for name in gaps if name not in numbers]
+        options.peer(
+            "imputations:by_miceforest", folder=folder, levels=levels, datasets=FOREST_DRAWS
+        )
+        draws = pandas.read_csv(f"{folder}/filled.csv", keep_default_na=False)
+    rows = np.tile(np.arange(len(gaps)), FOREST_DRAWS)
+    found = pandas.DataFrame(index=gaps.index)
+    for name in gaps:
+        groups = draws[name].groupby(rows)
+        found[name] = groups.mean() if name in numbers else groups.agg(lambda x: x.mode().iloc[0])
+    return found, draws
 
 
 def refill(found: Any, name: str, missing: np.ndarray, levels: list[str]) -> None:
@@ -518,18 +542,36 @@ def inside(table: Any, draws: Any, empty: np.ndarray) -> dict[str, float]:
     found, rng = [], np.random.default_rng(2)
     for name, missing in zip(table, empty.T):
         if is_number(table[name]):
-            every = draws[name].to_numpy(float).reshape(GAP_DRAWS, -1)[:, missing]
+            every = draws[name].to_numpy(float).reshape(-1, len(table))[:, missing]
             truth = table[name][missing].to_numpy(float)
             below, ties = (every < truth).sum(axis=0), (every == truth).sum(axis=0)
-            rank = (below + rng.random(len(truth)) * (ties + 1)) / (GAP_DRAWS + 1)
+            rank = (below + rng.random(len(truth)) * (ties + 1)) / (len(every) + 1)
             found += [*((rank > 0.05) & (rank < 0.95))]
     return {"share": float(np.mean(found)), "n": len(found)}
 
 
-METHODS: dict[str, Callable[[Any], tuple[Any, ...]]] = {
+def crps(table: Any, draws: Any, empty: np.ndarray) -> float:
+    """Continuous ranked probability score of numbers by m draws, in standard deviations, mean over
+    columns: ``mean |X - x| - mean |X - X'|/2``, of different draws (Ferro 2014).
+    """
+    found = []
+    for name, missing in zip(table, empty.T):
+        if is_number(table[name]):
+            every = draws[name].to_numpy(float).reshape(-1, len(table))[:, missing]
+            truth = table[name][missing].to_numpy(float)
+            m = len(every)
+            weights = 2 * np.arange(1, m + 1) - m - 1
+            spread = (weights[:, None] * np.sort(every, axis=0)).sum(axis=0) / (m * (m - 1))
+            score = np.abs(every - truth).mean(axis=0) - spread
+            found.append(score.mean() / table[name].std(ddof=0))
+    return float(np.mean(found))
+
+
+METHODS: dict[str, Callable[[Any, Options], tuple[Any, ...]]] = {
     "by_nflow": filled_by_nflow,
     "by_regressions": by_regressions,
     "by_forests": by_forests,
+    "by_miceforest": by_miceforest,
 }
 
 
@@ -537,7 +579,10 @@ def imputation_table(rows: list[Row]) -> str:
     def cell(some: list[Row]) -> str:
         (row,) = some
         levels = "" if row["error_rate"] is None else f", {100 * row['error_rate']:.1f} %"
-        return f"{row['rmse']:.3f}{levels}" + (within(row["coverage"]) if "coverage" in row else "")
+        of_draws = ""
+        if "coverage" in row:
+            of_draws = f"; CRPS {row['crps']:.3f}{within(row['coverage'])}"
+        return f"{row['rmse']:.3f}{levels}{of_draws}"
 
     return pivot("table", rows, table_of, lambda row: row["method"].replace("_", " "), cell)
 
