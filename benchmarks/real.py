@@ -401,7 +401,8 @@ def imputation(case: Row, options: Options) -> Row:
     facts["seconds"] = round(time.perf_counter() - start, 1)
     if not more:
         return facts
-    return facts | {"coverage": inside(table, *more, empty), "crps": crps(table, *more, empty)}
+    (draws,) = more
+    return facts | {"coverage": inside(table, draws, empty), "crps": crps(table, draws, empty)}
 
 
 def filled_by_nflow(gaps: Any, options: Options) -> tuple[Any, Any]:

@@ -7,8 +7,8 @@ ITERATIONS = 5
 
 
 def by_miceforest(folder: str, levels: list[str], datasets: int) -> None:
-    """Write ``filled.csv``: the rows of ``gaps.csv`` of a folder, filled a number of times by draws,
-    one after another.
+    """Write ``filled.csv``: the rows of ``gaps.csv`` of a folder, filled some times by draws, one
+    after another.
     """
     gaps = pandas.read_csv(f"{folder}/gaps.csv")
     gaps = gaps.astype(dict.fromkeys(levels, "category"))
