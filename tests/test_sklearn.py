@@ -196,6 +196,23 @@ def test_classes_given_columns_of_all_kinds_and_new_levels(frame):
     np.testing.assert_allclose(p.sum(axis=1), 1.0)
 
 
+def test_intervals_of_fresh_groups_and_of_levels(tmp_path):
+    persons = np.repeat(np.arange(N // 2), 2)
+    grouped = np.column_stack([X, persons, persons % 2])
+    model = TableRegressor(group="x2", categorical=["x3"], **TINY).fit(grouped, Y)
+    q = model.density_
+    assert "x2" not in q.columns and len(q.held_out_groups) == len(q.held_out)
+    assert np.isinf(model.predict_interval(grouped, coverage=0.95)).all()  # of five persons
+    half = model.predict_interval(grouped, coverage=0.5)
+    assert np.isfinite(half).all() and (half[:, 0] < half[:, 1]).all()
+    by_level = model.predict_interval(grouped, coverage=0.5, by="x3")
+    assert not np.array_equal(by_level, half)
+    model.save(tmp_path / "run")
+    np.testing.assert_array_equal(
+        nflow_cli.load(tmp_path / "run").held_out_groups, q.held_out_groups
+    )
+
+
 def test_rows_of_all_kinds_come_back_from_their_latents(frame):
     model = TableDensity(**TINY).fit(frame)
     z = model.transform(frame)

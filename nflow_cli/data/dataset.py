@@ -92,6 +92,7 @@ class Dataset:
         odd_rows: Numbers of the outliers that a robust fit leaves out of training and validation,
             and of such test rows, which stay; ``None``: the fit is not robust.
         table: The table, to read other rows of it.
+        test_groups: Number ``(t,)`` of the group that each test row is in, if rows are grouped.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Dataset:
     row_numbers: Parts = NO_ROWS
     odd_rows: Parts | None = None
     table: TableFile | None = None
+    test_groups: np.ndarray | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -503,7 +505,10 @@ def _dataset_of_parts(reading: Reading, parts: Parts) -> Dataset:
         row_numbers=Parts(*(reading.row_numbers[part] for part in parts)),
     )
     if tests is None:
-        return data
+        groups = reading.reader.groups_of(reading.row_numbers)
+        if groups is None:
+            return data
+        return replace(data, test_groups=np.unique(groups[parts.test], return_inverse=True)[1])
     row_numbers = data.row_numbers._replace(test=tests.row_numbers)
     return replace(
         data,

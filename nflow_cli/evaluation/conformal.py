@@ -2,6 +2,8 @@
 
 Of n exchangeable calibration scores the set of values whose score is at most the
 ``⌈(n + 1) c⌉``-th smallest contains a fresh value with probability at least c (Vovk et al. 2005).
+Of G exchangeable clusters, each the rows of a person, it holds for a row of a fresh one if each
+cluster weighs 1/(G + 1), in equal parts by row (Lee, Barber & Willett 2023).
 """
 
 import math
@@ -20,27 +22,41 @@ class Calibration(NamedTuple):
         n: Number of values.
         threshold: Largest score in a set; ``inf`` of fewer than ``c/(1 - c)`` values.
         band: Ends of the coverage of this calibration, with probability 95 %.
+        n_clusters: Number of clusters of dependent values, if there are some.
     """
 
     n: int
     threshold: float
     band: tuple[float, float]
+    n_clusters: int | None = None
 
 
-def calibrated(scores: np.ndarray, coverage: float) -> Calibration:
+def calibrated(
+    scores: np.ndarray, coverage: float, clusters: np.ndarray | None = None
+) -> Calibration:
     """Calibrate sets by the scores ``(n,)`` of values, to a coverage between 0 and 1.
 
     Over fresh values the coverage of one calibration has the distribution Beta(k, n + 1 - k),
-    ``k = ⌈(n + 1) c⌉``, of continuous scores (Vovk 2012); ties cover more.
+    ``k = ⌈(n + 1) c⌉``, of continuous scores (Vovk 2012); ties cover more. With ``clusters``
+    ``(n,)`` of the values n is the number of these: so it is if those of a cluster are equal.
     """
+    order = np.argsort(scores, kind="stable")
     n = len(scores)
-    k = math.ceil((n + 1) * coverage * (1 - 1e-12))
-    if k > n:
-        return Calibration(n, math.inf, (1.0, 1.0))
-    threshold = float(np.partition(scores, k - 1)[k - 1])
-    low = _beta_quantile((1 - CONFIDENCE) / 2, k, n)
-    high = _beta_quantile((1 + CONFIDENCE) / 2, k, n)
-    return Calibration(n, threshold, (low, high))
+    n_clusters = None
+    weights = np.ones(n)
+    if clusters is not None:
+        _, codes, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+        n_clusters = len(sizes)
+        weights = 1 / sizes[codes]
+    n_units = n if n_clusters is None else n_clusters
+    target = (n_units + 1) * coverage * (1 - 1e-12)
+    k = math.ceil(target)
+    place = int(np.searchsorted(np.cumsum(weights[order]) * (1 + 1e-12), target))
+    if k > n_units or place == n:
+        return Calibration(n, math.inf, (1.0, 1.0), n_clusters)
+    low = _beta_quantile((1 - CONFIDENCE) / 2, k, n_units)
+    high = _beta_quantile((1 + CONFIDENCE) / 2, k, n_units)
+    return Calibration(n, float(scores[order[place]]), (low, high), n_clusters)
 
 
 def central_scores(below: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ DENSITY_ARRAYS: Shapes = {
 ROWS: Shapes = {"test_log_q": "z"}  # log q of each test row that is kept
 ROW_WEIGHTS: Shapes = {"test_weights": "z"}
 DENSITIES: Shapes = {"axis_1": "x", "log_target": "xx", "log_q": "xx"}  # for `compare`
-_WHOLE = ("deformation_k", "latent_axes", "labels", "columns_shown")  # of whole numbers
+_WHOLE = ("deformation_k", "latent_axes", "labels", "columns_shown", "groups")  # of whole numbers
 _AXES = ("axis_1", "axis_2", "deformation_axis_1", "deformation_axis_2", "manifold_axis")
 # Minimum and maximum length of an axis: of a grid, of the strip and its panels, of points,
 # of images of up to h x w pixels, of the rows of the manifold.

@@ -44,6 +44,7 @@ ARGUMENTS = (
     "categorical",
     "discrete",
     "ordered",
+    "group",
     "missing",
     "steps",
     "learning_rate",
@@ -103,6 +104,7 @@ class TableEstimator(BaseEstimator):
         categorical: Sequence[str] | None = None,
         discrete: Sequence[str] | Mapping[str, float] | None = None,
         ordered: Mapping[str, Sequence[str]] | None = None,
+        group: str | None = None,
         missing: str | None = None,
         steps: int | None = None,
         learning_rate: float | None = None,
@@ -116,6 +118,7 @@ class TableEstimator(BaseEstimator):
         self.categorical = categorical
         self.discrete = discrete
         self.ordered = ordered
+        self.group = group
         self.missing = missing
         self.steps = steps
         self.learning_rate = learning_rate
@@ -235,9 +238,9 @@ def rows_with_weight(sample_weight: Any, n: int) -> tuple[np.ndarray, np.ndarray
 
 
 def modelled_names(
-    X: Any, columns: Mapping[str, Any], given: Sequence[str] = ()
+    X: Any, columns: Mapping[str, Any], without: Sequence[str | None] = ()
 ) -> list[str] | None:
-    """Names of the columns of an array to be modelled, all but the given; ``None`` of a table, some
+    """Names of the columns of an array to be modelled, all but some; ``None`` of a table, some
     columns of which may be left out.
     """
-    return None if is_table(X) else [name for name in columns if name not in given]
+    return None if is_table(X) else [name for name in columns if name not in without]

@@ -44,7 +44,10 @@ class ConditionalEstimator(TableEstimator):
     ) -> None:
         """Fit ``q(y | columns)`` to rows with ``weights``; ``categorical``: y are levels."""
         self.target_ = new_name(TARGET, columns)
-        roles = {"columns": [self.target_], "given": list(columns)}
+        roles = {
+            "columns": [self.target_],
+            "given": [name for name in columns if name != self.group],
+        }
         if categorical:
             roles["categorical"] = [*(self.categorical or ()), self.target_]
         self._train({**columns, self.target_: y}, weights, **roles)

@@ -29,6 +29,7 @@ class TableDensity(TransformerMixin, DensityMixin, TableEstimator):
         categorical: Sequence[str] | None = None,
         discrete: Sequence[str] | Mapping[str, float] | None = None,
         ordered: Mapping[str, Sequence[str]] | None = None,
+        group: str | None = None,
         missing: str | None = None,
         steps: int | None = None,
         learning_rate: float | None = None,
@@ -43,6 +44,7 @@ class TableDensity(TransformerMixin, DensityMixin, TableEstimator):
             categorical=categorical,
             discrete=discrete,
             ordered=ordered,
+            group=group,
             missing=missing,
             steps=steps,
             learning_rate=learning_rate,
@@ -69,7 +71,8 @@ class TableDensity(TransformerMixin, DensityMixin, TableEstimator):
             self._first = {name: values[0] for name, values in columns.items()}
         modelled = None
         if self.target is None:
-            modelled = modelled_names(X, columns, list(self.given or ()))
+            without = [*(self.given or ()), self.group]
+            modelled = modelled_names(X, columns, without)
         self._train(columns, target=self.target, given=self.given, columns=modelled)
         return self
 

@@ -50,6 +50,7 @@ class TableOutlierDetector(OutlierMixin, TableEstimator):
         categorical: Sequence[str] | None = None,
         discrete: Sequence[str] | Mapping[str, float] | None = None,
         ordered: Mapping[str, Sequence[str]] | None = None,
+        group: str | None = None,
         missing: str | None = None,
         steps: int | None = None,
         learning_rate: float | None = None,
@@ -64,6 +65,7 @@ class TableOutlierDetector(OutlierMixin, TableEstimator):
             categorical=categorical,
             discrete=discrete,
             ordered=ordered,
+            group=group,
             missing=missing,
             steps=steps,
             learning_rate=learning_rate,
@@ -85,7 +87,7 @@ class TableOutlierDetector(OutlierMixin, TableEstimator):
         """
         share = _share_of_outliers(self.contamination)
         columns = self._columns(X, reset=True)
-        self._train(columns, columns=modelled_names(X, columns), robust=self.robust)
+        self._train(columns, columns=modelled_names(X, columns, [self.group]), robust=self.robust)
         if share is None:
             scores = np.sort(self._scores(self.density_.held_out))
             n_outliers = max(int(HELD_OUT_OUTLIERS * (len(scores) + 1)), 1)

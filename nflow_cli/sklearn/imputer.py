@@ -91,7 +91,7 @@ class TableImputer(OneToOneFeatureMixin, TransformerMixin, TableEstimator):
         if self._are_empty.all():
             raise FitValueError("expected columns with values, received gaps alone")
         known = dict(itertools.compress(columns.items(), np.logical_not(self._are_empty)))
-        self._train(known, columns=modelled_names(X, known))
+        self._train(known, columns=modelled_names(X, known, [self.group]))
         self._expect_cells()
         return self
 

@@ -21,6 +21,8 @@ class TableRegressor(RegressorMixin, ConditionalEstimator):
         discrete: Names of columns that are multiples of 1, or their steps by name.
         ordered: Levels of columns in order, lowest first; ordered categories of a DataFrame have
             theirs.
+        group: Name of a column whose equal rows are held out together, such as those of a person,
+            and for fresh ones of which intervals are calibrated; it is no input.
         missing: ``"drop"`` or ``"refuse"`` rows with gaps; default: gaps are modelled.
         steps: Number of updates; default: by the number of rows, as are the next two.
         learning_rate: Peak learning rate of Adam.
@@ -72,14 +74,16 @@ class TableRegressor(RegressorMixin, ConditionalEstimator):
         below = np.cumsum(shares, axis=1)[:, :-1, None] < prediction.question.p[places] - 1e-12
         return values[below.sum(axis=1)]
 
-    def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
-        """Intervals ``(n, 2)`` that contain a share ``coverage`` of fresh values.
+    def predict_interval(self, X: Any, coverage: float = 0.9, by: str | None = None) -> np.ndarray:
+        """Intervals ``(n, 2)`` that contain a share ``coverage`` of fresh values, and of those of
+        each level of the column ``by``.
 
         By split conformal prediction on the tenth of the rows that training has not used; infinite
-        where these are fewer than c/(1 - c): for 0.9 below about 90 rows in all. Intervals may be
+        where these, or their groups, are fewer than c/(1 - c): for 0.9 below about 90 rows, or
+        groups, in all. Intervals may be
         too narrow in rows with a gap in a column that had none in the fit.
         """
-        prediction = self._predicted(X, coverage=coverage)
+        prediction = self._predicted(X, coverage=coverage, by=by)
         if prediction.column.has_numbers:
             return prediction.set_ends
         values, _ = levels_and_shares(prediction)

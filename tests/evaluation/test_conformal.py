@@ -25,6 +25,34 @@ def test_too_few_values_calibrate_no_finite_set():
     assert calibrated(np.random.default_rng(0).random(8), 0.9).threshold == np.inf
     assert calibrated(np.zeros(0), 0.9).threshold == np.inf
     assert calibrated(np.random.default_rng(0).random(9), 0.9).threshold < 1
+    nine = np.repeat(np.arange(9), 7)
+    assert calibrated(np.random.default_rng(0).random(63), 0.9, nine).threshold < 1
+    assert calibrated(np.random.default_rng(0).random(63), 0.9, nine // 2).threshold == np.inf
+
+
+def test_a_row_of_a_fresh_cluster_is_covered():
+    """Clusters of 1 to 20 rows, alike by half of their variance; the smaller ones vary more."""
+    rng = np.random.default_rng(1)
+    is_covered, is_covered_by_rows = [], []
+    for _ in range(3_000):
+        sizes = rng.integers(1, 21, 25)
+        clusters = np.repeat(np.arange(25), sizes)
+        scale = 1 + 2 / sizes
+        scores = np.abs(rng.normal(size=25)[clusters] + rng.normal(size=len(clusters)))
+        scores *= scale[clusters]
+        known = clusters > 0  # the first is fresh
+        fresh = rng.choice(scores[~known])
+        is_covered.append(fresh <= calibrated(scores[known], 0.8, clusters[known]).threshold)
+        is_covered_by_rows.append(fresh <= calibrated(scores[known], 0.8).threshold)
+    error = np.sqrt(0.8 * 0.2 / 3_000)
+    assert 0.8 - 3 * error < np.mean(is_covered) < 0.8 + 1 / 25 + 3 * error
+    assert np.mean(is_covered_by_rows) < 0.8 - 3 * error
+
+
+def test_clusters_of_one_row_are_rows():
+    scores = np.random.default_rng(2).random(50)
+    alone, alike = calibrated(scores, 0.7), calibrated(scores, 0.7, np.arange(50))
+    assert alike == alone._replace(n_clusters=50)
 
 
 def test_sets_of_a_wrong_model_have_their_coverage():

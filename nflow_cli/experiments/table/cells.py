@@ -88,7 +88,10 @@ def arrays(config: CellsConfig, density: CellDensity, data: Dataset) -> dict[str
     n_kept = SHOWN_SAMPLES if config.evaluate.keep_rows else 0
     given = np.resize(data.test, (min(SHOWN_SAMPLES, len(data.train)), data.test.shape[1]))
     draws = density.draw(given, stream(config.seed, "shown"))
-    return {"rows": data.test[:n_kept], "draws": draws, "draws_log_q": density.log_prob(draws)}
+    rows = {"rows": data.test[:n_kept]}
+    if data.test_groups is not None:
+        rows["groups"] = data.test_groups[:n_kept]
+    return {**rows, "draws": draws, "draws_log_q": density.log_prob(draws)}
 
 
 def memorised(density: CellDensity, data: Dataset, seed: int) -> Memorisation:

@@ -115,7 +115,7 @@ def calibrated_sets(
     trained: CellsRun, column: CellColumn, coverage: float, by: str | None
 ) -> CalibratedSets:
     """Calibrate sets of a column on the test rows of a run (split conformal prediction), each level
-    of the column ``by`` by itself.
+    of the column ``by`` by itself; if the run groups rows, for rows of fresh groups.
     """
     if not isinstance(coverage, float | int) or not 0 < coverage < 1:
         raise DataError(f"coverage: expected a number between 0 and 1, received {coverage!r:.60}")
@@ -123,10 +123,12 @@ def calibrated_sets(
     scores = _held_out_scores(trained, column)
     codes = _group_codes(trained, group_column, trained.held_out)
     known = ~np.isnan(scores)
-    groups = {
-        int(code): calibrated(scores[known & (codes == code)], coverage)
-        for code in np.unique(codes)
-    }
+    clusters = trained.held_out_groups
+    groups = {}
+    for code in np.unique(codes):
+        rows = known & (codes == code)
+        of_rows = None if clusters is None else clusters[rows]
+        groups[int(code)] = calibrated(scores[rows], coverage, of_rows)
     return CalibratedSets(coverage, group_column, groups)
 
 
@@ -770,6 +772,7 @@ def _scores_by_quadrature(sets: CalibratedSets | None, tally: Tally) -> Summary:
             {
                 "group": sets.group_name(code),
                 "n": calibration.n,
+                **({} if calibration.n_clusters is None else {"n_groups": calibration.n_clusters}),
                 "coverage_low": calibration.band[0],
                 "coverage_high": calibration.band[1],
             }
@@ -807,7 +810,10 @@ def _printed_sets(sets: CalibratedSets, scores: Summary) -> Rows:
     rows = [("sets", f"{sets.coverage:.4g} of fresh rows; mean {', '.join(means)}")]
     for code, calibration in sets.groups.items():
         label = "" if sets.by is None else printable(sets.group_name(code))
-        text = f"{calibration.n:,} test rows: "
+        of_clusters = ""
+        if calibration.n_clusters is not None:
+            of_clusters = f" of {calibration.n_clusters:,} groups"
+        text = f"{calibration.n:,} test rows{of_clusters}: "
         if np.isinf(calibration.threshold):
             text += f"too few for {sets.coverage:.4g}, sets contain all values"
         else:

@@ -501,6 +501,8 @@ def shapes_of(config: Config) -> Shapes:
     if isinstance(config, CellsConfig):
         c = d + len(names.given)
         shapes: Shapes = {"rows": ("t", c), "draws": ("s", c), "draws_log_q": "s"}
+        if data.group:
+            shapes = {**shapes, "groups": "?t"}
     elif config.is_in_the_plane:
         shapes = PLANE
     else:

@@ -315,6 +315,15 @@ class CellsRun(TableRun):
             return run.shown_arrays["rows"].astype(float)
         return run.data.test
 
+    @property
+    def held_out_groups(self) -> np.ndarray | None:
+        """Number ``(n,)`` of the group of each of :attr:`held_out`, if rows are grouped."""
+        if self.config.data.group is None:
+            return None
+        if self.config.evaluate.keep_rows:
+            return self.run.shown_arrays.get("groups")
+        return self.run.data.test_groups
+
     def rows(self, table: Table) -> NDArray[np.float64]:
         """Table or an array of rows as rows ``(n, C)``; a cell of an array must be such as its
         column can have, but of a computed column (``DataError``).
