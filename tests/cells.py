@@ -47,6 +47,7 @@ def ordered(name, count, missing=False):
         missing=missing,
         is_ordered=True,
         lattice=Lattice(step=1.0),
+        atoms=[*map(float, range(count))],
         repeats=True,
         bounds=[0.0, count - 1.0],
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nflow_cli.config.kinds import CellType, ColumnKind, Lattice, Relation
+from nflow_cli.config.kinds import MAX_ATOMS, CellType, ColumnKind, Lattice, Relation
 from nflow_cli.config.presets import is_key
 from nflow_cli.data.arrow_cells import is_beyond_floats
 from nflow_cli.data.asked import AskedColumn, AskedColumns
@@ -201,6 +201,7 @@ def ordered_kind(column: Column, levels: Sequence[str], missing: bool) -> Column
         levels=[*levels],
         is_ordered=True,
         lattice=Lattice(step=1.0),
+        atoms=[*map(float, range(len(levels)))] if len(levels) <= MAX_ATOMS else [],
         repeats=True,
         bounds=[0.0, len(levels) - 1.0],
     )

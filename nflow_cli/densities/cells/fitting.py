@@ -11,7 +11,7 @@ from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.layout import Layout, Outcomes
 from nflow_cli.densities.cells.marginal import STANDARD, Marginal, fit_marginal, scaled_weights
 from nflow_cli.densities.cells.outliers import fit_outliers
-from nflow_cli.densities.cells.scores import Numbers, Scores, fit_scores
+from nflow_cli.densities.cells.scores import LEAST_GAIN, Numbers, Scores, fit_scores
 from nflow_cli.densities.cells.start import fit_parents, with_atoms_in_numbers
 
 LEAST_FLOOR = 1e-5  # least scale of a normal, in units in which the numbers are near 1
@@ -156,7 +156,8 @@ def _fitted_scores(column: CellColumn, data: Dataset, place: int) -> Scores | No
     kind = column.kind
     sample = Numbers(numbers, *interval, weights, column.in_units, kind.decimals, kind.step)
     widest = _widest_scale(column, numbers, interval.centre)
-    return fit_scores(sample, _least_scale(interval.half_width), widest)
+    least_gain = -np.inf if column.has_levels else LEAST_GAIN
+    return fit_scores(sample, _least_scale(interval.half_width), widest, least_gain)
 
 
 def fitted_computed(data: Dataset, columns: Sequence[CellColumn]) -> list[Computed]:

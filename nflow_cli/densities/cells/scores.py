@@ -236,9 +236,11 @@ class Numbers(NamedTuple):
     step: float
 
 
-def fit_scores(numbers: Numbers, floor: float, widest: float | None) -> Scores | None:
-    """Fit the scores of a column; ``None`` where steps gain less than 0.03 nats a row over a smooth
-    density: to other columns they would be noise.
+def fit_scores(
+    numbers: Numbers, floor: float, widest: float | None, least_gain: float = LEAST_GAIN
+) -> Scores | None:
+    """Fit the scores of a column; ``None`` where steps gain less than ``least_gain`` nats a row
+    over a smooth density: to other columns they would be noise.
 
     A value in more rows than the smooth part explains (a Poisson bound) is a heap, of the share
     ``r/(n + 1)``. The others have Pitman and Yor's (1997)
@@ -300,7 +302,7 @@ def fit_scores(numbers: Numbers, floor: float, widest: float | None) -> Scores |
     (without_steps,) = fit_smooth(slice(None), n)
     log_without = without_steps.log_mass(centre, half)
     log_without = np.logaddexp(log_without, log_outliers)  # else one row would decide
-    if counts @ (log_mass - log_without) < LEAST_GAIN * n:
+    if counts @ (log_mass - log_without) < least_gain * n:
         return None
     return _with_lattice_values(
         Scores(distinct, centre, masses, smooth), numbers, lattices, share * new_weight

@@ -190,7 +190,7 @@ def _row(column: Column, kind: ColumnKind) -> tuple[str, ...]:
     step = f"{kind.step:.12g}" if kind.step and not kind.is_ordered else ""
     if kind.lattice and kind.lattice.offset:
         step += f" + {kind.lattice.offset:.12g}"
-    atoms = str(len(kind.atoms) or "")
+    atoms = "" if kind.is_ordered else str(len(kind.atoms) or "")
     bounds = "" if kind.is_ordered else _range(kind.bounds or (), ".12g")
     why = kind.why
     if kind.calendar:
