@@ -21,6 +21,7 @@ MODULES = (
     "tables",
     "real",
     "targets",
+    "ordered",
     "anomalies",
     "office",
     "drift",
