@@ -73,7 +73,8 @@ def ordered(case: Row, options: Options) -> Row:
     log_q = []
     facts: Row = {"n": tested}
     in_order = {name: list(levels) for name, levels in survey.ordered.items()}
-    for settings in ({"ordered": in_order}, {"categorical": list(in_order)}):
+    ways: list[dict[str, Any]] = [{"ordered": in_order}, {"categorical": list(in_order)}]
+    for settings in ways:
         with tempfile.TemporaryDirectory() as folder:
             q = nflow_cli.fit(train, missing="model", output=f"{folder}/run", **settings)
             log_q.append(q.log_prob(test))
