@@ -580,10 +580,9 @@ def imputation_table(rows: list[Row]) -> str:
     def cell(some: list[Row]) -> str:
         (row,) = some
         levels = "" if row["error_rate"] is None else f", {100 * row['error_rate']:.1f} %"
-        of_draws = ""
-        if "coverage" in row:
-            of_draws = f"; CRPS {row['crps']:.3f}{within(row['coverage'])}"
-        return f"{row['rmse']:.3f}{levels}{of_draws}"
+        score = f"; CRPS {row['crps']:.3f}" if "crps" in row else ""
+        inside = within(row["coverage"]) if "coverage" in row else ""
+        return f"{row['rmse']:.3f}{levels}{score}{inside}"
 
     return pivot("table", rows, table_of, lambda row: row["method"].replace("_", " "), cell)
 
