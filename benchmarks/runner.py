@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +51,8 @@ class Options(NamedTuple):
         return apart(f"benchmarks.peers.{function}", arguments, self.peers, seconds)
 
 
-class Benchmark(NamedTuple):
+@dataclass(frozen=True)
+class Benchmark:
     """Cases to measure, and their table.
 
     Attributes:
@@ -71,18 +74,26 @@ class Benchmark(NamedTuple):
     def rows(self) -> list[Row]:
         """Return the rows that are kept, in the order of the cases."""
         lines = self.path.read_text().splitlines() if self.path.exists() else []
-        kept = [json.loads(line) for line in lines]
-        return [row for case in self.cases for row in kept if self.is_of(row, case)]
+        rows_of: dict[str, list[Row]] = {}
+        for row in map(json.loads, lines):
+            rows_of.setdefault(self.identity(row), []).append(row)
+        return [row for case in self.cases for row in rows_of.get(self.identity(case), ())]
 
-    def is_of(self, row: Row, case: Row) -> bool:
-        keys = {key for one in self.cases for key in one}
-        return all(row.get(key) == case.get(key) for key in keys)
+    @cached_property
+    def keys(self) -> list[str]:
+        """Keys that identify a case."""
+        return sorted({key for case in self.cases for key in case})
+
+    def identity(self, row: Row) -> str:
+        """Values of a case, or of a row of it, as text."""
+        return json.dumps([row.get(key) for key in self.keys])
 
     def run(self, options: Options, fresh: bool) -> None:
         """Measure the cases that have no row, or all."""
         rows = self.rows()
         for case in self.cases:
-            if not fresh and any(self.is_of(row, case) for row in rows):
+            of_case = self.identity(case)
+            if not fresh and any(self.identity(row) == of_case for row in rows):
                 continue
             try:
                 found = self.measure(case, options)
@@ -91,7 +102,7 @@ class Benchmark(NamedTuple):
             except AbsentError as error:
                 print(f"left out: {self.name} {json.dumps(case)}: {error}", file=sys.stderr)
                 continue
-            rows = [row for row in rows if not self.is_of(row, case)] + new
+            rows = [row for row in rows if self.identity(row) != of_case] + new
             lines = [json.dumps(row, default=float) + "\n" for row in rows]
             whole = self.path.with_suffix(".part")
             whole.write_text("".join(lines))
