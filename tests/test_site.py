@@ -83,7 +83,7 @@ def quickly_in_a_folder(tmp_path, monkeypatch):
 def test_every_long_block_of_python_is_run():
     """By this file, or by the fast tests: a new one is to be named in either."""
     known = {"README.md": 1, "docs/conditional.md": 2, "docs/infer.md": 4, "docs/tables.md": 2}
-    known |= {"docs/python.md": 12, "docs/sweeps.md": 2, "docs/tutorial.md": 1, "docs/use.md": 3}
+    known |= {"docs/python.md": 13, "docs/sweeps.md": 2, "docs/tutorial.md": 1, "docs/use.md": 3}
     known |= {"docs/predict.md": 1, "docs/vae.md": 1, "docs/infer-models.md": 5}
     counts = {name: len(blocks("python", text)) for name, text in DOCUMENTS.items()}
     assert {name: count for name, count in counts.items() if count} == known
@@ -172,7 +172,8 @@ def test_estimators_of_scikit_learn(capsys):
     shorter = [("TableOutlierDetector()", f"TableOutlierDetector({short})")]
     shorter += [("TableRegressor()", f"TableRegressor({short})")]
     shorter += [("TableDensity(),", "TableDensity(steps=20),")]
-    names = executed("docs/python.md", [3, 4, 5], shorter)
+    shorter += [("TableDensity().fit", "TableDensity(steps=20).fit")]
+    names = executed("docs/python.md", [3, 4, 5, 6], shorter)
     assert 0.5 < names["auc"] <= 1 and 40 < names["rmse"] < 80 and 0.6 < names["inside"] <= 1
     assert len(names["search"].cv_results_["mean_test_score"]) == 2
     printed = re.sub(r"[\d.]+", "0", capsys.readouterr().out).splitlines()
@@ -232,7 +233,7 @@ def test_the_density_of_eight_modes_is_normalised():
 def test_a_conditional_density_on_jax():
     """In a process of its own: the block sets the backend before Keras is imported."""
     pytest.importorskip("jax")
-    block = blocks("python", DOCUMENTS["docs/python.md"])[7]
+    block = blocks("python", DOCUMENTS["docs/python.md"])[8]
     assert "epochs=20" in block
     shape = "\nassert draws.shape == (1000, 2) and keras.config.backend() == 'jax'\n"
     Path("block.py").write_text(block.replace("epochs=20", "epochs=2") + shape)
@@ -248,7 +249,7 @@ def test_a_conditional_density_on_jax():
 
 
 def test_a_flow_of_ones_own(capsys):
-    names = executed("docs/python.md", [10, 11], [("epochs=10", "epochs=1")])
+    names = executed("docs/python.md", [11, 12], [("epochs=10", "epochs=1")])
     change = names["again"] - names["z"]
     assert names["log_det"].shape == (100,) and np.abs(change).max() < 1e-12
     assert names["draws"].shape == (1000, 2)
@@ -257,7 +258,7 @@ def test_a_flow_of_ones_own(capsys):
 
 
 def test_a_vae_of_ones_own(capsys):
-    names = executed("docs/python.md", [8], [("epochs=40", "epochs=4")])
+    names = executed("docs/python.md", [9], [("epochs=40", "epochs=4")])
     bound = float(capsys.readouterr().out.split()[1])
     assert 0 < bound - names["entropy"] < 10
 
