@@ -20,7 +20,7 @@ from nflow_cli.densities.cells.distribution import LEAST_MASS, CellDistribution
 
 MIDDLE = 0.5  # of an interval
 LEAST = 2.0**-53  # distance of a probability from 1, at least
-NEW_LEVEL = -1.0
+NEW_LEVEL = -1.0  # value of a level that no training row has
 STEP_PART = 2.0**-26  # of a column's step, to which its continuous numbers are found
 # Probabilities ``(m,)`` below and at values ``(m,)`` of the rows at indices ``(m,)``.
 BelowAndAt = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
