@@ -38,6 +38,7 @@ from nflow_cli.config.options import (
     VALUES,
     escaped,
 )
+from nflow_cli.config.rules import MAX_RULES, Rule
 from nflow_cli.config.strict import (
     COMMAND,
     MAX_COLUMNS,
@@ -711,6 +712,11 @@ class Cells(Strict):
         description="Whether columns of plain numbers are mapped to linear components first; null: "
         "if they depend linearly, and independent components are likelier on validation rows.",
     )
+    rules: Annotated[list[Rule], Field(max_length=MAX_RULES)] | None = Field(
+        default=None,
+        description="Rules between two columns that every row drawn keeps; null: those that hold "
+        "in all training rows, of columns that are not mapped. A run records them.",
+    )
 
     @property
     def is_settled(self) -> bool:
@@ -802,6 +808,18 @@ class CellsConfig(TableConfig):
     train: CellsTrain = CellsTrain()
     evaluate: TableEvaluate = TableEvaluate()
 
+    @model_validator(mode="after")
+    def _expect_columns_of_rules(self) -> Self:
+        """Check that rules are of two modelled or given columns."""
+        if self.data.kinds is None:
+            return self
+        names = self.data.row_names
+        for rule in self.cells.rules or ():
+            first, second = rule.columns
+            if first == second or not {first, second} <= {*names.given, *names.modelled}:
+                raise ValueError(f"rules of two modelled or given columns, unlike {rule.text}")
+        return self
+
     @property
     def model_text(self) -> str:
         return self.cells.text
@@ -831,7 +849,7 @@ class CellsConfig(TableConfig):
         train = dict(size.train)
         if len(names.modelled) < EARLY_COLUMNS:
             train["early"] = 0
-        chosen = self.cells.model_dump(exclude_none=True)
+        chosen = self.cells.model_dump(exclude_none=True, include=set(size.model))
         return {"cells": self.cells.model_copy(update={**size.model, **chosen})}, train
 
 

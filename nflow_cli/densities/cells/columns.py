@@ -44,6 +44,7 @@ class Cells(NamedTuple):
         log_p_outlier: Log-probability ``(n,)`` in nats of a number if it is an outlier; 0 of a new
             level, else -inf.
         p_outlier_below: Probability ``(n,)`` that an outlier is less than a number.
+        values: As in a row ``(n,)``.
     """
 
     codes: np.ndarray
@@ -52,6 +53,7 @@ class Cells(NamedTuple):
     harmonics: np.ndarray
     log_p_outlier: np.ndarray
     p_outlier_below: np.ndarray
+    values: np.ndarray
 
     def of_rows(self, places: np.ndarray) -> "Cells":
         """The cells of some of the rows, by their places ``(m,)``."""
@@ -63,6 +65,7 @@ class Cells(NamedTuple):
             self.harmonics[:, places],
             self.log_p_outlier[places],
             self.p_outlier_below[places],
+            self.values[places],
         )
 
 
@@ -185,7 +188,7 @@ class CellColumn:
             zeros = np.zeros(len(values))
             no_dates = np.zeros((0, len(values)))
             log_outlier = np.where(codes == self.new_code, 0.0, -np.inf)
-            return Cells(codes, Interval(zeros, zeros), zeros, no_dates, log_outlier, zeros)
+            return Cells(codes, Interval(zeros, zeros), zeros, no_dates, log_outlier, zeros, values)
         is_no_number = np.isnan(values) | (codes == self.new_code)
         numbers = np.where(is_no_number, self._middle_number, values)
         unit_interval = self._interval(numbers)
@@ -200,7 +203,7 @@ class CellColumn:
         units = np.where(is_no_number, 0.0, unit_interval.centre)
         log_outlier, outlier_below = self._outliers(values)
         calendar = harmonics(values, self.kind)
-        return Cells(codes, interval, units, calendar, log_outlier, outlier_below)
+        return Cells(codes, interval, units, calendar, log_outlier, outlier_below, values)
 
     def _outliers(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Log-probability ``(n,)`` in nats of values if they are outliers, -inf if impossible, and

@@ -603,7 +603,9 @@ def first_edges(prior: CellDistribution) -> np.ndarray:
     half = np.where(np.isinf(half), 0.0, half)[widest]
     centre = centre[widest]
     atoms = np.concatenate([centre - half, centre + half])
-    return np.sort(np.append(edges, np.tile(atoms, (len(edges), 1)), axis=1), axis=1)
+    jumps = np.clip(prior.edges, edges[:, :1], edges[:, -1:])
+    atoms = np.tile(atoms, (len(edges), 1))
+    return np.sort(np.concatenate([edges, atoms, jumps], axis=1), axis=1)
 
 
 def bin_nodes(prior: CellDistribution, edges: np.ndarray) -> Nodes:

@@ -17,6 +17,7 @@ import numpy as np
 
 from nflow_cli.arrays import logsumexp
 from nflow_cli.backend.start import cores
+from nflow_cli.config.rules import Rule
 from nflow_cli.densities.cells import network
 from nflow_cli.densities.cells.columns import CellColumn, Cells
 from nflow_cli.densities.cells.computed import Computed
@@ -31,9 +32,11 @@ from nflow_cli.densities.cells.heads import (
 from nflow_cli.densities.cells.layout import Layout
 from nflow_cli.densities.cells.marginal import Marginal
 from nflow_cli.densities.cells.network import ColumnByColumn, Parameters
+from nflow_cli.densities.cells.rules import CellRules, CutDistribution
 from nflow_cli.densities.cells.unmixing import Unmixing
 
 ROWS_DRAWN = 1_024  # rows drawn at a time
+MOST_REDRAWS = 20  # of a row that breaks a rule
 # Rows scored at a time: marginals are shared by equal values, mixture parameters fill memory.
 MIN_BLOCK_ROWS = 256
 MAX_BLOCK_ROWS = 16_384
@@ -83,6 +86,7 @@ class CellDensity:
         unmixing: Map of rows to components, if ``columns`` are components; none is then given or
             computed.
         independent: With unmixing: marginals of the original columns.
+        rules: Rules between two columns; without unmixing.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class CellDensity:
         computed: Sequence[Computed] = (),
         unmixing: Unmixing | None = None,
         independent: "CellDensity | None" = None,
+        rules: Sequence[Rule] = (),
     ):
         self.columns = list(columns)
         self.layout = layout
@@ -106,6 +111,7 @@ class CellDensity:
         self.unmixing = unmixing
         self.independent = independent
         self.mixture_limits = limits_of(columns, layout)
+        self.rules = CellRules(rules, self.columns)
 
     @property
     def modelled_columns(self) -> list[CellColumn]:
@@ -137,7 +143,7 @@ class CellDensity:
     @property
     def marginal_density(self) -> "CellDensity":
         """Density of independent columns, each by its marginal."""
-        return self.independent or self.with_networks([], np.ones((1, len(self.marginals))))
+        return self.independent or self.with_networks([], np.ones((1, len(self.marginals)))).ruled()
 
     def with_networks(self, networks: Iterable[network.Weights], shares: np.ndarray) -> Self:
         """Density with other networks, of shares ``(R + 1, D)`` with the marginals, else the
@@ -153,6 +159,12 @@ class CellDensity:
         shares = np.zeros((2, len(self.marginals)))
         shares[0] = 1.0
         return self.with_networks([weights], shares)
+
+    def ruled(self, rules: Sequence[Rule] = ()) -> Self:
+        """Density with other rules, by default none, else the same."""
+        density = copy(self)
+        density.rules = CellRules(rules, self.columns)
+        return density
 
     @property
     def log_shares(self) -> np.ndarray:
@@ -297,12 +309,26 @@ class CellDensity:
         """
         rows = given.astype(float)
         for block in blocks_of(len(rows), ROWS_DRAWN):
-            unknown = np.ones(rows[block].shape, bool)
-            rows[block], _ = self.draw_cells(rows[block], unknown, rng, with_new=with_new)
+            rows[block] = self._drawn_rows(rows[block], rng, with_new)
         if self.unmixing:
             rows = self.unmixing.rows(rows)
         for computed in self.computed_columns:
             rows[:, computed.place] = computed.draw(rows, rng, with_new)
+        return rows
+
+    def _drawn_rows(
+        self, given: np.ndarray, rng: np.random.Generator, with_new: bool
+    ) -> np.ndarray:
+        """Rows ``(n, C)`` with all modelled cells drawn, for the given columns of ``given``; those
+        that no allowed value was left for are drawn again, unless ``with_new``.
+        """
+        rows, _ = self.draw_cells(given, np.ones(given.shape, bool), rng, with_new=with_new)
+        for _ in range(0 if with_new else MOST_REDRAWS):
+            again = np.flatnonzero(self.rules.are_broken(rows).any(axis=1))
+            if not len(again):
+                break
+            unknown = np.ones((len(again), rows.shape[1]), bool)
+            rows[again], _ = self.draw_cells(given[again], unknown, rng)
         return rows
 
     def draw_cells(
@@ -357,6 +383,8 @@ class CellDensity:
                     [network_pass.parameters(j) for network_pass in passes],
                     self.shares[:, place],
                 )
+                if self.rules.has(j):
+                    distribution = CutDistribution(distribution, self.rules.allowed(j, rows))
                 rows[is_unknown, j] = values_of(place, distribution)[is_unknown]
             cells = column.encode(rows[:, j])
             for network_pass in passes:
@@ -385,7 +413,14 @@ class CellDensity:
             networks.append(of_suffix)
         layout = replace(self.layout, n_given=j)
         shares = self.shares[:, first:]
-        return CellDensity(self.columns, layout, self.marginals[first:], networks, shares)
+        return CellDensity(
+            self.columns,
+            layout,
+            self.marginals[first:],
+            networks,
+            shares,
+            rules=self.rules.rules,
+        )
 
 
 def limits_of(columns: Sequence[CellColumn], layout: Layout) -> np.ndarray:
@@ -514,7 +549,21 @@ class CellScores:
         masses = np.logaddexp(log_mixture(list(log_shares), components, np), self.log_outliers)
         masses = np.where(self.codes < 0, 0.0, masses)  # exactly: unknown cells are left out
         of_computed = [computed.log_prob(self.rows) for computed in self.density.computed_columns]
-        return np.column_stack([self._as_densities(masses), *of_computed])
+        log_p = self._as_densities(masses)
+        for place, log_weights in self._log_weights.items():
+            log_p[:, place] += log_weights
+        return np.column_stack([log_p, *of_computed])
+
+    @Lazy
+    def _log_weights(self) -> dict[int, np.ndarray]:
+        """Log-ratios ``(n,)`` of the probabilities of cells to those without rules, by place."""
+        log_weights = {}
+        for place, cells in enumerate(self.cells):
+            if self.density.rules.has(self.density.n_given + place):
+                distribution = self.distribution(place)
+                weights = np.log(distribution.weights_of(cells.values))
+                log_weights[place] = np.where(cells.codes < 0, 0.0, weights)
+        return log_weights
 
     @property
     def by_networks(self) -> np.ndarray:
@@ -522,7 +571,10 @@ class CellScores:
         shares = np.maximum(self.density.shares[:-1], LEAST_SHARE)
         log_shares = np.log(shares / shares.sum(axis=0))[:, None]
         log_q = np.stack([self._as_densities(cells.masses) for cells in self._network_cells])
-        return logsumexp(log_shares + log_q, 0, np)
+        log_p = logsumexp(log_shares + log_q, 0, np)
+        for place, log_weights in self._log_weights.items():
+            log_p[:, place] += log_weights
+        return log_p
 
     @Lazy
     def by_marginals(self) -> np.ndarray:
@@ -623,10 +675,13 @@ class CellScores:
         """
         density = self.density
         j = density.n_given + place
-        return CellDistribution(
+        distribution = CellDistribution(
             density.columns[j],
             density.marginals[place],
             len(self.rows),
             [network.of_column(self.layout, parameters, j) for parameters in self.parameters],
             density.shares[:, place],
         )
+        if not density.rules.has(j):
+            return distribution
+        return CutDistribution(distribution, density.rules.allowed(j, self.rows))

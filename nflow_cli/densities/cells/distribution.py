@@ -170,6 +170,10 @@ class CellDistribution:
         at = np.where(is_gap, at, mass + p_outlier * np.exp(cells.log_p_outlier))
         return below, at
 
+    def weights_of(self, values: np.ndarray) -> np.ndarray:
+        """Ratios ``(n,)`` of the probabilities of values ``(n,)`` to those without rules: 1."""
+        return np.ones(len(values))
+
     @property
     def log_p_present(self) -> np.ndarray:
         """Log-probability ``(n,)`` in nats that a cell is present, given that it is not new."""
@@ -197,17 +201,25 @@ class CellDistribution:
         if column.missing_code is not None:
             shares[column.missing_code] *= ~np.asarray(present)
         shares[column.new_code] *= with_new
-        codes = _drawn(shares, rng)
+        codes = drawn_index(shares, rng)
         if not column.has_numbers:
             return codes, np.zeros(self.n)
-        normals = self.marginal.normals
-        marginal_weights = np.exp(normals.log_weights)[:, None] * self.p_number_by_marginal
-        component = _drawn(np.append(self.weights, marginal_weights, axis=0), rng)
-        means = np.append(self.means, np.tile(normals.means[:, None], self.n), axis=0)
-        scales = np.append(self.scales, np.tile(normals.scales[:, None], self.n), axis=0)
+        weights, means, scales = self._normals()
+        component = drawn_index(weights, rng)
         rows = np.arange(self.n)
         units = means[component, rows] + scales[component, rows] * rng.standard_normal(self.n)
         return codes, np.where(codes == column.new_code, rng.random(self.n), units)
+
+    def _normals(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Weights, means and scales ``(m, n)`` of all normals, those of the marginal last; the
+        weights sum to the probability of a number that is no atom.
+        """
+        normals = self.marginal.normals
+        marginal_weights = np.exp(normals.log_weights)[:, None] * self.p_number_by_marginal
+        weights = np.append(self.weights, marginal_weights, axis=0)
+        means = np.append(self.means, np.tile(normals.means[:, None], self.n), axis=0)
+        scales = np.append(self.scales, np.tile(normals.scales[:, None], self.n), axis=0)
+        return weights, means, scales
 
     # Of numbers that are no atoms.
 
@@ -236,6 +248,11 @@ class CellDistribution:
         edges[:, -1] = np.inf
         mass = np.diff(self.below(edges))
         return np.where(mass > LEAST_MASS * self.p_number[:, None], mass, 0.0)
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Edges ``(n, k)`` in scores or units at which the density has jumps: none."""
+        return np.zeros((self.n, 0))
 
     def reach(self, least: float) -> tuple[float, float]:
         """Ends in units, for all rows, beyond which each normal has a mass below ``least``; 0 if no
@@ -319,7 +336,7 @@ def _score(p: np.ndarray) -> np.ndarray:
     return ndtri(np.clip(p, LEAST_MASS, 1 - LEAST_MASS), np)
 
 
-def _drawn(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def drawn_index(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Index ``(n,)`` drawn in each column of weights ``(m, n)``, in proportion to them."""
     cumulative = np.cumsum(weights, axis=0)
     is_passed = cumulative <= rng.random(weights.shape[1]) * cumulative[-1]

@@ -264,7 +264,8 @@ def _by_columns(config: CellsConfig, data: Dataset) -> CellDensity:
         config.train.knots,
     )
     marginals = fitted_marginals(columns[n_given:], data.train[:, n_given:], data.weights.train)
-    return CellDensity(columns, layout, marginals, computed=computed)
+    rules = config.cells.rules or ()
+    return CellDensity(columns, layout, marginals, computed=computed, rules=rules)
 
 
 def _expect_few_weights(layout: Layout, blocks: int, name: str) -> None:

@@ -9,6 +9,7 @@ from nflow_cli.config import presets
 from nflow_cli.config.table import CellsConfig, FitConfig, Tails
 from nflow_cli.data.dataset import Dataset, load_dataset
 from nflow_cli.data.points import Parts
+from nflow_cli.data.rules import rules_of
 from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import TableFile
 from nflow_cli.densities.cells.fitting import fitted_columns
@@ -102,7 +103,11 @@ def settled_config(config: CellsConfig | FitConfig, data: Dataset) -> CellsConfi
         have_gaps = np.isnan(data.train[:, modelled]).any(axis=1).mean() >= GAPS
         filled = FILLED if have_gaps else 0.0
         train = train.model_copy(update={"filled": filled})
-    cells = config.cells.model_copy(update={"unmixed": _unmixed(config, data)})
+    unmixed = _unmixed(config, data)
+    rules = config.cells.rules
+    if rules is None:  # components of a map are no columns
+        rules = rules_of(data) if unmixed is False else []
+    cells = config.cells.model_copy(update={"unmixed": unmixed, "rules": rules})
     return config.model_copy(update={"cells": cells, "train": train})
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from nflow_cli.config import presets
 from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.config.options import escaped
+from nflow_cli.config.rules import Rule
 from nflow_cli.config.table import CellsConfig, FitConfig, TableData
 from nflow_cli.data.columns import Column
 from nflow_cli.data.dataset import Dataset, load_dataset, read_whole
@@ -149,6 +150,8 @@ def lines_of(result: DryRun, config: FitConfig | CellsConfig, command: str | Non
         )
         lines += [f"note: {note}" for note in result.data.notes]
         lines.append(f"rows: {parts}")
+        if isinstance(config, CellsConfig):
+            lines += lines_of_rules(config.cells.rules or ())
         if isinstance(config, CellsConfig) and config.cells.unmixed is None:
             lines.append("linear components: if likelier, when it is trained")
     for fault in result.faults:
@@ -225,3 +228,12 @@ def _value(number: float, source: str) -> str:
         return f"{number:.6g}"
     unit = "D" if source == "date" else "s"
     return str(np.datetime64(round(number), unit))
+
+
+def lines_of_rules(rules: Sequence[Rule]) -> list[str]:
+    """Printed lines of the rules between two columns, without implied ones."""
+    return [
+        hanging("always: ", f"{rule.text} ({rule.rows:,} rows)")
+        for rule in rules
+        if not rule.is_implied
+    ]

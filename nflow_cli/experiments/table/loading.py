@@ -220,7 +220,7 @@ def load(run: Run) -> TableRun:
     arrays = load_weights(run.directory, shapes)
     if wrong := weights.inconsistency(layout, arrays):
         raise RunDirectoryError(f"{run.path / WEIGHTS}: damaged: {wrong}")
-    density = weights.density_of(columns, computed, layout, arrays)
+    density = weights.density_of(columns, computed, layout, arrays).ruled(cells.rules or ())
     return TrainedCells(run, density, arrays)
 
 
