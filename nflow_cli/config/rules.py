@@ -6,6 +6,7 @@ from pydantic import Field
 
 from nflow_cli.config.strict import Column, Strict
 
+Form = Literal["order", "zero", "gap"]
 MAX_RULES = 2_000  # of a table, implied ones included
 
 
@@ -16,7 +17,7 @@ class Rule(Strict):
     or neither is.
     """
 
-    rule: Literal["order", "zero", "gap"] = Field(description="The form of the rule.")
+    rule: Form = Field(description="The form of the rule.")
     columns: Annotated[list[Column], Field(min_length=2, max_length=2)] = Field(
         description="The first and the second column."
     )

@@ -6,12 +6,12 @@ training rows, and a share ``LEAST_SHARE`` of them, at least.
 
 from collections.abc import Iterator, Sequence
 from itertools import permutations
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind
-from nflow_cli.config.rules import Rule
+from nflow_cli.config.rules import MAX_RULES, Form, Rule
 from nflow_cli.data.dataset import Dataset
 
 LEAST_BREAKS = 20.0  # rows that would break a rule if the columns were independent
@@ -21,10 +21,9 @@ MOST_RULES = 20  # without implied ones
 FIRST_ROWS = 1_000  # by which most pairs of columns are excluded
 ROUNDING = 1e-9  # of a difference of decimals
 NUMBER_TYPES = ("whole", "decimal")
-Form = Literal["order", "zero", "gap"]
 
 
-class _Found(NamedTuple):
+class _Candidate(NamedTuple):
     """A rule between columns by their places, and the rows by which chance would break it."""
 
     rule: Rule
@@ -38,33 +37,40 @@ def rules_of(data: Dataset) -> list[Rule]:
     """
     names = [*data.given_names, *data.modelled_names]
     kinds = [data.kinds[name] for name in names]
-    found = [
+    candidates = [
         *_orders(names, kinds, data),
         *_zeros(names, kinds, data),
         *_gaps(names, kinds, data),
     ]
-    found = [each for each in found if max(each.places) >= len(data.given_names)]
-    found.sort(key=lambda each: -each.expected_breaks)
+    candidates = [
+        candidate for candidate in candidates if max(candidate.places) >= len(data.given_names)
+    ]
+    candidates.sort(key=lambda candidate: -candidate.expected_breaks)
     least = data.train.min(axis=0, initial=np.inf, where=~np.isnan(data.train))
-    are_implied = _are_implied(found, least)
-    plain = [each.rule for each, is_implied in zip(found, are_implied) if not is_implied]
+    are_implied = _are_implied(candidates, least)
+    plain = [
+        candidate.rule for candidate, is_implied in zip(candidates, are_implied) if not is_implied
+    ]
     kept = plain[:MOST_RULES]
-    if len(plain) > MOST_RULES:
-        return kept
-    implied = [each.rule for each, is_implied in zip(found, are_implied) if is_implied]
-    return kept + [rule.model_copy(update={"is_implied": True}) for rule in implied]
+    names_of_kept = {name for rule in kept for name in rule.columns}
+    implied = [
+        candidate.rule.model_copy(update={"is_implied": True})
+        for candidate, is_implied in zip(candidates, are_implied)
+        if is_implied and names_of_kept.issuperset(candidate.rule.columns)
+    ]
+    return [*kept, *implied][:MAX_RULES]
 
 
-def _are_implied(found: Sequence[_Found], least: np.ndarray) -> list[bool]:
+def _are_implied(candidates: Sequence[_Candidate], least: np.ndarray) -> list[bool]:
     """Which rules follow from two others, by the least number ``(C,)`` of each column: a <= c from
     a <= b <= c, zeros alike; and of columns from 0 on a zero from an order.
     """
-    pairs = {(each.rule.rule, each.places) for each in found}
-    places = {place for each in found for place in each.places}
+    pairs = {(candidate.rule.rule, candidate.places) for candidate in candidates}
+    places = {place for candidate in candidates for place in candidate.places}
 
-    def is_implied(each: _Found) -> bool:
-        form = each.rule.rule
-        first, second = each.places
+    def is_implied(candidate: _Candidate) -> bool:
+        form = candidate.rule.rule
+        first, second = candidate.places
         if form == "zero" and least[second] >= 0 and ("order", (second, first)) in pairs:
             return True
         return any(
@@ -73,7 +79,18 @@ def _are_implied(found: Sequence[_Found], least: np.ndarray) -> list[bool]:
             if (form, (middle, first)) not in pairs or (form, (second, middle)) not in pairs
         )
 
-    return [is_implied(each) for each in found]
+    return [is_implied(candidate) for candidate in candidates]
+
+
+def are_broken(form: Form, first: np.ndarray, second: np.ndarray, slack: float = 0.0) -> np.ndarray:
+    """Mask ``(n,)`` of the rows whose cells ``(n,)`` of two columns break a rule of a form; an
+    order up to a ``slack``.
+    """
+    if form == "order":
+        return first > second + slack
+    if form == "zero":
+        return (first == 0) & (second != 0) & ~np.isnan(second)
+    return np.isnan(first) != np.isnan(second)
 
 
 def rounding_slack(first: ColumnKind, second: ColumnKind) -> float:
@@ -93,17 +110,19 @@ def are_comparable(first: ColumnKind, second: ColumnKind) -> bool:
     return are_numbers or first.type == second.type
 
 
-def _orders(names: Sequence[str], kinds: Sequence[ColumnKind], data: Dataset) -> Iterator[_Found]:
+def _orders(
+    names: Sequence[str], kinds: Sequence[ColumnKind], data: Dataset
+) -> Iterator[_Candidate]:
     """Orders of two columns."""
     ordered = {j: np.sort(data.train[:, j]) for j in range(len(names))}  # NaN last
     for first, second in permutations(range(len(names)), 2):
         if not are_comparable(kinds[first], kinds[second]):
             continue
         slack = rounding_slack(kinds[first], kinds[second])
-        sample = data.train[:FIRST_ROWS]
-        if (sample[:, first] > sample[:, second] + slack).any():
+        columns = data.train[:, [first, second]].T
+        if are_broken("order", *columns[:, :FIRST_ROWS], slack=slack).any():
             continue
-        if (data.train[:, first] > data.train[:, second] + slack).any():
+        if are_broken("order", *columns, slack=slack).any():
             continue
         known = data.train[~np.isnan(data.train[:, [first, second]]).any(axis=1)]
         values = ordered[first][: np.sum(~np.isnan(ordered[first]))]
@@ -111,12 +130,14 @@ def _orders(names: Sequence[str], kinds: Sequence[ColumnKind], data: Dataset) ->
             continue
         n_above = len(values) - np.searchsorted(values, known[:, second] + slack, side="right")
         share = float(n_above.mean()) / len(values)
-        validation = data.validation
-        n_breaks = int((validation[:, first] > validation[:, second] + slack).sum())
+        validation = data.validation[:, [first, second]].T
+        n_breaks = int(are_broken("order", *validation, slack=slack).sum())
         yield from _if_certain("order", names, (first, second), len(known), share, n_breaks)
 
 
-def _zeros(names: Sequence[str], kinds: Sequence[ColumnKind], data: Dataset) -> Iterator[_Found]:
+def _zeros(
+    names: Sequence[str], kinds: Sequence[ColumnKind], data: Dataset
+) -> Iterator[_Candidate]:
     """Zeros of a column that imply those of another."""
     are_numbers = [kind.kind in ("grid", "number") and kind.type in NUMBER_TYPES for kind in kinds]
     n_zeros = (data.train == 0).sum(axis=0)
@@ -124,18 +145,17 @@ def _zeros(names: Sequence[str], kinds: Sequence[ColumnKind], data: Dataset) -> 
     for first, second in permutations(places, 2):
         x = data.train[:, first]
         y = data.train[:, second]
-        if ((x == 0) & (y != 0) & ~np.isnan(y)).any():
+        if are_broken("zero", x, y).any():
             continue
         known = ~np.isnan(x) & ~np.isnan(y)
         if not known.any():
             continue
         share = float((x[known] == 0).mean() * (y[known] != 0).mean())
-        x, y = data.validation[:, [first, second]].T
-        n_breaks = int(((x == 0) & (y != 0) & ~np.isnan(y)).sum())
+        n_breaks = int(are_broken("zero", *data.validation[:, [first, second]].T).sum())
         yield from _if_certain("zero", names, (first, second), int(known.sum()), share, n_breaks)
 
 
-def _gaps(names: Sequence[str], kinds: Sequence[ColumnKind], data: Dataset) -> Iterator[_Found]:
+def _gaps(names: Sequence[str], kinds: Sequence[ColumnKind], data: Dataset) -> Iterator[_Candidate]:
     """Columns that are missing together; each with the first of these."""
     are_gaps = np.isnan(data.train)
     places = [j for j in range(len(names)) if kinds[j].missing]
@@ -146,8 +166,7 @@ def _gaps(names: Sequence[str], kinds: Sequence[ColumnKind], data: Dataset) -> I
                 continue
             seen.add(second)
             p = float(are_gaps[:, first].mean())
-            gaps = np.isnan(data.validation[:, [first, second]])
-            n_breaks = int((gaps[:, 0] != gaps[:, 1]).sum())
+            n_breaks = int(are_broken("gap", *data.validation[:, [first, second]].T).sum())
             share = 2 * p * (1 - p)
             yield from _if_certain("gap", names, (first, second), len(are_gaps), share, n_breaks)
 
@@ -159,7 +178,7 @@ def _if_certain(
     n_rows: int,
     share: float,
     n_breaks: int,
-) -> Iterator[_Found]:
+) -> Iterator[_Candidate]:
     """A rule that ``n_rows`` training rows may break, if chance would break a ``share`` that is
     large enough and validation rows do not break it.
     """
@@ -167,4 +186,4 @@ def _if_certain(
     if n_breaks <= MOST_BREAKS and expected >= LEAST_BREAKS and share >= LEAST_SHARE:
         columns = [names[place] for place in places]
         rule = Rule(rule=form, columns=columns, rows=n_rows, breaks=n_breaks)
-        yield _Found(rule, places, expected)
+        yield _Candidate(rule, places, expected)

@@ -16,7 +16,7 @@ import numpy as np
 
 from nflow_cli.arrays import log_ndtr, ndtri
 from nflow_cli.config.rules import Rule
-from nflow_cli.data.rules import rounding_slack
+from nflow_cli.data.rules import are_broken, rounding_slack
 from nflow_cli.densities.cells.columns import CellColumn, Cells
 from nflow_cli.densities.cells.distribution import CellDistribution, Lazy, drawn_index
 
@@ -79,12 +79,16 @@ class CellRules:
     columns: Sequence[CellColumn]
 
     @cached_property
+    def _places(self) -> dict[str, int]:
+        """Place of each column in a row, by name."""
+        return {column.name: place for place, column in enumerate(self.columns)}
+
+    @cached_property
     def _by_place(self) -> dict[int, list[tuple[Rule, int]]]:
         """Rules of each column that has some, with the place of their other column, before it."""
-        places = {column.name: place for place, column in enumerate(self.columns)}
         by_place: dict[int, list[tuple[Rule, int]]] = {}
         for rule in self.rules:
-            before, place = sorted(places[name] for name in rule.columns)
+            before, place = sorted(self._places[name] for name in rule.columns)
             by_place.setdefault(place, []).append((rule, before))
         return by_place
 
@@ -136,18 +140,12 @@ class CellRules:
 
     def are_broken(self, rows: np.ndarray) -> np.ndarray:
         """Mask ``(n, J)`` of the rows ``(n, C)`` that break each of J rules."""
-        places = {column.name: place for place, column in enumerate(self.columns)}
-        broken = []
-        for rule in self.rules:
-            first, second = (rows[:, places[name]] for name in rule.columns)
-            if rule.rule == "order":
-                kinds = [self.columns[places[name]].kind for name in rule.columns]
-                broken.append(first > second + rounding_slack(*kinds))
-            elif rule.rule == "zero":
-                broken.append((first == 0) & (second != 0) & ~np.isnan(second))
-            else:
-                broken.append(np.isnan(first) != np.isnan(second))
-        return np.stack(broken, axis=1) if broken else np.zeros((len(rows), 0), bool)
+        broken = np.zeros((len(rows), len(self.rules)), bool)
+        for i, rule in enumerate(self.rules):
+            places = [self._places[name] for name in rule.columns]
+            slack = rounding_slack(*(self.columns[place].kind for place in places))
+            broken[:, i] = are_broken(rule.rule, *rows[:, places].T, slack=slack)
+        return broken
 
 
 def _on_grid(column: CellColumn, ends: np.ndarray, towards: np.ufunc, slack: float) -> np.ndarray:
