@@ -25,6 +25,7 @@ MODULES = (
     "anomalies",
     "office",
     "drift",
+    "audit",
     "sbi",
     "posteriors",
     "flows",

@@ -112,7 +112,7 @@ FUNCTIONS = {
 
 def modes(name, x):
     """Return how many modes points ``(n, D)`` hold, and of how many; of one mode ``None``."""
-    from nflow_cli.densities.examples import Gmm40
+    from nflow_cli.inference.examples import Gmm40
 
     if name == "many-well":
         left = 0.156  # of the mass of a pair
@@ -172,7 +172,7 @@ def fit(case: Row, options: Options) -> Row:
 def by_peer(case: Row, options: Options) -> Row:
     """Fit one density by another library, as many updates of as many samples as nflow makes."""
     from nflow_cli.config import presets
-    from nflow_cli.config.infer import InferTrain, natural_preset
+    from nflow_cli.inference.infer_config import InferTrain, natural_preset
 
     name, (dim, _) = case["density"], DENSITIES[case["density"]]
     preset = presets.read_preset(presets.find_preset(natural_preset(dim)))

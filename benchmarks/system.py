@@ -77,7 +77,7 @@ def train(preset: dict[str, Any], threads: int, device: str = "cpu") -> Row:
     start_tensorflow(machine if machine.is_gpu else machine.of(threads))
     from nflow_cli.config import presets
     from nflow_cli.experiments import running
-    from nflow_cli.experiments.run import Run, part
+    from nflow_cli.experiments.run import Run, kind_of
     from nflow_cli.runs.directory import CONFIG, RunDirectory
     from nflow_cli.training.observers import Clock, Observer
     from nflow_cli.training.trainer import ChunkTrainer
@@ -104,8 +104,8 @@ def train(preset: dict[str, Any], threads: int, device: str = "cpu") -> Row:
         if preset["command"] == "fit":
             preset["data"]["name"] = write_rows(preset["data"]["name"], Path(folder))
         config, start = presets.validate(preset, "benchmark"), time.process_time()
-        data = part(config, "data").load(config)
-        config = part(config, "data").settled_config(config, data)
+        data = kind_of(config).data.load(config)
+        config = kind_of(config).data.settled_config(config, data)
         run = RunDirectory.create("benchmark", f"{folder}/run")
         run.write_text(CONFIG, presets.dump(config))
         with run.recorded({}):
@@ -284,9 +284,9 @@ def with_checkpoints(command: str, seconds: float) -> Row:
 def a_vae(seconds: float) -> tuple[Callable[[int, Any], Any], int]:
     """Return a training of a VAE, and how many epochs take so long."""
     from nflow_cli.config import presets
-    from nflow_cli.data.images import load_images
-    from nflow_cli.experiments.images import training
-    from nflow_cli.training.chunks import ImageChunks
+    from nflow_cli.images import training
+    from nflow_cli.images.chunks import ImageChunks
+    from nflow_cli.images.images import load_images
 
     changes = {"data.name": "mnist-sample", "flow.k": 16}
     data = presets.override(presets.read_preset(presets.find_preset("mnist-mlp")), changes)
@@ -303,7 +303,7 @@ def a_vae(seconds: float) -> tuple[Callable[[int, Any], Any], int]:
 def a_fit(seconds: float) -> tuple[Callable[[int, Any], Any], int]:
     """Return a fit of a mixture, and how many updates take so long."""
     from nflow_cli.config import presets
-    from nflow_cli.experiments.reverse_kl import training
+    from nflow_cli.inference import training
 
     data = presets.read_preset(presets.find_preset("multimodal-planar"))
 

@@ -20,8 +20,8 @@ def nflow(k: int, updates: int, images: str) -> dict[str, float]:
 
     start_tensorflow()
     from nflow_cli.config import presets
-    from nflow_cli.experiments.images import training as images_fit
-    from nflow_cli.training.chunks import ImageChunks
+    from nflow_cli.images import training as images_fit
+    from nflow_cli.images.chunks import ImageChunks
     from nflow_cli.training.observers import Clock
 
     x_train = np.load(images)
@@ -37,7 +37,7 @@ def nflow(k: int, updates: int, images: str) -> dict[str, float]:
 
 def measure(case: Row, options: Options) -> Row:
     """Return the seconds of both."""
-    from nflow_cli.data.images import load_images
+    from nflow_cli.images.images import load_images
 
     path = str(options.file("mnist.npz"))
     with tempfile.TemporaryDirectory() as folder:

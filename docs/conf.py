@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the layers start it, for their docstrings
 
 import generated
+import live_pages
 
 from nflow_cli import __version__
 
@@ -36,6 +37,13 @@ def complete(app: Any, page: str, content: list[str]) -> None:
     content[0] = generated.complete(text) + (generated.navigation(text) if page == root_doc else "")
 
 
+def finish(app: Any, error: Exception | None) -> None:
+    """Put the live pages beside the others."""
+    if error is None and app.builder.format == "html":
+        live_pages.write_pages(Path(app.outdir))
+
+
 def setup(app: Any) -> None:
     """Register what this file does."""
     app.connect("source-read", complete)
+    app.connect("build-finished", finish)

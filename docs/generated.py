@@ -1,4 +1,4 @@
-"""What the pages are completed with, from the code: keys of presets, commands, Python names.
+"""What the pages are completed with: keys of presets, commands, Python names, live pages.
 
 A page has marks, such as ``<!-- keys fit-2d -->``, which a reader of the plain file does not see: a
 sentence above them names the command that prints the same.
@@ -13,17 +13,16 @@ from typing import Any
 import click
 
 from nflow_cli.cli import main
-from nflow_cli.config.schema import SCHEMAS as COMMANDS
-from nflow_cli.config.table import CellsConfig
+from nflow_cli.config.schema import cells_schema, preset_schemas
 
-MARK = re.compile(r"^<!-- (keys|command|python) (\S+)(?: (.+))? -->$", re.M)
+MARK = re.compile(r"^<!-- (keys|command|python|live) (\S+)(?: (.+))? -->$", re.M)
 PREFIX = "#/$defs/"
-SCHEMAS = {**COMMANDS, "cells": CellsConfig}  # of `fit` without flows
+SCHEMAS = {**preset_schemas(), "cells": cells_schema()}  # of `fit` without flows
 
 
 def complete(text: str) -> str:
     """Return a page with what its marks ask for."""
-    makers = {"keys": keys, "command": command, "python": python}
+    makers = {"keys": keys, "command": command, "python": python, "live": live}
     return MARK.sub(lambda mark: makers[mark[1]](*filter(None, mark.groups()[1:])) + "\n", text)
 
 
@@ -35,6 +34,15 @@ def navigation(text: str) -> str:
         if pages := "\n".join(re.findall(r"^- \[[^\]]+\]\(([\w-]+)\.md\)", part, re.M)):
             trees.append(f"\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{pages}\n```\n")
     return "".join(trees)
+
+
+def live(name: str) -> str:
+    """Return the live page of a recorded run, in a frame and by itself."""
+    address = f"live/{name}.html"
+    return (
+        f'<iframe class="live" src="{address}" title="{name}" loading="lazy"></iframe>\n\n'
+        f'<p><a href="{address}">The page by itself</a></p>\n'
+    )
 
 
 def keys(name: str) -> str:

@@ -7,10 +7,10 @@ from nflow_cli.constants import __version__
 from nflow_cli.registry import LOADED, resolve
 
 if TYPE_CHECKING:
-    from nflow_cli.experiments.images.loading import TrainedVAE
-    from nflow_cli.experiments.reverse_kl.loading import TrainedDensity
-    from nflow_cli.experiments.table.flows import TrainedTable
-    from nflow_cli.experiments.table.loading import TrainedCells
+    from nflow_cli.experiments.table.cells_loading import TrainedCells
+    from nflow_cli.experiments.table.flows_loading import TrainedTable
+    from nflow_cli.images.loading import TrainedVAE
+    from nflow_cli.inference.loading import TrainedDensity
 
 __all__ = [
     "TrainedCells",
@@ -116,7 +116,7 @@ def infer(
 
     deadline = deadline_in(minutes)
     start_tensorflow(machine=None)
-    from nflow_cli.experiments.reverse_kl import python
+    from nflow_cli.inference import python
 
     return python.infer(log_density, preset, settings, output, options, deadline)
 

@@ -7,10 +7,10 @@ from typing import Any, Literal, Protocol, TypeAlias, overload
 
 from nflow_cli.constants import __version__ as __version__
 from nflow_cli.data.python_tables import Table
-from nflow_cli.experiments.images.loading import TrainedVAE as TrainedVAE
-from nflow_cli.experiments.reverse_kl.loading import TrainedDensity as TrainedDensity
-from nflow_cli.experiments.table.flows import TrainedTable as TrainedTable
-from nflow_cli.experiments.table.loading import TrainedCells as TrainedCells
+from nflow_cli.experiments.table.cells_loading import TrainedCells as TrainedCells
+from nflow_cli.experiments.table.flows_loading import TrainedTable as TrainedTable
+from nflow_cli.images.loading import TrainedVAE as TrainedVAE
+from nflow_cli.inference.loading import TrainedDensity as TrainedDensity
 
 __all__ = [
     "TrainedCells",
@@ -69,6 +69,8 @@ def fit(
     robust: bool | None = None,
     weights: str | int | None = None,
     date: Mapping[str, str] | None = None,
+    rule: Iterable[str] | None = None,
+    rules: bool | None = None,
     steps: int | None = None,
     epochs: float | None = None,
     batch_size: int | None = None,
@@ -103,6 +105,8 @@ def fit(
     robust: bool | None = None,
     weights: str | int | None = None,
     date: Mapping[str, str] | None = None,
+    rule: Iterable[str] | None = None,
+    rules: bool | None = None,
     steps: int | None = None,
     epochs: float | None = None,
     batch_size: int | None = None,
@@ -137,6 +141,8 @@ def fit(
     robust: bool | None = None,
     weights: str | int | None = None,
     date: Mapping[str, str] | None = None,
+    rule: Iterable[str] | None = None,
+    rules: bool | None = None,
     steps: int | None = None,
     epochs: float | None = None,
     batch_size: int | None = None,
@@ -171,6 +177,8 @@ def fit(
     robust: bool | None = None,
     weights: str | int | None = None,
     date: Mapping[str, str] | None = None,
+    rule: Iterable[str] | None = None,
+    rules: bool | None = None,
     steps: int | None = None,
     epochs: float | None = None,
     batch_size: int | None = None,

@@ -55,25 +55,25 @@ INFER_BASES = {
 }
 
 TARGETS = {
-    "multimodal": "nflow_cli.densities.targets:Multimodal",
-    "gaussian-from-uniform": "nflow_cli.densities.targets:GaussianFromUniform",
-    "u1": "nflow_cli.densities.targets:U1",
-    "u2": "nflow_cli.densities.targets:U2",
-    "u3": "nflow_cli.densities.targets:U3",
-    "u4": "nflow_cli.densities.targets:U4",
-    "mixture": "nflow_cli.densities.targets:Mixture",
-    "ring": "nflow_cli.densities.targets:Ring",
-    "wavy-ring": "nflow_cli.densities.targets:WavyRing",
+    "multimodal": "nflow_cli.inference.targets:Multimodal",
+    "gaussian-from-uniform": "nflow_cli.inference.targets:GaussianFromUniform",
+    "u1": "nflow_cli.inference.targets:U1",
+    "u2": "nflow_cli.inference.targets:U2",
+    "u3": "nflow_cli.inference.targets:U3",
+    "u4": "nflow_cli.inference.targets:U4",
+    "mixture": "nflow_cli.inference.targets:Mixture",
+    "ring": "nflow_cli.inference.targets:Ring",
+    "wavy-ring": "nflow_cli.inference.targets:WavyRing",
 }
 WITH_PARAMETERS = ("mixture", "ring")  # of the targets
 
 # Built-in densities: `nflow infer NAME`.
 DENSITIES = {
-    "funnel": "nflow_cli.densities.examples:Funnel",
-    "many-well": "nflow_cli.densities.examples:ManyWell",
-    "banana": "nflow_cli.densities.examples:Banana",
-    "eight-schools": "nflow_cli.densities.examples:EightSchools",
-    "gmm40": "nflow_cli.densities.examples:Gmm40",
+    "funnel": "nflow_cli.inference.examples:Funnel",
+    "many-well": "nflow_cli.inference.examples:ManyWell",
+    "banana": "nflow_cli.inference.examples:Banana",
+    "eight-schools": "nflow_cli.inference.examples:EightSchools",
+    "gmm40": "nflow_cli.inference.examples:Gmm40",
 }
 
 # Point sets: `nflow fit NAME`.
@@ -96,12 +96,32 @@ COLUMN_MAPS = {
     "asinh": "nflow_cli.data.column_maps:Asinh",
 }
 
+# Schemas of presets, by kind of run: the command, but `fit` without flows is of cells.
+RUN_SCHEMAS = {
+    "fit-2d": "nflow_cli.inference.fit_2d_config:Fit2DConfig",
+    "infer": "nflow_cli.inference.infer_config:InferConfig",
+    "fit": "nflow_cli.config.table:FitConfig",
+    "cells": "nflow_cli.config.table:CellsConfig",
+    "evidence": "nflow_cli.inference.evidence.config:EvidenceConfig",
+    "train-vae": "nflow_cli.images.config:VAEConfig",
+}
+
+# Kinds of runs, by the keys of their schemas: the modules of each.
+RUN_KINDS = {
+    "fit-2d": "nflow_cli.inference.kind:FITS_TO_DENSITIES",
+    "infer": "nflow_cli.inference.kind:FITS_TO_DENSITIES",
+    "fit": "nflow_cli.experiments.table.kind:FLOWS",
+    "cells": "nflow_cli.experiments.table.kind:CELLS",
+    "evidence": "nflow_cli.inference.evidence.kind:EVIDENCE",
+    "train-vae": "nflow_cli.images.kind:IMAGES",
+}
+
 # Classes of loaded runs, public names of the package.
 LOADED = {
-    "TrainedCells": "nflow_cli.experiments.table.loading:TrainedCells",
-    "TrainedDensity": "nflow_cli.experiments.reverse_kl.loading:TrainedDensity",
-    "TrainedTable": "nflow_cli.experiments.table.flows:TrainedTable",
-    "TrainedVAE": "nflow_cli.experiments.images.loading:TrainedVAE",
+    "TrainedCells": "nflow_cli.experiments.table.cells_loading:TrainedCells",
+    "TrainedDensity": "nflow_cli.inference.loading:TrainedDensity",
+    "TrainedTable": "nflow_cli.experiments.table.flows_loading:TrainedTable",
+    "TrainedVAE": "nflow_cli.images.loading:TrainedVAE",
 }
 
 # Default bases of targets.

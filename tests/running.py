@@ -100,7 +100,7 @@ def saved_weights(path):
             return [arrays[name] for name in sorted(arrays)]
     import keras  # here: most that is run needs none in this process
 
-    from nflow_cli.experiments.images.vae import FlowVAE
+    from nflow_cli.images.vae import FlowVAE
 
     model = keras.saving.load_model(path / "model.keras", custom_objects={"FlowVAE": FlowVAE})
     return [keras.ops.convert_to_numpy(weight.value) for weight in model.weights]

@@ -13,7 +13,7 @@ import keras
 
 from nflow_cli.backend import programs
 from nflow_cli.config import presets
-from nflow_cli.experiments.run import Run, part
+from nflow_cli.experiments.run import Run, kind_of
 from nflow_cli.experiments.running import train_and_write
 from nflow_cli.runs.directory import CONFIG, RunDirectory
 
@@ -67,8 +67,8 @@ def make_run(path, **changes):
     """Train as ``nflow`` does, with ``changes`` to a short preset; return the run directory."""
     short = {"fit": SHORT_TABLE, "train-vae": SHORT_VAE}.get(changes.get("command"), SHORT)
     settings = presets.validate({**short, **changes}, "a test")
-    data = part(settings, "data").load(settings)
-    settings = part(settings, "data").settled_config(settings, data)
+    data = kind_of(settings).data.load(settings)
+    settings = kind_of(settings).data.settled_config(settings, data)
     run = RunDirectory.create("test", str(path))
     run.write_text(CONFIG, presets.dump(settings))
     info = {"command": settings.command, "seed": settings.seed}
@@ -82,7 +82,7 @@ def make_run(path, **changes):
 def fitted(config, directory, data=None):
     """Train as ``nflow`` does, without a record; return the run."""
     run = Run(directory, config)
-    train_and_write(run, data or part(config, "data").load(config))
+    train_and_write(run, data or kind_of(config).data.load(config))
     return run
 
 

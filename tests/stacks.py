@@ -6,10 +6,10 @@ from truth import to_numpy
 
 from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.pushforward import PushforwardDensity
-from nflow_cli.densities.targets import Target
-from nflow_cli.evaluation.reverse_kl import score
-from nflow_cli.experiments.reverse_kl.training import build
+from nflow_cli.densities.target import Target
 from nflow_cli.flows.stack import FlowStack
+from nflow_cli.inference.reverse_kl import score
+from nflow_cli.inference.training import build
 
 STACKS = {
     "planar": (["planar"], 4),

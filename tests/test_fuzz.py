@@ -28,7 +28,7 @@ from nflow_cli.config import presets
 from nflow_cli.data.columns import read_points
 from nflow_cli.errors import NflowError
 from nflow_cli.experiments.report import draw, write_report
-from nflow_cli.experiments.run import Run, part
+from nflow_cli.experiments.run import Run, kind_of
 from nflow_cli.runs.directory import RunDirectory
 
 DPI = 50  # of pictures that nobody looks at
@@ -111,7 +111,7 @@ def fuzz_runs(folder, good, count, seed, drawn):
         if drawn:
             draw(run, dpi=DPI)
             write_report(run)
-        return run.arrays, run.curves(part(run.config, "report").CURVES)
+        return run.arrays, run.curves(kind_of(run.config).report.CURVES)
 
     for _ in range(count):
         put(folder, good)

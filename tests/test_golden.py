@@ -8,7 +8,7 @@ from golden.make import FEW
 from running import succeed
 from trees import matching
 
-from nflow_cli.experiments.images import scoring
+from nflow_cli.images import scoring
 
 GOLDEN = Path(__file__).with_name("golden")
 END = ".tar.xz"

@@ -26,16 +26,16 @@ SOURCES = matching(PACKAGE, "**/*.py")
 ALLOWED = {
     "click": ["cli/"],
     "yaml": ["config/presets.py"],
-    "matplotlib": ["plotting/"],
+    "matplotlib": ["plotting/", "images/pictures.py", "inference/pictures.py"],
     "PIL": ["plotting/plane.py"],
     "pyarrow": ["data/"],
     "distributed": ["sweeps/cluster.py"],
     "sklearn": ["sklearn/"],
-    "threadpoolctl": ["backend/blas.py"],
+    "threadpoolctl": ["backend/blas.py", "sklearn/judges.py"],
     "tensorflow": [
         *("backend/start.py", "backend/programs.py", "backend/random_numbers.py"),
         *("training/trainer.py", "flows/composition.py", "flows/tensorflow_fold.py"),
-        *("experiments/reverse_kl/trainer.py", "experiments/reverse_kl/trial.py"),  # users' code
+        *("inference/trainer.py", "inference/trial.py"),  # users' code
     ],
 }
 # Each a module of the package, a folder of it, or one in that.
@@ -47,9 +47,12 @@ KERAS_FREE = (
     *("evaluation/pit", "evaluation/tallies", "evaluation/association", "evaluation/level_shares"),
     *("experiments/__init__", "experiments/recorded_data", "experiments/loaded"),
     *("experiments/report", "experiments/run", "experiments/summary", "experiments/checks"),
-    *(f"experiments/{kind}/report" for kind in ("evidence", "images", "reverse_kl")),
-    *(f"experiments/table/{name}" for name in ("report", "dry_run", "tables")),
-    *(f"experiments/table/{name}" for name in ("cells.py", "scoring", "loading", "predict")),
+    *(f"images/{name}" for name in ("config", "images", "kind", "pictures", "report")),
+    *(f"inference/{name}" for name in ("fit_2d_config", "infer_config", "kind", "pictures")),
+    "inference/report",
+    *(f"inference/evidence/{name}" for name in ("config", "draws", "kind", "report")),
+    *(f"experiments/table/{name}" for name in ("kind", "report", "dry_run", "tables")),
+    *(f"experiments/table/{name}" for name in ("cells.py", "scoring", "cells_loading", "predict")),
     *("runs/checkpoints", "runs/directory", "runs/files", "runs/npz"),
     "training/observers",
 )

@@ -33,7 +33,7 @@ from nflow_cli.cli import COMMANDS, main
 from nflow_cli.config import presets
 from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.errors import NflowError
-from nflow_cli.experiments.run import part
+from nflow_cli.experiments.run import kind_of
 from nflow_cli.runs.directory import FORMAT
 
 LANGUAGES = ("console", "pycon", "python", "text", "yaml")  # text: what a command prints
@@ -89,6 +89,9 @@ def test_the_reference_has_every_command_and_every_key_of_every_preset():
 
 def test_a_page_that_the_site_completes_leads_on_where_it_is_read_as_it_is():
     leads = {"docs/commands.md": ["nflow COMMAND --help", "nflow presets --schema"]}
+    leads["docs/flows.md"] = ["nflow plot RUN_DIR --live"]
+    leads["docs/tutorial.md"] = ["first/live.html"]
+    leads["docs/lesson.md"] = ["radial/live.html"]
     leads["docs/python.md"] = ["help(nflow_cli.fit)", "help(q.predict)"]
     for name, text in DOCUMENTS.items():
         assert all(f"`{lead}`" in text for lead in leads.get(name, ()))
@@ -155,8 +158,8 @@ def test_the_preset_of_every_key_has_the_defaults(page, kind, least):
     ],
 )
 def test_the_functions_of_a_page_are_log_densities(page, number, dim, takes_arrays, tmp_path):
-    from nflow_cli.experiments.reverse_kl.trial import user_subject
-    from nflow_cli.experiments.reverse_kl.user_code import load_function
+    from nflow_cli.inference.trial import user_subject
+    from nflow_cli.inference.user_code import load_function
 
     if takes_arrays:
         pytest.importorskip("jax")
@@ -282,7 +285,7 @@ def test_every_array_and_score_of_an_experiment_is_described():
         {"command": "train-vae", "prior": {"k": 2}},
     ):
         config = presets.validate(config, "a test")
-        report = part(config, "report")
+        report = kind_of(config).report
         assert set(report.shapes_of(config)) <= known
         assert {measure.key for measure in report.MEASURES} <= known
 

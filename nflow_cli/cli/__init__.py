@@ -43,6 +43,7 @@ COMMANDS = {  # by name, as the pages list them
     "predict": "nflow_cli.cli.rows:predict",
     "impute": "nflow_cli.cli.rows:impute",
     "drift": "nflow_cli.cli.rows:drift",
+    "audit": "nflow_cli.cli.audit:audit",
     "check": "nflow_cli.cli.runs:check",
     "sweep": "nflow_cli.cli.sweep:sweep",
     "compare": "nflow_cli.cli.compare:compare",
@@ -113,6 +114,7 @@ nflow sample RUN_DIR -n 1000 -o points.csv
 nflow predict RUN_DIR --data new.csv -o out.csv
 nflow impute RUN_DIR --data gaps.csv -o filled.csv
 nflow drift RUN_DIR --data new.csv
+nflow audit draws.csv --real train.csv --holdout other.csv
 """
 
 

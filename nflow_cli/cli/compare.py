@@ -84,7 +84,7 @@ def present(
     """Print the table of runs; draw their pictures, and print the paths on stderr.
 
     Pictures go to ``output`` or the plots of ``sweep``; ``saving``: arguments of
-    ``plotting.save_figure``.
+    :func:`~nflow_cli.plotting.style.save_figure`.
     """
     from nflow_cli.sweeps.compare import (
         bayes_factor,
@@ -188,9 +188,9 @@ def _draw(
     saving: Mapping[str, Any],
 ) -> Iterator[Path]:
     """Paths of the pictures, each once it is written."""
-    from nflow_cli.cli.compare_pictures import pictures_of
     from nflow_cli.plotting.style import save_figure
     from nflow_cli.runs.directory import PLOTS, RunDirectory
+    from nflow_cli.sweeps.pictures import pictures_of
 
     for name, picture in pictures_of(tables).items():
         file_name = f"{name}.{saving['format']}"

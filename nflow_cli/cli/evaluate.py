@@ -90,7 +90,7 @@ def evaluate(
     -o is a folder: each is scored by itself, on all cores, into a file of its name. The same
     command goes on after an interruption.
     """
-    from nflow_cli.experiments.run import Run, part
+    from nflow_cli.experiments.run import Run, kind_of
     from nflow_cli.sweeps.parts import are_parts
 
     run = Run.open(run_dir)
@@ -107,7 +107,7 @@ def evaluate(
     judged_by: Any = None if is_of_parts else _judged_by(run, data, density, machine)
     if config.is_of_flows:
         start_tensorflow(machine)
-    scoring: Any = part(config, "scoring")
+    scoring: Any = kind_of(config).scoring
     if is_of_parts and data and output:
         question = {"latent": latent}
         judge = partial(scoring.judge_scores, config)
@@ -130,13 +130,11 @@ def evaluate(
 
 def _judged_by(run: "Run", data: str | None, density: str | None, machine: Machine) -> Any:
     """Data by which a run is scored: those of ``--data`` or ``--density``, or its own."""
-    from nflow_cli.experiments.run import part
-
     if data is not None:
-        return part(run.config, "data").read(data)
+        return run.kind.data.read(data)
     if density is not None and run.config.command == "evidence":
         start_tensorflow(machine)  # before a density, which may be in operations of it
-        from nflow_cli.experiments.evidence.data import with_density
+        from nflow_cli.inference.evidence.data import with_density
 
         return with_density(run, density)
     return data_of_run(run, density, machine)
@@ -170,9 +168,9 @@ def _expect_suited(
     seed: int | None,
 ) -> None:
     """Refuse options that do not suit each other, or the run."""
-    from nflow_cli.experiments.run import part
+    from nflow_cli.experiments.run import kind_of
 
-    sample_range = part(config, "report").SAMPLES
+    sample_range = kind_of(config).report.SAMPLES
     members = config.train.members
     refuse(
         (

@@ -267,7 +267,7 @@ def cells_run(run_dir: str) -> "Run":
     from nflow_cli.experiments.run import Run
 
     run = Run.open(run_dir)
-    if run.config.kind != "table" or run.config.is_of_flows:
+    if run.config.kind != "cells":
         raise click.UsageError("expected a run of `nflow fit` by cells, without --flow and --k")
     run.expect_trained()
     return run
@@ -336,10 +336,10 @@ def data_of_run(run: "Run", density: str | None, machine: Machine) -> Any:
     """
     if density is None:
         return run.data
-    if run.config.kind != "reverse_kl":
+    if run.config.command not in ("fit-2d", "infer"):
         raise click.UsageError("--density: expected a run of `nflow infer`")
     start_tensorflow(machine)  # before a density, which is in operations of it
-    from nflow_cli.experiments.reverse_kl.trial import subject_again
+    from nflow_cli.inference.trial import subject_again
 
     return subject_again(run.config, density)
 

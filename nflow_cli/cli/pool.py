@@ -15,12 +15,12 @@ from nflow_cli.errors import Interrupted, NflowError, one_line
 from nflow_cli.terminal.output import tell
 
 if TYPE_CHECKING:  # which load more than help needs
-    from nflow_cli.cli.sweep_report import SweepReport
     from nflow_cli.evaluation.tallies import Tally
     from nflow_cli.experiments.run import Run
     from nflow_cli.experiments.summary import Judgement
     from nflow_cli.runs.directory import RunDirectory
     from nflow_cli.sweeps.parts import Part
+    from nflow_cli.sweeps.report import SweepReport
     from nflow_cli.sweeps.workers import Outcome, Pool
 
 WORK = "nflow_cli.sweeps.parts:work_off"
@@ -176,9 +176,9 @@ def judged_parts(
     workers: int | None,
 ) -> "Judgement":
     """Write the output of each part that has none yet; judge all of them together."""
-    from nflow_cli.cli.sweep_report import PartsReport
     from nflow_cli.runs.directory import RunDirectory
     from nflow_cli.sweeps.parts import claim, identity, parts_of
+    from nflow_cli.sweeps.report import PartsReport
 
     if output == "-":
         raise click.UsageError("-o: of many files, expected a folder. Received: -")

@@ -22,7 +22,7 @@ from nflow_cli.terminal.output import tell
 from nflow_cli.text import printable
 
 if TYPE_CHECKING:  # which load schemas
-    from nflow_cli.config.schema import Config
+    from nflow_cli.config.training import RunConfig
     from nflow_cli.experiments.run import Run
 
 
@@ -103,7 +103,7 @@ def _machine(record: dict[str, Any], device: str | None, threads: int | None) ->
     return machine.of(threads or before.threads)
 
 
-def _ended(run: "Run") -> "Config":
+def _ended(run: "Run") -> "RunConfig":
     """Config of the length that the last checkpoint has reached."""
     from nflow_cli.runs.checkpoints import Checkpoints
 
@@ -121,7 +121,7 @@ def _ended(run: "Run") -> "Config":
     return run.config.of_length(min(length, run.config.length))
 
 
-def _extended(config: "Config", steps: int | None, epochs: int | None) -> "Config":
+def _extended(config: "RunConfig", steps: int | None, epochs: int | None) -> "RunConfig":
     """Config of the length that an option sets, which may not be smaller."""
     totals = {"steps": steps, "epochs": epochs}
     key = config.train.length_key

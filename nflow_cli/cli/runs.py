@@ -79,6 +79,11 @@ def check(run_dir: str, machine: Machine, as_json: bool) -> None:
     is_flag=True,
     help="Animate the base through all flows of a 2-D density, as .gif and .webp.",
 )
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Write live.html: a page on which the flows of a 2-D density can be run and changed.",
+)
 def plot(
     run_dir: str,
     format_: str,
@@ -86,11 +91,12 @@ def plot(
     only: tuple[str, ...],
     flows: tuple[int, ...],
     animate: bool,
+    live: bool,
 ) -> None:
     """Redraw the pictures of a run from its saved arrays.
 
-    All of them, unless --only, --flow-at or --animate choose some; the last two need the model, and
-    a density in two dimensions. Prints the path of each picture.
+    All of them, unless --only, --flow-at, --animate or --live choose some; the last three need the
+    model, and a density in two dimensions. Prints the path of each picture.
     """
     from nflow_cli.experiments.report import draw
     from nflow_cli.experiments.run import Run
@@ -99,9 +105,9 @@ def plot(
     run.expect_trained()
     paths = []
     with run.directory.locked():
-        if only or not (flows or animate):
+        if only or not (flows or animate or live):
             paths += draw(run, format_, dpi, only)
-        if flows or animate:
+        if flows or animate or live:
             start_tensorflow()
             from nflow_cli.experiments import flow_pictures
 
@@ -109,6 +115,10 @@ def plot(
                 paths += flow_pictures.draw_flows(run, flows, format_, dpi)
             if animate:
                 paths += flow_pictures.animate(run)
+            if live:
+                from nflow_cli.experiments.live_page import write_live
+
+                paths += write_live(run)
     for path in paths:
         click.echo(printable(path))
 

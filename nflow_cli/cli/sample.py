@@ -79,11 +79,11 @@ def sample(
     cells any. Images of a train-vae run are the means of their pixels, float32 (n, 28, 28) in 0-1,
     with a picture of the first ones beside the file. Prints the paths of the written files.
     """
-    from nflow_cli.experiments.run import Run, part
+    from nflow_cli.experiments.run import Run
 
     run = Run.open(run_dir)
     path = Path(output)
-    report = part(run.config, "report")
+    report = run.kind.report
     if path.suffix.lower() not in report.FORMATS:
         endings = " or ".join(report.FORMATS)
         raise click.BadParameter(
@@ -96,14 +96,14 @@ def sample(
     if run.config.is_of_flows:
         start_tensorflow(machine)
     if resample or density:
-        from nflow_cli.experiments.reverse_kl.loading import write_beside_density
+        from nflow_cli.inference.loading import write_beside_density
 
         target = data_of_run(run, density, machine).target
         paths, note = write_beside_density(run.trained, target, n, path, seed, resample)
         if note:
             tell(note)
     else:
-        paths = part(run.config, "loading").write_samples(run.trained, n, path, seed, given)
+        paths = run.kind.loading.write_samples(run.trained, n, path, seed, given)
     if click.get_current_context().get_parameter_source("n") is ParameterSource.DEFAULT:
         draws = "draws" if given is None else "draws at each condition"
         tell(f"{n:,} {draws}; -n sets their number")
@@ -131,7 +131,7 @@ def _check_source(
             "--density: expected --resample or a .nc file, which need it",
         ),
         (
-            resample and config.kind != "reverse_kl",
+            resample and config.command not in ("fit-2d", "infer"),
             "--resample: expected a run of `nflow infer` or `nflow fit-2d`",
         ),
     )

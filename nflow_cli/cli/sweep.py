@@ -196,13 +196,13 @@ def _unfinished(
 
 def _check_data(runs: Sequence["PlannedRun"]) -> None:
     """Refuse runs whose data cannot be read or do not fit; equal data are read once."""
-    from nflow_cli.experiments.run import part
+    from nflow_cli.experiments.run import kind_of
 
     loaded: dict[str, Any] = {}
     for run in runs:
         key = repr(run.config.model_dump(include={"data", "density"}))
         if key not in loaded:
-            loaded[key] = part(run.config, "data").load(run.config)
+            loaded[key] = kind_of(run.config).data.load(run.config)
         run.config.expect_fits(loaded[key])
 
 
@@ -215,7 +215,7 @@ def _train(
     argv: list[str],
     machine: Machine,
 ) -> None:
-    from nflow_cli.cli.sweep_report import SweepReport
+    from nflow_cli.sweeps.report import SweepReport
 
     shared = {
         "work": TRAIN,

@@ -27,7 +27,7 @@ from nflow_cli.runs.json_text import json_text
 
 if TYPE_CHECKING:  # which load schemas and NumPy
     from nflow_cli.config.presets import Change
-    from nflow_cli.experiments.reverse_kl.user_code import UserFunction
+    from nflow_cli.inference.user_code import UserFunction
 
 
 @dataclass
@@ -58,11 +58,11 @@ class Typed:
 
     def execute(self, config: Any, data: Any = None) -> None:
         """Execute in a new run directory, and print its scores; ``data``: default: the config's."""
-        from nflow_cli.experiments.run import part
+        from nflow_cli.experiments.run import kind_of
         from nflow_cli.experiments.running import show, start
 
         if data is None:
-            data = part(config, "data").load(config)
+            data = kind_of(config).data.load(config)
             config.expect_fits(data)
         run = start(
             config,
@@ -124,9 +124,11 @@ def fit_2d(typed: Typed) -> None:
     K = 8). Without --target the first flow chooses it too: gaussian-from-uniform for radial, else
     multimodal. The last line printed is the run directory. Points are fitted by `nflow fit`.
     """
+    from nflow_cli.inference.fit_2d_config import nearest_preset
+
     pattern = typed.options["flow"] or ["planar"]
     target = typed.options["target"] or registry.NATURAL_TARGETS.get(pattern[0], "multimodal")
-    typed.execute(typed.config(_presets().nearest_preset(target, pattern, typed.options["k"])))
+    typed.execute(typed.config(nearest_preset(target, pattern, typed.options["k"])))
 
 
 @training("infer")
@@ -154,9 +156,9 @@ def infer(typed: Typed, density: str | None, start: str | None) -> None:
     NAME is a built-in density: funnel, many-well, banana, eight-schools or gmm40. Without --preset,
     `infer`, or `infer-wide` for many coordinates. The last line printed is the run directory.
     """
-    from nflow_cli.config.infer import natural_preset, usual_dim
     from nflow_cli.data.columns import numbers_of
     from nflow_cli.data.table_files import open_table
+    from nflow_cli.inference.infer_config import natural_preset, usual_dim
 
     if not density and not typed.preset:
         raise click.UsageError("expected FILE.py:FUNCTION, a NAME, or --preset with one")
@@ -173,7 +175,7 @@ def infer(typed: Typed, density: str | None, start: str | None) -> None:
     if user is None:
         typed.execute(config)
     else:
-        from nflow_cli.experiments.reverse_kl.trial import user_subject
+        from nflow_cli.inference.trial import user_subject
 
         typed.execute(config, user_subject(config, user))
 
@@ -191,7 +193,7 @@ def _density(density: str | None, typed: Typed) -> "tuple[UserFunction | None, l
             f"{density!r} is not a density{hint}; known: {', '.join(known)}, or FILE.py:FUNCTION",
             param_hint="DENSITY",
         )
-    from nflow_cli.experiments.reverse_kl.user_code import load_function
+    from nflow_cli.inference.user_code import load_function
 
     start_tensorflow(typed.machine)  # before a file that imports it
     user = load_function(density)

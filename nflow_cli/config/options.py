@@ -27,6 +27,7 @@ VALUES = "[NAME=]VALUE,…"
 FORMATS = "NAME=FORMAT,…"
 LEVELS = "NAME=LEVEL,…"
 NAME = "NAME"
+RULE = "RULE"
 FILE = "FILE"
 WHOLE = "N"
 NUMBER = "X"
@@ -202,6 +203,7 @@ LISTS: dict[str, Callable[[str], list[str]]] = {
     NAMES: _name_list,
     PATTERN: _flow_names,
     VALUES: _name_list,
+    RULE: lambda text: [text],
 }
 MAPPINGS: dict[str, Callable[[str], Iterator[tuple[str, object]]]] = {
     STEPS: _named_steps,

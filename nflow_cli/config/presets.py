@@ -14,14 +14,14 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from nflow_cli.config.fit_2d import TARGET_KINDS
-from nflow_cli.config.flows import Flow, has_network, pattern_name
+from nflow_cli.config.flows import Flow, pattern_name
 from nflow_cli.config.keys import is_within
 from nflow_cli.config.options import shipped_presets
-from nflow_cli.config.schema import NAMED, RUNS, SCHEMAS, Config, schema_of
+from nflow_cli.config.schema import NAMED, preset_schemas, run_schemas, schema_of
 from nflow_cli.config.strict import Strict, models_in
+from nflow_cli.config.training import RunConfig
 from nflow_cli.errors import ConfigError
-from nflow_cli.registry import FLOWS, POINT_SETS, nearest
+from nflow_cli.registry import POINT_SETS, nearest
 
 MAX_BYTES = 2**20  # of a preset file
 FEWER = "exclude columns, of text above all, to shorten it: --exclude"
@@ -29,7 +29,6 @@ MAX_DEPTH = 20  # presets have up to seven levels
 MAX_VALUES = 50_000  # 1,000 columns take 30,000
 MAX_KEY = 500  # letters of a key, which may be the name of a column
 MAX_DIGITS = 100  # of a whole number
-DEFAULT_K = 8  # of flows
 MAX_LABEL = 40  # characters of a value in a folder's name
 # Keys of an experiment, other than training and evaluation.
 EXPERIMENT: Any = {
@@ -220,14 +219,16 @@ def override(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
 def validate(
     data: Mapping[str, Any],
     source: str,
-    schemas: Mapping[str, type[Strict]] = SCHEMAS,
+    schemas: Mapping[str, type[Strict]] | None = None,
     changes: Sequence[Change] = (),
 ) -> Any:
     """Validate ``data`` by the schema of its ``command``, and freeze it.
 
     Errors are one line: the source, or that of the ``changes``, already in ``data``, that caused
-    them; dotted path, expected, received.
+    them; dotted path, expected, received. ``schemas``: those by command that it may have; ``None``:
+    any.
     """
+    schemas = preset_schemas() if schemas is None else schemas
     command = data.get("command")
     if not isinstance(command, str) or command not in schemas:
         known = ", ".join(schemas)
@@ -300,8 +301,9 @@ def _explain(error: ErrorDetails, schema: type[BaseModel]) -> tuple[str, str]:
     """Validation error of a key: its dotted path, and the expected and received values in words."""
     path = list(error["loc"])
     error_type = error["type"]
-    if path[:1] == ["target"] and len(path) > 1:
-        schema = TARGET_KINDS[str(path.pop(1))]  # the tag of a union, not a key
+    unions = schema.unions if issubclass(schema, Strict) else {}
+    if len(path) > 1 and path[0] in unions:
+        schema = unions[str(path[0])][str(path.pop(1))]  # the tag of a union, not a key
     dotted = ".".join(str(part) for part in path) or "a key"
     received = error["input"]
     if error_type == "extra_forbidden":
@@ -395,29 +397,12 @@ def find_preset(name_or_path: str) -> Path:
     )
 
 
-def nearest_preset(target: str, pattern: list[str], k: int | None) -> Path:
-    """Shipped fit-2d preset of ``target`` with or without networks as ``pattern``, and K nearest.
-
-    The name of a preset says target, flow and K, where it is not the default, 8.
-    """
-    k = DEFAULT_K if k is None else k
-    form = re.compile(rf"{target}-({'|'.join(FLOWS)})(?:-k(\d+))?")
-    matches = filter(None, map(form.fullmatch, shipped_presets()))
-
-    def distance(match: re.Match[str]) -> tuple[bool, float]:
-        preset_k = int(match[2] or DEFAULT_K)
-        differs = has_network([match[1]]) != has_network(pattern)
-        return differs, abs(preset_k - k) / (preset_k + k + 1)
-
-    return shipped_presets()[min(matches, key=distance)[0]]
-
-
-def run_name(resolved: Config, preset: Path) -> str:
+def run_name(resolved: RunConfig, preset: Path) -> str:
     """Name of a run: the preset's for the same experiment, else :func:`made_name`."""
     return preset.stem if _same_experiment(resolved, preset) else made_name(resolved)
 
 
-def made_name(resolved: Config, varied: Iterable[str] = ()) -> str:
+def made_name(resolved: RunConfig, varied: Iterable[str] = ()) -> str:
     """Name of target or data, flows and K, such as ``two-moons-planar-k32``.
 
     A VAE's prior follows (``prior-affine-coupling-k4``). Parts that the dotted keys ``varied``
@@ -449,16 +434,16 @@ def _pattern(flow: Flow) -> str:
     return pattern if len(pattern) <= MAX_LABEL else "mixed"
 
 
-def _subject(resolved: Config) -> str:
+def _subject(resolved: RunConfig) -> str:
     name = resolved.subject
     if resolved.subject_key != "data" or name in POINT_SETS:
         return text_of(name)[:MAX_LABEL]
     return text_of(Path(name).stem)[:MAX_LABEL] or "data"
 
 
-def _same_experiment(resolved: Config, preset: Path) -> bool:
+def _same_experiment(resolved: RunConfig, preset: Path) -> bool:
     try:
-        unchanged = validate(read_preset(preset), str(preset), RUNS)
+        unchanged = validate(read_preset(preset), str(preset), run_schemas())
     except ConfigError:  # incomplete without the changes
         return False
     return unchanged.model_dump(include=EXPERIMENT) == resolved.model_dump(include=EXPERIMENT)
@@ -480,9 +465,10 @@ def merged(command: str, path: Path, changes: Sequence[Change]) -> Any:
     data = {"command": command, **read_preset(path)}
     source = preset_label(path)
     preset_command = data["command"]
-    if preset_command != command and preset_command in list(SCHEMAS):  # it may be unhashable
+    schemas = preset_schemas()
+    if preset_command != command and preset_command in list(schemas):  # it may be unhashable
         raise ConfigError(f"{source}: a preset of `nflow {preset_command}`, not of {command}")
-    return resolve(data, source, changes, {command: SCHEMAS[command]})
+    return resolve(data, source, changes, {command: schemas[command]})
 
 
 def resolve(

@@ -1,7 +1,7 @@
 """Common parts of all schemas: strict models, options, seeds, columns and their values."""
 
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -37,7 +37,13 @@ Seed = Annotated[
 
 
 class Strict(BaseModel):
-    """A frozen model without unknown keys or type conversion."""
+    """A frozen model without unknown keys or type conversion.
+
+    Attributes:
+        unions: Models by tag, of keys whose value is one of several models.
+    """
+
+    unions: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 

@@ -34,11 +34,12 @@ from nflow_cli.config.options import (
     LEVELS,
     NAME,
     NAMES,
+    RULE,
     STEPS,
     VALUES,
     escaped,
 )
-from nflow_cli.config.rules import MAX_RULES, Rule
+from nflow_cli.config.rules import EXPECTED_TEXT, MAX_DECLARED, MAX_RULES, MAX_TEXT, Rule
 from nflow_cli.config.strict import (
     COMMAND,
     MAX_COLUMNS,
@@ -61,6 +62,7 @@ from nflow_cli.config.training import (
     LearningRate,
     RunConfig,
     Schedule,
+    TrainSettings,
     ValidatedStopping,
     WeightDecay,
 )
@@ -476,7 +478,7 @@ class Units(Strict):
     tails: Tails = Field(default="tukey-h", description="Heavy tails by Tukey's h, or not at all.")
 
 
-class TableTrain(Strict):
+class TableTrain(TrainSettings):
     """Training of a fit to a table, for a number of updates or of epochs.
 
     The weights of the best validation loss are kept. Null: by the size of the table.
@@ -604,12 +606,19 @@ class FitConfig(TableConfig):
     """A run of ``nflow fit`` with a stack of flows, on columns of plain numbers."""
 
     base_name: ClassVar[str] = DEFAULT_BASE
-    kind: ClassVar[str] = "table"
 
     units: Units = Units()
     flow: TableFlow = TableFlow(pattern=["spline-coupling"])
+    cells: None = Field(default=None, exclude=True, description="Null: a stack of flows.")
     train: FlowsTrain = FlowsTrain()
     evaluate: TableEvaluate = TableEvaluate()
+
+    @field_validator("cells", mode="before")
+    @classmethod
+    def _expect_no_cells(cls, cells: object) -> object:
+        if cells is not None:
+            raise ValueError("none beside flows: the default density of cells keeps rules")
+        return cells
 
     @field_validator("data")
     @classmethod
@@ -712,11 +721,32 @@ class Cells(Strict):
         description="Whether columns of plain numbers are mapped to linear components first; null: "
         "if they depend linearly, and independent components are likelier on validation rows.",
     )
+    declared: list[Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]] = Field(
+        default=[],
+        max_length=MAX_DECLARED,
+        **option(
+            f"Rule between two columns that every row drawn keeps: {EXPECTED_TEXT}.",
+            "--rule",
+            form=RULE,
+        ),
+    )
+    find_rules: bool = Field(
+        default=True,
+        **option("Find rules between two columns that hold in all training rows.", "--rules"),
+    )
     rules: Annotated[list[Rule], Field(max_length=MAX_RULES)] | None = Field(
         default=None,
-        description="Rules between two columns that every row drawn keeps; null: those that hold "
-        "in all training rows, of columns that are not mapped. A run records them.",
+        description="Rules between two columns that every row drawn keeps; null: those declared, "
+        "and those found, of columns that are not mapped. A run records them.",
     )
+
+    @field_validator("declared")
+    @classmethod
+    def _expect_columns_themselves(cls, declared: list[str], info: ValidationInfo) -> list[str]:
+        """Check that no columns with declared rules are mapped to components."""
+        if declared and info.data.get("unmixed"):
+            raise ValueError("none beside unmixed: rules are of columns, not of components")
+        return declared
 
     @property
     def is_settled(self) -> bool:
@@ -799,7 +829,6 @@ class CellsTrain(TableTrain):
 class CellsConfig(TableConfig):
     """A run of ``nflow fit`` on columns of any kind."""
 
-    kind: ClassVar[str] = "table"
     is_of_flows: ClassVar[bool] = False
     k: ClassVar[int] = 1
 
@@ -819,6 +848,10 @@ class CellsConfig(TableConfig):
             if first == second or not {first, second} <= {*names.given, *names.modelled}:
                 raise ValueError(f"rules of two modelled or given columns, unlike {rule.text}")
         return self
+
+    @property
+    def kind(self) -> str:
+        return "cells"
 
     @property
     def model_text(self) -> str:

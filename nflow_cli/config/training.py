@@ -122,7 +122,17 @@ class Annealing(Strict):
     start: float = Field(default=0.01, gt=0, le=1, description="β at the first update.")
 
 
-class Train(Strict):
+class TrainSettings(Strict):
+    """Settings of a training of any kind."""
+
+    if TYPE_CHECKING:  # each kind has its own, in its own place
+        learning_rate: Any
+        schedule: Any
+        clip_norm: Any
+        early_stopping: Any
+
+
+class Train(TrainSettings):
     """Training of a fit to a density, by reverse KL."""
 
     length_key: ClassVar[str] = "steps"  # of the training
@@ -175,13 +185,11 @@ class RunConfig(Strict):
     """The config of a run of any kind.
 
     Attributes:
-        kind: Folder of its parts in :mod:`nflow_cli.experiments`.
         is_of_flows: Whether its model is of flows, on TensorFlow; else of cells, on NumPy.
         subject_key: Key of the data or density that is fitted.
         way: Direction of the flows in training.
     """
 
-    kind: ClassVar[str]
     is_of_flows: ClassVar[bool] = True
     subject_key: ClassVar[str] = "data"
     way: ClassVar[Way] = "inverse"
@@ -206,6 +214,11 @@ class RunConfig(Strict):
     def dims(cls, data: Mapping[str, Any]) -> tuple[int, int]:
         """D of the flows and of their context, by the keys before ``flow``; 0: none, or unknown."""
         return 0, 0
+
+    @property
+    def kind(self) -> str:
+        """Key of its schema and its modules in the registry."""
+        return self.command
 
     @property
     def subject(self) -> str:
@@ -288,7 +301,6 @@ class RunConfig(Strict):
 class ReverseKLConfig(RunConfig):
     """The config of a fit to a density."""
 
-    kind: ClassVar[str] = "reverse_kl"
     way: ClassVar[Way] = "forward"
 
     @field_validator("train", check_fields=False)

@@ -341,6 +341,19 @@ def load_dataset(
     )
 
 
+def load_undivided(settings: TableData, table: TableFile) -> Dataset:
+    """Read a table of which all rows are training rows, and find the kinds of its columns; without
+    units, which fits need.
+    """
+    reader = TableReader(table, settings)
+    reading = _read(reader)
+    refuse(table, reading.faults)
+    all_rows = np.arange(len(reading.row_numbers))
+    no_rows = all_rows[:0]
+    kinds = _kinds_with_levels(reading.kinds, reading.requests, all_rows)
+    return _dataset_of_parts(reading._replace(kinds=kinds), Parts(all_rows, no_rows, no_rows))
+
+
 def _read(reader: TableReader, all_columns: Reading | None = None) -> Reading:
     """Reading of a table's columns in use, with notes to print, without rows that ``data.missing``
     drops.

@@ -1,4 +1,4 @@
-"""Rules between two columns that hold in all training rows: orders, zeros, gaps.
+"""Rules between two columns that hold in all training rows, or are declared: orders, zeros, gaps.
 
 A rule counts if independent columns of the same marginals would break it often: in ``LEAST_BREAKS``
 training rows, and a share ``LEAST_SHARE`` of them, at least.
@@ -11,13 +11,15 @@ from typing import NamedTuple
 import numpy as np
 
 from nflow_cli.config.kinds import ColumnKind
-from nflow_cli.config.rules import MAX_RULES, Form, Rule
+from nflow_cli.config.rules import EXPECTED_TEXT, MAX_RULES, Form, Rule, parsed_rule
 from nflow_cli.data.dataset import Dataset
+from nflow_cli.errors import DataError
 
 LEAST_BREAKS = 20.0  # rows that would break a rule if the columns were independent
 LEAST_SHARE = 0.02  # of the rows, the same
 MOST_BREAKS = 1  # of a rule, in validation rows
 MOST_RULES = 20  # without implied ones
+MOST_SHARE_BROKEN = 0.1  # of rows that break a declared rule
 FIRST_ROWS = 1_000  # by which most pairs of columns are excluded
 ROUNDING = 1e-9  # of a difference of decimals
 NUMBER_TYPES = ("whole", "decimal")
@@ -31,7 +33,88 @@ class _Candidate(NamedTuple):
     expected_breaks: float
 
 
-def rules_of(data: Dataset) -> list[Rule]:
+def rules_of(data: Dataset, declared: Sequence[str] = (), find: bool = True) -> list[Rule]:
+    """Rules of a table's columns: those ``declared`` as text, those found if they are to be, and
+    orders and zeros that follow from them.
+    """
+    rules = [_declared_rule(text, data) for text in declared]
+    columns_of = {(rule.rule, *rule.columns) for rule in rules}
+    for rule in found_rules(data) if find else ():
+        if (rule.rule, *rule.columns) not in columns_of:
+            rules.append(rule)
+    return [*rules, *(_implied_rules(rules, data) if declared else ())][:MAX_RULES]
+
+
+def _declared_rule(text: str, data: Dataset) -> Rule:
+    """Rule declared as text, with the rows that break it; refused if columns of their kinds have
+    no such rule, or if many rows break it.
+    """
+    parsed = parsed_rule(text)
+    if parsed is None:
+        raise DataError(f"rule {text!r}: expected {EXPECTED_TEXT}")
+    form, first, second = parsed
+    names = [*data.given_names, *data.modelled_names]
+    for name in (first, second):
+        if name not in names:
+            raise DataError(f"rule {text!r}: expected columns that are modelled. Received: {name}")
+    if first == second or {first, second} <= {*data.given_names}:
+        raise DataError(f"rule {text!r}: expected two columns, at most one of them given")
+    kinds = data.kinds[first], data.kinds[second]
+    if form == "gap" and not all(kind.missing for kind in kinds):
+        raise DataError(f"rule {text!r}: expected two columns with missing cells")
+    if form != "gap" and not are_comparable(*kinds):
+        raise DataError(f"rule {text!r}: expected two columns of numbers, or of dates")
+    rule = _counted_rule(form, (first, second), data, is_declared=True)
+    if rule.breaks > MOST_SHARE_BROKEN * rule.rows:
+        raise DataError(
+            f"rule {text!r}: expected {1 - MOST_SHARE_BROKEN:.0%} of the rows to keep it. "
+            f"Received: {rule.breaks:,} of {rule.rows:,} break it"
+        )
+    return rule
+
+
+def _counted_rule(
+    form: Form, columns: tuple[str, str], data: Dataset, *, is_declared: bool
+) -> Rule:
+    """A rule of two columns, with the training and validation rows that may break it, and do."""
+    names = [*data.given_names, *data.modelled_names]
+    rows = np.concatenate([data.train, data.validation])
+    first, second = rows[:, [names.index(name) for name in columns]].T
+    slack = rounding_slack(*(data.kinds[name] for name in columns))
+    n_breaks = int(are_broken(form, first, second, slack).sum())
+    are_known = ~(np.isnan(first) | np.isnan(second)) | (form == "gap")
+    return Rule(
+        rule=form,
+        columns=[*columns],
+        rows=int(are_known.sum()),
+        breaks=n_breaks,
+        is_declared=is_declared,
+        is_implied=not is_declared,
+    )
+
+
+def _implied_rules(rules: Sequence[Rule], data: Dataset) -> list[Rule]:
+    """Orders and zeros that follow from two rules, or from such, and are not among them."""
+    given = {*data.given_names}
+    implied = list[Rule]()
+    for form in ("order", "zero"):
+        known = {tuple(rule.columns) for rule in rules if rule.rule == form}
+        new = known
+        while new:
+            new = {
+                (first, last)
+                for first, middle in known
+                for other_middle, last in known
+                if middle == other_middle and first != last
+            } - known
+            known |= new
+            for columns in sorted(new):
+                if not given.issuperset(columns):
+                    implied.append(_counted_rule(form, columns, data, is_declared=False))
+    return implied
+
+
+def found_rules(data: Dataset) -> list[Rule]:
     """Rules of a table's modelled columns, and of these with the given ones: at most
     ``MOST_RULES``, of which chance would break the most rows, and those that they imply.
     """

@@ -115,12 +115,14 @@ class Drift(Strict):
 
     Attributes:
         p_value: Bonferroni: number of tests times the smallest p-value, at most 1.
-        tests: Number of tests: of columns, of relations and of the row.
+        tests: Number of tests: of columns, of relations, of rules and of the row.
         moved: Columns with ``tests * p_value <= 0.05``.
         moved_relations: Columns whose distribution given others changed.
+        moved_rules: Rules that another share of the rows keeps.
         row_moved: Whether the log-probability of rows changed.
         columns: Every column.
         relations: Each column given the columns before it.
+        rules: Each rule between two columns, by its text.
     """
 
     n: int
@@ -129,9 +131,11 @@ class Drift(Strict):
     tests: int
     moved: Sequence[str]
     moved_relations: Sequence[str]
+    moved_rules: Sequence[str]
     row_moved: bool
     columns: Mapping[str, Change]
     relations: Mapping[str, Change]
+    rules: Mapping[str, Change]
     row: RowChange
 
 

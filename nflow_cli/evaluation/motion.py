@@ -11,7 +11,7 @@ from keras import ops
 from nflow_cli.backend.programs import compiled
 from nflow_cli.constants import FAR
 from nflow_cli.densities.pushforward import Draw, PushforwardDensity, values_at
-from nflow_cli.densities.targets import Target
+from nflow_cli.densities.target import Target
 from nflow_cli.errors import TargetError
 from nflow_cli.flows.composition import Step, run_maps
 from nflow_cli.random_streams import stream

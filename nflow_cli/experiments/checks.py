@@ -20,7 +20,7 @@ from nflow_cli.experiments.comparison import (
     differences,
     passed,
 )
-from nflow_cli.experiments.run import Run, part, plain_preset
+from nflow_cli.experiments.run import Run, kind_of, plain_preset
 from nflow_cli.experiments.summary import Judged, identity_of
 from nflow_cli.runs.directory import (
     CONFIG,
@@ -79,7 +79,7 @@ class CheckedRun(Run):
     @property
     def count(self) -> str:
         """Column of metrics.csv that counts updates or epochs."""
-        return part(self.config, "report").CURVES[0]
+        return kind_of(self.config).report.CURVES[0]
 
     def column(self, name: str) -> np.ndarray:
         """Column of metrics.csv."""
@@ -115,7 +115,7 @@ def check_run(path: str) -> Iterator[Finding]:
     """Check a run; a path that is no run directory is a ``RunDirectoryError``."""
     directory = RunDirectory.open(path)
     try:
-        run = part(Run(directory).config, "checks").Checked(directory)
+        run = Run(directory).kind.checks.Checked(directory)
         run.expect_trained()
         text = f"{run.model_file} holds the {run.weights.model} of {CONFIG}"
     except NflowError as error:
@@ -169,7 +169,7 @@ def check_record(run: CheckedRun) -> Verdict:
         **identity_of(config),
         "n_parameters": run.weights.numbers,
         "config_sha256": fingerprint(plain_preset(run.directory, CONFIG)),
-        **part(config, "report").labels_of(config),
+        **kind_of(config).report.labels_of(config),
     }
     recorded = {"command": config.command, "seed": config.seed}
     wrong = differences(SUMMARY, expected, run.facts)

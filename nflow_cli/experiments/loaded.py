@@ -6,7 +6,7 @@ from typing import Any
 from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.python_arguments import in_python
 from nflow_cli.experiments.report import paragraph, table
-from nflow_cli.experiments.run import Run, part
+from nflow_cli.experiments.run import Run, kind_of
 from nflow_cli.experiments.summary import Rows, laid_out, with_reasons
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.text import printable
@@ -64,7 +64,7 @@ class TrainedRun:
 
     def _scores(self) -> tuple[Rows, list[ScoreWarning]]:
         warnings = self.warnings
-        report = part(self.config, "report")
+        report = kind_of(self.config).report
         rows = report.rows_of(self.config, self.run.summary, warnings)
         return [(name, in_python(text)) for name, text in rows], warnings
 

@@ -7,6 +7,7 @@ import base64
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,18 @@ from nflow_cli.backend.start import uncollected
 from nflow_cli.config import presets
 from nflow_cli.constants import DPI, __version__
 from nflow_cli.errors import ConfigError, NflowError, RunDirectoryError
-from nflow_cli.experiments.run import Run, part
+from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import Rows
 from nflow_cli.registry import nearest
-from nflow_cli.runs.directory import ANIMATION, CONFIG, PLOTS, REPORT, SUMMARY, RunDirectory
+from nflow_cli.runs.directory import (
+    ANIMATION,
+    CONFIG,
+    LIVE,
+    PLOTS,
+    REPORT,
+    SUMMARY,
+    RunDirectory,
+)
 from nflow_cli.text import command_line, printable
 
 MAX_PICTURE = 8 * 2**20  # bytes of a file
@@ -42,6 +51,7 @@ PICTURES = {
     "training": "The course of the training.",
     ANIMATION: "The base on its way through the flows, each of which moves it at a steady pace.",
 }
+LIVE_LINK = f'<p><a href="{LIVE}">The flow, to run and to change.</a></p>'
 MAX_TEXT = 1_000  # letters
 MAX_CODE = 100_000  # letters
 MAX_ROWS = 100  # of a table
@@ -49,46 +59,7 @@ POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
     "base-uri 'none'; form-action 'none'"
 )
-STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --soft: #59636e;
-  --line: #d8dee4; --block: #f4f6f8; --warn: #8a3b00; --warned: #fff4e5; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e9ec; --paper: #14181c; --soft: #9aa5b1; --line: #323a42;
-    --block: #1d2329; --warn: #ffb070; --warned: #2e2013; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
-h1 { font-size: 1.5rem; line-height: 1.25; margin: 0; }
-h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
-.soft, footer { color: var(--soft); font-size: .9rem; margin: .3rem 0; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; vertical-align: top; padding: .35rem .6rem .35rem 0;
-  border-top: 1px solid var(--line); }
-th { font-weight: 500; color: var(--soft); width: 13rem; }
-th:empty, th:empty + td { border-top: 0; padding-top: 0; }
-.verdict tr:first-child th, .verdict tr:first-child td { font-size: 1.35rem; font-weight: 600;
-  color: var(--ink); border-top: 0; }
-.warnings { background: var(--warned); border-left: 4px solid var(--warn); margin: 1rem 0;
-  padding: .6rem 1rem .6rem 2rem; }
-.warnings strong { color: var(--warn); }
-figure { margin: 1.2rem 0 1.8rem; }
-img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
-figcaption { color: var(--soft); font-size: .9rem; margin-top: .4rem; }
-pre { background: var(--block); border-radius: 4px; padding: .8rem 1rem; margin: .5rem 0;
-  font: .85rem/1.45 ui-monospace, monospace; white-space: pre-wrap; }
-@media (max-width: 40rem) {
-  th, td { display: block; width: auto; padding-right: 0; }
-  td { border-top: 0; padding-top: 0; }
-  th:empty { display: none; } }
-@media print, (prefers-reduced-motion: reduce) {
-  figure:has(img[src^="data:image/webp"]) { display: none; } }
-@media print {
-  :root { --ink: #000; --paper: #fff; --soft: #444; --line: #bbb; --block: #f4f4f4;
-    --warn: #8a3b00; --warned: #fff; }
-  main { max-width: none; padding: 0; } figure, tr { break-inside: avoid; }
-  img { max-height: 22cm; width: auto; } h2 { break-after: avoid; } }
-"""
+STYLE = files("nflow_cli.experiments").joinpath("report.css").read_text(encoding="utf-8")
 
 
 def write_report(run: Run) -> Path:
@@ -101,6 +72,7 @@ def write_report(run: Run) -> Path:
         f"<header><h1>{shown(name)}</h1>",
         paragraph(f"nflow {config.command}, {_text(record.get('status'))}", "soft"),
         description,
+        LIVE_LINK if run.directory.has(LIVE) else "",
         "</header>",
         *_scores(run),
         section("Pictures", [*pictures(run.directory)]),
@@ -116,7 +88,7 @@ def _scores(run: Run) -> list[str]:
     if not run.directory.has(SUMMARY):
         text = paragraph(f"None yet: the run has no {SUMMARY}.")
         return [section("Verdict", [text])]
-    report = part(run.config, "report")
+    report = run.kind.report
     warnings = run.warnings
     main = report.verdict_of(run.summary, warnings)
     verdict = [table(main, "verdict")]
@@ -146,13 +118,13 @@ def pictures(run: RunDirectory) -> Iterator[str]:
         file = f"{PLOTS}/{path.name}"
         caption = PICTURES.get(path.stem, f"The picture {path.stem}.")
         try:
-            uri, width = _embedded(run.read(file, MAX_PICTURE), file)
+            uri, width = embedded(run.read(file, MAX_PICTURE), file)
             yield figure(uri, width, path.stem, caption)
         except NflowError as error:
             yield paragraph(str(error), "soft")
 
 
-def _embedded(content: bytes, file: str) -> tuple[str, int]:
+def embedded(content: bytes, file: str) -> tuple[str, int]:
     """PNG or WebP as a ``data:`` URI, and its width in pixels of 1/96 inch."""
     format = "png"
     dpi = DPI
@@ -278,7 +250,7 @@ def document(title: str, parts: Sequence[str]) -> str:
 @uncollected()
 def draw(run: Run, format: str = "png", dpi: int = DPI, only: Collection[str] = ()) -> list[Path]:
     """Draw pictures into ``run``, all or ``only`` some; return their paths."""
-    report = part(run.config, "report")
+    report = run.kind.report
     curves = run.curves(report.CURVES)
     pictures = report.figures_of(run.config, run.shown_arrays, curves, with_warnings(run))
     for name in only:

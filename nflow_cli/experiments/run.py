@@ -1,22 +1,18 @@
-"""An opened run, and the parts of its kind.
+"""An opened run, and what the modules of its kind have."""
 
-Each kind is a folder here, whose modules have fixed names and functions, its parts.
-"""
-
-import importlib
 import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from nflow_cli.backend.start import start_keras
 from nflow_cli.config import presets
-from nflow_cli.config.schema import RUNS, Config
+from nflow_cli.config.schema import run_schemas
 from nflow_cli.config.strict import LARGEST
 from nflow_cli.config.training import RunConfig
 from nflow_cli.constants import RUN
@@ -31,6 +27,7 @@ from nflow_cli.experiments.summary import (
     RunSummary,
     Summary,
 )
+from nflow_cli.registry import RUN_KINDS, resolve
 from nflow_cli.runs.directory import (
     CONFIG,
     EVALUATION,
@@ -60,7 +57,7 @@ def plain_preset(directory: RunDirectory, name: str) -> dict[str, Any]:
 class Run:
     """Run directory, opened: each of its files is read once, when asked for."""
 
-    def __init__(self, directory: RunDirectory, config: Config | None = None):
+    def __init__(self, directory: RunDirectory, config: RunConfig | None = None):
         self.directory = directory
         if config is not None:
             self.config = config
@@ -80,7 +77,12 @@ class Run:
     def config(self) -> Any:
         """Resolved preset."""
         data = plain_preset(self.directory, CONFIG)
-        return presets.validate(data, str(self.path / CONFIG), RUNS)
+        return presets.validate(data, str(self.path / CONFIG), run_schemas())
+
+    @property
+    def kind(self) -> "RunKind[Any]":
+        """Kind of it."""
+        return kind_of(self.config)
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -90,7 +92,7 @@ class Run:
     @cached_property
     def summary(self) -> Any:
         """``summary.json``, by the schema of its kind."""
-        schema = part(self.config, "report").SCHEMA
+        schema = self.kind.report.SCHEMA
         data = self.directory.read_json(SUMMARY)
         try:
             return presets.checked(schema, data, f"{self.path / SUMMARY}: damaged")
@@ -105,7 +107,7 @@ class Run:
     @cached_property
     def warnings(self) -> list[ScoreWarning]:
         """Warnings about the scores."""
-        return part(self.config, "report").warnings_of(self.config, self.summary)
+        return self.kind.report.warnings_of(self.config, self.summary)
 
     @cached_property
     def metrics(self) -> dict[str, np.ndarray]:
@@ -115,13 +117,13 @@ class Run:
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """``evaluation.npz``."""
-        shapes = part(self.config, "report").shapes_of(self.config)
+        shapes = self.kind.report.shapes_of(self.config)
         return self.directory.read_arrays(EVALUATION, shapes)
 
     @property
     def shown_arrays(self) -> dict[str, np.ndarray]:
         """:attr:`arrays`, if they are of its columns and kinds."""
-        report = part(self.config, "report")
+        report = self.kind.report
         if wrong := report.inconsistency_of(self.config, self.arrays, self.summary):
             raise RunDirectoryError(f"{self.path}/{wrong}")
         return self.arrays
@@ -129,12 +131,12 @@ class Run:
     @cached_property
     def data(self) -> Any:
         """Data that it was trained on, unchanged."""
-        return part(self.config, "data").reopen(self)
+        return self.kind.data.reopen(self)
 
     @cached_property
     def trained(self) -> Any:
         """Trained model."""
-        return part(self.config, "loading").load(self)
+        return self.kind.loading.load(self)
 
     def curves(self, names: Sequence[str]) -> Mapping[str, np.ndarray]:
         """Columns of ``metrics.csv``, averaged if long; those beyond ``LARGEST`` are not finite."""
@@ -167,7 +169,7 @@ class Run:
         """Check that training has ended; else say what resumes it."""
         if self.directory.has(self.model_file) or self.record.get("status") == "completed":
             return
-        counter = part(self.config, "report").CURVES[0]
+        counter = self.kind.report.CURVES[0]
         length = 0
         with suppress(RunDirectoryError):  # no row yet
             length = max(0, int(self.metrics[counter][-1]))
@@ -216,95 +218,120 @@ class RunData(Protocol):
 class Data(Protocol[ConfigT]):
     """Data of a run, or the density that it is fitted to; of training and of scores."""
 
-    def load(self, config: ConfigT) -> RunData:
+    def load(self, config: ConfigT, /) -> RunData:
         """Data of a new run."""
         ...
 
-    def reopen(self, run: Run) -> RunData:
+    def reopen(self, run: Run, /) -> RunData:
         """Data of a run, which must be unchanged."""
         ...
 
-    def read(self, name: str) -> Any:
+    def read(self, name: str, /) -> Any:
         """User data by which a trained run is scored."""
 
-    def settled_config(self, config: ConfigT, data: Any) -> ConfigT:
+    def settled_config(self, config: ConfigT, data: Any, /) -> ConfigT:
         """Config resolved by the data."""
         ...
 
-    def sampled(self, config: ConfigT, data: Any, share: float) -> tuple[ConfigT, RunData]:
-        """Config of a share of the rows, drawn at random, and these; of kinds with rows."""
+
+class RowData(Data[ConfigT], Protocol[ConfigT]):
+    """Data of a run in rows, of which fewer can be taken."""
+
+    def sampled(self, config: ConfigT, data: Any, share: float, /) -> tuple[ConfigT, RunData]:
+        """Config of a share of the rows, drawn at random, and these."""
         ...
 
 
 class Training(Protocol[ConfigT_contra]):
     """From a config to a saved model."""
 
-    def train(self, config: ConfigT_contra, directory: RunDirectory, data: Any) -> Fitted:
+    def train(self, config: ConfigT_contra, directory: RunDirectory, data: Any, /) -> Fitted:
         """Train or resume in ``directory``, score and save."""
         ...
 
-    def trial(self, config: ConfigT_contra, data: Any) -> "Cost":
-        """Seconds that a run costs, of kinds with ``--minutes``."""
+
+class Trial(Protocol[ConfigT_contra]):
+    """From a config to the cost of its run."""
+
+    def trial(self, config: ConfigT_contra, data: Any, /) -> "Cost":
+        """Seconds that a run costs."""
         ...
 
 
 class Scoring(Protocol):
     """From a model to its scores."""
 
-    def evaluate(self, run: Run, data: Any, samples: int | None, seed: int) -> Judgement:
+    def evaluate(self, run: Run, data: Any, samples: int | None, seed: int, /) -> Judgement:
         """Score a trained model by fresh samples, ``None``: as many as the run's, or by data."""
         ...
 
 
 class Report(Protocol[ConfigT_contra]):
-    """Printed rows and pictures from scores; no Keras, and no Matplotlib until it draws.
+    """Printed rows and pictures from scores; no Keras, and no Matplotlib until it draws."""
 
-    Attributes:
-        SCHEMA: Schema of ``summary.json``.
-        MEASURES: Scores in comparisons.
-        COURSE: Training curve in comparisons.
-        CURVES: Columns of ``metrics.csv`` in pictures; the first counts updates or epochs.
-        FORMATS: Suffixes of files of samples.
-        BESIDE: Suffixes of further files beside them.
-        SAMPLES: Range of ``nflow evaluate --samples``; ``None`` without samples.
-    """
+    @property
+    def SCHEMA(self) -> type[RunSummary]:
+        """Schema of ``summary.json``."""
+        ...
 
-    SCHEMA: ClassVar[type[RunSummary]]
-    MEASURES: ClassVar[Sequence[Measure]]
-    COURSE: ClassVar[Course]
-    CURVES: ClassVar[Sequence[str]]
-    FORMATS: ClassVar[Sequence[str]]
-    BESIDE: ClassVar[Sequence[str]]
-    SAMPLES: ClassVar[tuple[int, int] | None]
+    @property
+    def MEASURES(self) -> Sequence[Measure]:
+        """Scores in comparisons."""
+        ...
 
-    def labels_of(self, config: ConfigT_contra) -> dict[str, Any]:
+    @property
+    def COURSE(self) -> Course:
+        """Training curve in comparisons."""
+        ...
+
+    @property
+    def CURVES(self) -> Sequence[str]:
+        """Columns of ``metrics.csv`` in pictures; the first counts updates or epochs."""
+        ...
+
+    @property
+    def FORMATS(self) -> Sequence[str]:
+        """Suffixes of files of samples."""
+        ...
+
+    @property
+    def BESIDE(self) -> Sequence[str]:
+        """Suffixes of further files beside them."""
+        ...
+
+    @property
+    def SAMPLES(self) -> tuple[int, int] | None:
+        """Range of ``nflow evaluate --samples``; ``None`` without samples."""
+        ...
+
+    def labels_of(self, config: ConfigT_contra, /) -> dict[str, Any]:
         """Summary's config entries beside flow, K and seed."""
         ...
 
-    def warnings_of(self, config: ConfigT_contra, summary: Any) -> list[ScoreWarning]:
+    def warnings_of(self, config: ConfigT_contra, summary: Any, /) -> list[ScoreWarning]:
         """Warnings about the scores of a summary, one of ``SCHEMA`` here and below."""
         ...
 
     def rows_of(
-        self, config: ConfigT_contra, summary: Any, warnings: Sequence[ScoreWarning]
+        self, config: ConfigT_contra, summary: Any, warnings: Sequence[ScoreWarning], /
     ) -> Rows:
         """Printed scores."""
         ...
 
-    def verdict_of(self, summary: Any, warnings: Sequence[ScoreWarning]) -> Rows:
+    def verdict_of(self, summary: Any, warnings: Sequence[ScoreWarning], /) -> Rows:
         """Main scores and their baselines."""
         ...
 
-    def compared_of(self, config: ConfigT_contra, summary: Any) -> tuple[str, dict[str, str]]:
+    def compared_of(self, config: ConfigT_contra, summary: Any, /) -> tuple[str, dict[str, str]]:
         """Name of the target or data set, and settings beside the config, in comparisons."""
         ...
 
-    def shapes_of(self, config: ConfigT_contra) -> Shapes:
+    def shapes_of(self, config: ConfigT_contra, /) -> Shapes:
         """Shapes of the arrays in ``evaluation.npz``."""
         ...
 
     def inconsistency_of(
-        self, config: ConfigT_contra, arrays: Mapping[str, np.ndarray], summary: Any
+        self, config: ConfigT_contra, arrays: Mapping[str, np.ndarray], summary: Any, /
     ) -> str:
         """Inconsistency between the files of the pictures and the config, or ""."""
         ...
@@ -323,11 +350,11 @@ class Report(Protocol[ConfigT_contra]):
 class Loading(Protocol):
     """From a run to its model."""
 
-    def load(self, run: Run) -> Any:
+    def load(self, run: Run, /) -> Any:
         """Trained model of a finished run."""
 
     def write_samples(
-        self, trained: Any, n: int, path: Path, seed: int, given: str | None
+        self, trained: Any, n: int, path: Path, seed: int, given: str | None, /
     ) -> list[Path]:
         """Write ``n`` samples, at each row of ``given`` if any; return the paths."""
         ...
@@ -336,33 +363,56 @@ class Loading(Protocol):
 class Checks(Protocol):
     """From a run to its checks."""
 
-    Checked: ClassVar[Any]
+    @property
+    def Checked(self) -> Any:
+        """Run with its checks."""
+        ...
 
 
-@overload
-def part(config: ConfigT, name: Literal["data"]) -> Data[ConfigT]: ...
+class RunKind(Generic[ConfigT]):
+    """Kind of run: its modules, each imported when it is asked for."""
+
+    @property
+    def data(self) -> Data[ConfigT]:
+        """Module of its data."""
+        raise NotImplementedError
+
+    @property
+    def row_data(self) -> RowData[ConfigT]:
+        """Module of its data, of kinds whose data are rows."""
+        raise NotImplementedError
+
+    @property
+    def training(self) -> Training[ConfigT]:
+        """Module of its training."""
+        raise NotImplementedError
+
+    @property
+    def trial(self) -> Trial[ConfigT]:
+        """Module of its trial, of kinds with ``--minutes``."""
+        raise NotImplementedError
+
+    @property
+    def scoring(self) -> Scoring:
+        """Module of its scores."""
+        raise NotImplementedError
+
+    @property
+    def report(self) -> Report[ConfigT]:
+        """Module of its printed scores and pictures."""
+        raise NotImplementedError
+
+    @property
+    def loading(self) -> Loading:
+        """Module of its trained models."""
+        raise NotImplementedError
+
+    @property
+    def checks(self) -> Checks:
+        """Module of its checks."""
+        raise NotImplementedError
 
 
-@overload
-def part(config: ConfigT, name: Literal["training"]) -> Training[ConfigT]: ...
-
-
-@overload
-def part(config: RunConfig, name: Literal["scoring"]) -> Scoring: ...
-
-
-@overload
-def part(config: ConfigT, name: Literal["report"]) -> Report[ConfigT]: ...
-
-
-@overload
-def part(config: RunConfig, name: Literal["loading"]) -> Loading: ...
-
-
-@overload
-def part(config: RunConfig, name: Literal["checks"]) -> Checks: ...
-
-
-def part(config: RunConfig, name: str) -> Any:
-    """Part of the kind of a config."""
-    return importlib.import_module(f"nflow_cli.experiments.{config.kind}.{name}")
+def kind_of(config: RunConfig) -> RunKind[Any]:
+    """Kind of a run."""
+    return resolve(RUN_KINDS[config.kind])

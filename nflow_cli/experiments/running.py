@@ -14,12 +14,12 @@ from typing import Any
 from nflow_cli.backend.programs import released
 from nflow_cli.backend.start import Machine, expect_tensorflow, memory_errors, start_tensorflow
 from nflow_cli.config import presets
-from nflow_cli.config.schema import Config
+from nflow_cli.config.training import RunConfig
 from nflow_cli.deadline import Deadline
 from nflow_cli.errors import BusyError, ConfigError, NflowError
 from nflow_cli.evaluation.warnings import records
 from nflow_cli.experiments.report import draw, write_report
-from nflow_cli.experiments.run import Run, RunData, part
+from nflow_cli.experiments.run import Run, RunData, kind_of
 from nflow_cli.experiments.summary import identity_of, laid_out
 from nflow_cli.runs.directory import EVALUATION, MACHINES, SUMMARY, VERSIONS, RunDirectory
 from nflow_cli.terminal.output import tell
@@ -40,7 +40,7 @@ def versions() -> dict[str, str]:
 
 @released()
 def start(
-    config: Config,
+    config: RunConfig,
     preset: Path,
     output: str | Path | None,
     data: RunData,
@@ -68,17 +68,17 @@ def start(
     return run
 
 
-def settled_config(config: Config, data: RunData) -> Config:
+def settled_config(config: RunConfig, data: RunData) -> RunConfig:
     """Config resolved by the data, with chunks that fit in memory."""
-    config, note = part(config, "data").settled_config(config, data).in_memory
+    config, note = kind_of(config).data.settled_config(config, data).in_memory
     if note:
         tell(note)
     return config
 
 
 def in_time(
-    config: Config, data: RunData, machine: Machine | None, deadline: Deadline
-) -> tuple[Config, RunData]:
+    config: RunConfig, data: RunData, machine: Machine | None, deadline: Deadline
+) -> tuple[RunConfig, RunData]:
     """Settled config with the length of training that ends the command in time, and its data.
 
     A model is built, compiled and timed for some updates; the run builds its own. Of a large table
@@ -93,7 +93,7 @@ def in_time(
     doing = f"compiling, and timing some updates{about_left(deadline.left)}"
     start_tensorflow(machine and machine.with_threads(config.threads))
     with phase(doing), memory_errors(config.remedy):
-        cost = part(config, "training").trial(config, data)
+        cost = kind_of(config).trial.trial(config, data)
     key = config.train.length_key
     least = config.train.chunk or 1 if key == "steps" else 1
     rows = cost.rows_in(deadline.left - reading)
@@ -104,7 +104,7 @@ def in_time(
         cost = cost.of_rows(rows)
         _expect_time(cost, least, deadline, reading)
         tell("--minutes: a sample of the rows, as all leave less than half of the time for updates")
-        config, data = part(config, "data").sampled(requested, data, share)
+        config, data = kind_of(config).row_data.sampled(requested, data, share)
         config = settled_config(config, data)
     length = cost.length(deadline.left, least)
     tell(f"--minutes: --{key} {length}, as the run records{about_left(deadline.left)}")
@@ -125,7 +125,7 @@ def _expect_time(cost: Cost, least: int, deadline: Deadline, reading: float) -> 
 
 @released()
 def carry_on(
-    config: Config,
+    config: RunConfig,
     directory: RunDirectory,
     argv: Sequence[str],
     machine: Machine,
@@ -139,7 +139,7 @@ def carry_on(
     run = Run(directory, config)
     if config.is_of_flows:
         start_tensorflow(machine)  # before a density, which may be in operations of it
-    data = run.data if directory.begun else part(config, "data").load(config)
+    data = run.data if directory.begun else kind_of(config).data.load(config)
     run.config = config if directory.begun else settled_config(config, data)
     deadline = time.monotonic() + patience
     while True:
@@ -155,7 +155,7 @@ def carry_on(
 
 def show(run: Run) -> None:
     """Print the scores and the path of a run."""
-    rows = part(run.config, "report").rows_of(run.config, run.summary, run.warnings)
+    rows = run.kind.report.rows_of(run.config, run.summary, run.warnings)
     print(laid_out(rows, run.warnings))
     print(printable(run.path))
 
@@ -200,10 +200,10 @@ def execute(
 
 def train_and_write(run: Run, data: RunData) -> None:
     """Train or resume, score, and write model, arrays and summary."""
-    fitted = part(run.config, "training").train(run.config, run.directory, data)
+    fitted = run.kind.training.train(run.config, run.directory, data)
     config = fitted.config
     run.config = config
-    report = part(config, "report")
+    report = kind_of(config).report
     scores = {**identity_of(config), **report.labels_of(config), **fitted.scores}
     run.arrays = dict(fitted.arrays)
     run.summary = report.SCHEMA(**scores)
@@ -218,7 +218,7 @@ def _import_ahead() -> None:
 
     def import_plotting() -> None:
         with suppress(ImportError):  # told by the one who needs it
-            importlib.import_module("nflow_cli.plotting")
+            importlib.import_module("nflow_cli.plotting.plane")
 
     threading.Thread(target=import_plotting).start()
 

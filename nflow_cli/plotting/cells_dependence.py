@@ -62,11 +62,15 @@ class Side(NamedTuple):
 
 
 def dependence_figures(
-    kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray, subject: str
+    kinds: Mapping[str, ColumnKind],
+    rows: np.ndarray,
+    draws: np.ndarray,
+    subject: str,
+    noun: str = "test rows",
 ) -> dict[str, Figure]:
     """`dependence` and `pairs` of rows (n, C) and draws (m, C), of the first 100 columns.
 
-    Empty for one column, and without rows.
+    Empty for one column, and without rows. ``noun``: what the rows are called.
     """
     kinds = dict(list(kinds.items())[:COMPARED_COLUMNS])
     if len(kinds) < 2 or not len(rows) + len(draws):
@@ -75,19 +79,19 @@ def dependence_figures(
     draws = draws[:, :COMPARED_COLUMNS]
     matrices = associations(kinds, rows, draws)
     return {
-        "dependence": matrix_figure(list(kinds), matrices, subject),
-        "pairs": pairs_figure(kinds, rows, draws, matrices, subject),
+        "dependence": matrix_figure(list(kinds), matrices, subject, noun),
+        "pairs": pairs_figure(kinds, rows, draws, matrices, subject, noun),
     }
 
 
-def matrix_figure(names: list[str], matrices: Associations, subject: str) -> Figure:
+def matrix_figure(names: list[str], matrices: Associations, subject: str, noun: str) -> Figure:
     """Draw the associations of at most 24 columns, rows beside draws."""
     strongest = [np.max(matrix - np.eye(len(names)), axis=1) for matrix in matrices]
     shown = np.sort(np.argsort(-np.maximum(*strongest), kind="stable")[:MOST_COLUMNS])
     size = 4.2 + 0.08 * len(shown)
     figure = Figure((2 * size + 1, size + 0.7), DPI, layout="constrained")
     axes = list(figure.subplots(1, 2))
-    for ax, matrix, title in zip(axes, matrices, ("test rows", "draws"), strict=True):
+    for ax, matrix, title in zip(axes, matrices, (noun, "draws"), strict=True):
         texts = [plain(names[i], 20) for i in shown]
         image = draw_matrix(ax, matrix[np.ix_(shown, shown)], Normalize(0, 1), "{:.2f}")
         ax.set_xticks(range(len(shown)), texts, size=SIZE, rotation=90)
@@ -107,6 +111,7 @@ def pairs_figure(
     draws: np.ndarray,
     matrices: Associations,
     subject: str,
+    noun: str,
 ) -> Figure:
     """Draw six pairs of columns: the most associated, and those that differ most.
 
@@ -125,7 +130,7 @@ def pairs_figure(
         in_rows = f"{matrices.rows[i, j]:.2f} in rows"
         in_draws = f"{matrices.draws[i, j]:.2f} in draws"
         part.suptitle(f"association {in_rows}, {in_draws}", size=SIZE + 1)
-    draw_key(figure, f"{len(rows):,} test rows", f"{len(draws):,} draws")
+    draw_key(figure, f"{len(rows):,} {noun}", f"{len(draws):,} draws")
     parts_of_title = [subject]
     if len(pairs) < len(names) * (len(names) - 1) / 2:
         parts_of_title.append("most associated pairs of columns, and those that differ most")

@@ -49,12 +49,16 @@ LEAST_SCALE = 0.05  # of an axis of shares, so that what is rare looks rare
 
 
 def marginals_figure(
-    kinds: Mapping[str, ColumnKind], rows: np.ndarray, draws: np.ndarray, subject: str
+    kinds: Mapping[str, ColumnKind],
+    rows: np.ndarray,
+    draws: np.ndarray,
+    subject: str,
+    noun: str = "test rows",
 ) -> Figure:
     """Draw each column of rows (n, C) and of draws (m, C), at most the 24 that differ most.
 
     Numbers are histograms with common bins, on a grid whole steps wide; atoms and missing cells are
-    spikes on a right axis of shares; levels are bars.
+    spikes on a right axis of shares; levels are bars. ``noun``: what the rows are called.
     """
     order = np.argsort(-differences(kinds, rows, draws), kind="stable")[:MOST_PANELS]
     shown = sorted(order.tolist())
@@ -75,7 +79,7 @@ def marginals_figure(
     if any(kinds[names[j]].atoms for j in shown):
         parts.append("spikes: shares of single values")
     add_title(figure, *parts)
-    draw_key(figure, f"{len(rows):,} test rows", f"{len(draws):,} draws", left_out)
+    draw_key(figure, f"{len(rows):,} {noun}", f"{len(draws):,} draws", left_out)
     return figure
 
 

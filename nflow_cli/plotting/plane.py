@@ -12,10 +12,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.patches import Circle
 from PIL import Image
 
 from nflow_cli.plotting.style import (
     BLUE,
+    ORANGE,
     SEQUENTIAL,
     Arrays,
     Extent,
@@ -57,6 +59,7 @@ MOMENT_MS = 60
 BASE_MS = 1_000
 FIT_MS = 2_500
 MOVING_DRAWS = 200  # in each frame
+LANDMARK: Any = {"color": ORANGE, "linestyle": "--", "linewidth": 1.6, "zorder": 4}
 
 
 def deformation_figure(
@@ -392,13 +395,15 @@ def _encoded(
 
 
 @drawing()
-def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[str]) -> Figure:
+def flow_figure(
+    arrays: Arrays, summary: Summary, number: int, names: Sequence[str], geometry: Arrays
+) -> Figure:
     """Draw the density before a flow, its map of the plane, and the density after it.
 
     `arrays`: `axis_1` (n,), `axis_2` (m,), `log_before` and `log_after` (m, n) in nats, samples
     `draws_before` and `draws_after` (S, 2), the `lines` of a grid and their images `lines_after`
     (L, P, 2). Both densities share a colour scale. `number`: of the flow, from 1; `names`: its
-    name, network weights and notes, for the title.
+    name, network weights and notes, for the title; `geometry`: numbers of its formula by symbol.
     """
     extent = extent_of(arrays["axis_1"], arrays["axis_2"])
     figure, axes = panel_grid(3, 3, extent, 11.0, AXES, head=0.9)
@@ -412,7 +417,8 @@ def flow_figure(arrays: Arrays, summary: Summary, number: int, names: Sequence[s
     )
     image = draw_panels(axes[::2], panels, extent)
     draw_map(axes[1], arrays, extent)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    draw_geometry(axes[1], geometry, extent)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
     add_colour_bar(image, axes, "density", extend)
     add_title(figure, subject_of(summary), *names)
     return figure
@@ -427,15 +433,58 @@ def draw_map(ax: Axes, arrays: Arrays, extent: Extent) -> None:
     ax.set(xlim=extent[:2], ylim=extent[2:], aspect=aspect_of(extent), title="the map")
     before = arrays["draws_before"][:ARROWS]
     after = arrays["draws_after"][:ARROWS]
-    ax.quiver(
-        *before.T,
-        *(after - before).T,
-        zorder=3,
-        angles="xy",
-        scale_units="xy",
-        scale=1,
-        width=0.004,
-        color="0.25",
-    )
+    draw_arrows(ax, before, after - before, color="0.25", width=0.004, zorder=3)
     ax.plot([], [], color=BLUE, label="grid after the flow")
     ax.plot([], [], color="0.25", marker=">", markersize=4, label="paths of draws")
+
+
+def draw_arrows(ax: Axes, starts: np.ndarray, ways: np.ndarray, **style: Any) -> None:
+    """Draw arrows (n, 2) in the units of the axes from their starts (n, 2), cut at the frame."""
+    ax.quiver(*starts.T, *ways.T, angles="xy", scale_units="xy", scale=1, **style)
+
+
+def draw_geometry(ax: Axes, geometry: Arrays, extent: Extent) -> None:
+    """Draw the crease `w·z + b = 0` and `û` of a planar map, or the centre `c` of a radial one and
+    the circle of radius `α` about it, on which points move by `|β̂| / 2`, half of the most.
+    """
+    ax.set_autoscale_on(False)
+    if "û" in geometry:
+        _draw_crease(ax, geometry, extent)
+    if "α" in geometry:
+        _draw_circle(ax, geometry, extent)
+
+
+def _draw_crease(ax: Axes, geometry: Arrays, extent: Extent) -> None:
+    """Draw the line that a planar map leaves where it is, and the arrow `û` from the point of it
+    that is nearest to the middle of the panel.
+    """
+    w = geometry["w"]
+    size = math.hypot(*w)
+    if not 0 < size < math.inf:  # w = 0 moves all points alike
+        return
+    middle = np.array([extent[0] + extent[1], extent[2] + extent[3]]) / 2
+    normal = w / size
+    foot = middle - (normal @ middle + geometry["b"] / size) * normal
+    if not np.isfinite(foot).all():
+        return
+    ax.axline(tuple(foot), slope=-w[0] / w[1] if w[1] else math.inf, **LANDMARK)
+    draw_arrows(ax, foot[None], geometry["û"][None], color=ORANGE, width=0.009, zorder=5)
+    ax.plot([], [], label=f"crease w·z + b = 0{_beyond(foot, 0, extent)}", **LANDMARK)
+    ax.plot([], [], color=ORANGE, marker=">", markersize=5, label="û")
+
+
+def _draw_circle(ax: Axes, geometry: Arrays, extent: Extent) -> None:
+    centre = geometry["c"]
+    radius = float(geometry["α"])
+    ax.add_patch(Circle(tuple(centre), radius, fill=False, **LANDMARK))
+    ax.plot(*centre, "o", color=ORANGE, markersize=5, zorder=4)
+    label = f"centre c, circle of radius α{_beyond(centre, radius, extent)}"
+    ax.plot([], [], label=label, marker="o", **LANDMARK)
+
+
+def _beyond(place: np.ndarray, reach: float, extent: Extent) -> str:
+    """Note of the legend where nothing within `reach` of a place is in the panel."""
+    low = np.array(extent[::2]) - reach
+    high = np.array(extent[1::2]) + reach
+    inside = np.all((low <= place) & (place <= high))
+    return "" if inside else " (beyond the frame)"

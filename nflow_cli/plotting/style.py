@@ -60,6 +60,8 @@ STRAYS = 0.01  # share of the rows at each end that a frame may leave out
 WIDER = 0.5  # of the width of the others, which a frame may have beyond them
 BORDER = 0.04  # of its width, around a frame
 FEWEST_BINS = 8
+GAUSSIAN_EIGHTH = 4.288  # interquartile range of a Gaussian over the width of its densest eighth
+OPTIONS = re.compile(r"\([^()]*\)")
 FURTHEST = 1e300  # largest value drawn
 Frame = tuple[float, float]
 
@@ -253,8 +255,9 @@ def title_figure(figure: Figure, summary: Summary, *parts: str) -> None:
 
 
 def title_of(summary: Summary) -> tuple[str, ...]:
-    """Parts of a title: target or data, and flows."""
-    return subject_of(summary), f"{summary['flow']} flow", f"K = {summary['k']}"
+    """Parts of a title: target or data, and flows without their options."""
+    flows = OPTIONS.sub("", str(summary["flow"]))
+    return subject_of(summary), f"{flows} flow", f"K = {summary['k']}"
 
 
 def subject_of(summary: Summary) -> str:
@@ -306,15 +309,25 @@ def padded(frame: tuple[float, float]) -> Frame:
 
 def bin_count(values: np.ndarray, frame: Frame, n: int, most: int) -> int:
     """Number of bins of a frame by the rule of Freedman & Diaconis, of 8 to ``most``; for parts of
-    which the smallest has ``n`` values.
+    which the smallest has ``n`` values. The spread is that of the narrowest mode.
     """
     if not len(values):
         return most
     low, high = np.quantile(values, [0.25, 0.75])
-    width = 2 * (high - low) / n ** (1 / 3)
+    spread = min(high - low, _narrowest(values) or high - low)
+    width = 2 * spread / n ** (1 / 3)
     if not width > 0:
         return most
     return int(np.clip((frame[1] - frame[0]) / width, FEWEST_BINS, most))
+
+
+def _narrowest(values: np.ndarray) -> float:
+    """Interquartile range of a Gaussian of which an eighth is as narrow as the narrowest eighth of
+    the values; 0 where they are equal.
+    """
+    ordered = np.sort(values)
+    eighth = math.ceil(len(ordered) / 8)
+    return GAUSSIAN_EIGHTH * float(np.min(ordered[eighth:] - ordered[:-eighth], initial=np.inf))
 
 
 def draw_key(figure: Figure, rows: str, draws: str, above: str = "") -> None:

@@ -28,6 +28,7 @@ MODEL = "model.keras"
 WEIGHTS = "weights.npz"  # of a density of cells, in place of the model
 PLOTS = "plots"  # from the other files, as is the next
 REPORT = "report.html"
+LIVE = "live.html"  # likewise
 ANIMATION = "animation"  # in plots/: a GIF and a WebP
 ESTIMATES = "estimates.npz"  # of a VAE, for each test image
 CHECKPOINTS = "checkpoints"

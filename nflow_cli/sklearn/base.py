@@ -32,7 +32,7 @@ from nflow_cli.errors import NflowError
 from nflow_cli.experiments.python_arguments import python_words
 from nflow_cli.experiments.run import load
 from nflow_cli.experiments.table import python
-from nflow_cli.experiments.table.loading import TrainedCells
+from nflow_cli.experiments.table.cells_loading import TrainedCells
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.terminal.output import silenced
 

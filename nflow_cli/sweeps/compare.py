@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nflow_cli.config.keys import SAME_EXPERIMENT, flat, value_text, without
-from nflow_cli.config.schema import RUNS
+from nflow_cli.config.schema import run_schemas
 from nflow_cli.constants import RUN, SWEEP
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.evaluation.tallies import Moments
 from nflow_cli.evaluation.warnings import words
-from nflow_cli.experiments.run import Report, Run, part
+from nflow_cli.experiments.run import Report, Run, kind_of
 from nflow_cli.experiments.summary import LOG_Z, Measure
 from nflow_cli.runs.directory import EVALUATION, METRICS, SUMMARY, RunDirectory
 from nflow_cli.runs.npz import DENSITIES, ROW_WEIGHTS, ROWS, Shapes
@@ -56,7 +56,7 @@ class Result(Run):
     @property
     def report(self) -> Report:
         """Its scores in tables."""
-        return part(self.config, "report")
+        return kind_of(self.config).report
 
     @property
     def measures(self) -> Sequence[Measure]:
@@ -193,7 +193,7 @@ def _runs_of_sweep(path: Path) -> list[RunDirectory]:
 
 def tables_of(results: Sequence[Result]) -> list[list[Group]]:
     """Groups of results of each command, a list for each table: those of one share its scores."""
-    tables = [group(r for r in results if r.config.command == command) for command in RUNS]
+    tables = [group(r for r in results if r.config.command == command) for command in run_schemas()]
     return [groups for groups in tables if groups]
 
 

@@ -18,7 +18,7 @@ from nflow_cli.data.table_files import open_table
 from nflow_cli.data.tables import TableFile
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.evaluation.tallies import Tally
-from nflow_cli.experiments.run import Run, part
+from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.table.predict import answer, question_of
 from nflow_cli.experiments.table.tables import write_beside
 from nflow_cli.runs import files
@@ -166,6 +166,6 @@ def work_off(
 def _answer(run: Run, table: TableFile, question: Mapping[str, Any]) -> Any:
     """Columns of a part, and their judgement: log-densities, or predictions."""
     if "latent" in question:
-        scoring: Any = part(run.config, "scoring")
+        scoring: Any = run.kind.scoring
         return scoring.score(run.trained, table, question["latent"])
     return answer(run.trained, table, question_of(run.trained, **question))

@@ -11,8 +11,9 @@ from typing import Any
 
 from nflow_cli.config import presets
 from nflow_cli.config.presets import MAX_LABEL, Change, text_of
-from nflow_cli.config.schema import RUNS, Config
+from nflow_cli.config.schema import run_schemas
 from nflow_cli.config.sweep import MAX_RUNS, SweepConfig
+from nflow_cli.config.training import RunConfig
 from nflow_cli.constants import RUN, SWEEP
 from nflow_cli.errors import BusyError, ConfigError, RunDirectoryError
 from nflow_cli.experiments.run import Run, plain_preset
@@ -29,7 +30,7 @@ class PlannedRun:
     """One run of a sweep: folder name, config, and notes for the user."""
 
     name: str
-    config: Config
+    config: RunConfig
     notes: tuple[str, ...]
 
     @property
@@ -60,7 +61,7 @@ class PlannedRun:
 def resolve(data: Mapping[str, Any], source: str, folder: Path) -> SweepConfig:
     """Validate a sweep and find its presets; relative paths start at ``folder``."""
     command = data.get("command")
-    if command in list(RUNS):  # a list, as the value may be unhashable
+    if command in list(run_schemas()):  # a list, as the value may be unhashable
         raise ConfigError(
             f"{source}: a preset of `nflow {command}`, not of sweep; --preset takes it"
         )
@@ -99,7 +100,7 @@ def plan(sweep: SweepConfig, source: str) -> list[PlannedRun]:
                 )
             changes = [*_set(sweep), *(change for _, change in point)]
             try:
-                settings = presets.resolve(preset, preset_label, changes, RUNS)
+                settings = presets.resolve(preset, preset_label, changes, run_schemas())
             except ConfigError as error:
                 raise ConfigError(f"{source}: {name}: {error}") from None
             settings, note = settings.in_memory
@@ -128,7 +129,7 @@ def _set(sweep: SweepConfig) -> Iterator[Change]:
 def _stem(path: Path, sweep: SweepConfig) -> str:
     """Preset's name, or one of the keys that are not varied: ``u1-planar``."""
     try:
-        settings = presets.resolve(presets.read_preset(path), "", list(_set(sweep)), RUNS)
+        settings = presets.resolve(presets.read_preset(path), "", list(_set(sweep)), run_schemas())
     except ConfigError:  # reported with the first of the runs
         return path.stem
     if any(presets.touches(sweep.vary, key) for key in presets.EXPERIMENT):

@@ -13,9 +13,10 @@ from pydantic import BaseModel, Field
 from nflow_cli.arrays import Tensor
 from nflow_cli.config.keys import FREE_TO_CHANGE, differing, without
 from nflow_cli.config.presets import validate
-from nflow_cli.config.schema import RUNS, Config
+from nflow_cli.config.schema import run_schemas
 from nflow_cli.config.strict import Strict
 from nflow_cli.config.table import CellsConfig, FitConfig
+from nflow_cli.config.training import RunConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.errors import ConfigError, Interrupted, RunDirectoryError
 from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
@@ -55,7 +56,7 @@ class Session:
 
     def __init__(
         self,
-        config: Config,
+        config: RunConfig,
         steps: int,
         directory: RunDirectory | None,
         *,
@@ -169,7 +170,7 @@ class Checkpointer(Observer):
     def __init__(
         self,
         store: Checkpoints,
-        config: Config,
+        config: RunConfig,
         steps: int,
         candidates: Sequence[Observer | Saved],
     ):
@@ -231,7 +232,7 @@ class Checkpointer(Observer):
     def _expect_settings(self, state: Mapping[str, Any]) -> None:
         """Refuse a checkpoint of other settings; a key that it lacks has its default."""
         try:
-            settings = _settings_of(validate(state["config"], "", RUNS))
+            settings = _settings_of(validate(state["config"], "", run_schemas()))
         except (KeyError, ConfigError, AttributeError):
             raise self.damaged("a checkpoint's config") from None
         if changed := differing(self.settings, settings):

@@ -9,7 +9,6 @@ import numpy as np
 from pydantic import BaseModel, model_validator
 
 from nflow_cli.config.training import EarlyStopping
-from nflow_cli.config.vae import ValidationStopping
 from nflow_cli.training.observers import Clock, Count, MetricsLog, Observer, Saved
 
 COOL_DOWN_SHARE = 0.15  # updates of cooling down, relative to those before
@@ -97,7 +96,7 @@ class ValidationLog(MetricsLog, Cooling):
         clock: Clock,
         chunks_per_row: int = 1,
         validate: Callable[[], float | np.ndarray] | None = None,
-        stopping: EarlyStopping | ValidationStopping | None = None,
+        stopping: EarlyStopping | None = None,
         validates_start: bool = False,
         row_weights: np.ndarray | None = None,
     ):

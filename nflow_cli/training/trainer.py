@@ -12,10 +12,7 @@ from keras import ops
 
 from nflow_cli.arrays import Tensor
 from nflow_cli.backend.programs import compiled
-from nflow_cli.config.evidence import EvidenceTrain
-from nflow_cli.config.table import TableTrain
-from nflow_cli.config.training import Train
-from nflow_cli.config.vae import VAETrain
+from nflow_cli.config.training import TrainSettings
 from nflow_cli.training.chunks import Chunks
 from nflow_cli.training.observers import Observer
 
@@ -23,7 +20,6 @@ NEVER = 1e30  # an update that does not come
 
 Schedule: TypeAlias = keras.optimizers.schedules.LearningRateSchedule
 Rate: TypeAlias = float | Schedule  # of learning
-TrainSettings: TypeAlias = Train | EvidenceTrain | TableTrain | VAETrain
 
 
 class ChunkTrainer(keras.Model):

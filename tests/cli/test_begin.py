@@ -10,9 +10,9 @@ from short_runs import TABLE
 
 import nflow_cli
 from nflow_cli.errors import ConfigError, NflowError
-from nflow_cli.experiments.reverse_kl import training
 from nflow_cli.experiments.run import Run
-from nflow_cli.experiments.table import training as table_training
+from nflow_cli.experiments.table import flows_training
+from nflow_cli.inference import training
 from nflow_cli.runs.directory import RunDirectory
 
 # Forks processes that begin a run and are killed at the n-th file operation, n = 1, 2, ...; then
@@ -132,7 +132,7 @@ def test_a_lack_of_memory_in_python_says_what_to_lower(tmp_path, monkeypatch):
     def allocate(*_):
         raise MemoryError
 
-    monkeypatch.setattr(table_training, "train", allocate)
+    monkeypatch.setattr(flows_training, "train", allocate)
     sizes = {"train.batch_size": 64, "train.ensemble": 3}
     with pytest.raises(NflowError) as caught:
         nflow_cli.fit("rings", flow=["planar"], k=4, settings=sizes, output=tmp_path / "run")

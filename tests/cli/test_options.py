@@ -19,12 +19,12 @@ from nflow_cli.cli import main
 from nflow_cli.cli.options import changes_of
 from nflow_cli.config import presets
 from nflow_cli.config.options import options_of
-from nflow_cli.config.schema import RUNS, SCHEMAS
+from nflow_cli.config.schema import preset_schemas, run_schemas
 from nflow_cli.config.table import CellsConfig
 
-MODELS = {name: [model] for name, model in SCHEMAS.items()}
+MODELS = {name: [model] for name, model in preset_schemas().items()}
 MODELS["fit"].append(CellsConfig)
-COMMANDS = sorted(RUNS)
+COMMANDS = sorted(run_schemas())
 PRESETS = {name: presets.read_preset(path) for name, path in presets.shipped_presets().items()}
 
 
@@ -55,7 +55,7 @@ def test_every_command_and_every_option_has_help_that_fits_a_terminal(invoke, mo
 
 def test_the_first_help_has_an_example_a_line_and_the_version_is_printed(invoke):
     lines = invoke("--help").stdout.splitlines()
-    assert [line.split()[0] for line in lines if line.startswith("  nflow ")] == 12 * ["nflow"]
+    assert [line.split()[0] for line in lines if line.startswith("  nflow ")] == 13 * ["nflow"]
     assert invoke("--version").stdout == f"nflow, version {nflow_cli.__version__}\n"
 
 

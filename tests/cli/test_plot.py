@@ -1,11 +1,12 @@
 """``nflow plot``: which pictures, of what size, and what flows do."""
 
+import json
 import re
 import shutil
 
 import pytest
 from PIL import Image
-from short_runs import MIXED, POINTS
+from short_runs import BOX, MIXED, POINTS
 
 from nflow_cli.evaluation import motion
 
@@ -67,3 +68,23 @@ def test_a_flow_is_drawn_beside_other_pictures_and_in_the_units_of_points(invoke
     assert drawn(invoke, path, *options) == ["density.svg", "flow-1.svg"]
     text = (path / "plots/flow-1.svg").read_text().replace("\xa0", " ")
     assert "in the coordinates of the flows" in text
+
+
+SPLINES = {"flow": {"pattern": [{"spline-coupling": {"hidden": [8]}}], "k": 10, "affine": "full"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [(MIXED, "KL(q‖p)"), (BOX, "KL(q‖p)"), (POINTS, "log-likelihood"), (SPLINES, "KL(q‖p)")],
+)
+def test_a_page_is_written_on_which_the_flows_are_run_and_changed(invoke, run, changes, found):
+    path = run(**changes)
+    printed = invoke("plot", path, "--live").stdout.splitlines()
+    assert printed == [f"{path}/live.html", f"{path}/report.html"]
+    assert '<a href="live.html">' in (path / "report.html").read_text()
+    page = (path / "live.html").read_text()
+    assert len(page.encode()) <= 250_000
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    assert data["score"]["name"] == found
+    assert len(data["names"]) == len(data.get("maps", data["names"]))
+    assert ("recorded" in data) == (changes is SPLINES)

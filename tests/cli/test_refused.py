@@ -11,10 +11,10 @@ from pyarrow import table as arrow_table
 from short_runs import CELLS, KINDS
 
 from nflow_cli.config.table import TableData
-from nflow_cli.data import images
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.table_files import table_of
 from nflow_cli.experiments import running
+from nflow_cli.images import images
 
 RNG = np.random.default_rng(0)
 N = 60
@@ -298,7 +298,7 @@ NO_CELLS = [
     (line, 2, "a run of `nflow fit` by cells")
     for line in (f"{PREDICT} -o out.csv", "drift run --data table.csv", ODD)
 ]
-UNMOVED = [(f"plot run {option}", 1) for option in ("--animate", "--flow-at=1")]
+UNMOVED = [(f"plot run {option}", 1) for option in ("--animate", "--flow-at=1", "--live")]
 DAMAGED = {  # what stands in a file of a run; None where it is missing
     **dict.fromkeys(["model.keras", "evaluation.npz", "run.json"]),
     **{"metrics.csv": "loss\r\n1.0\r\n", "summary.json": "{}"},

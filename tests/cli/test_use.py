@@ -163,7 +163,7 @@ def test_rows_that_are_written_are_those_that_are_judged(invoke, runs, tmp_path)
 
 @pytest.mark.slow
 def test_more_importance_samples_tighten_the_bound(invoke, tmp_path, runs):
-    from nflow_cli.data.images import load_images
+    from nflow_cli.images.images import load_images
 
     digits = load_images("mnist-sample").x_test[:20]
     np.savez(tmp_path / "few.npz", x_train=digits, x_test=digits)

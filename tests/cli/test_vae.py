@@ -12,10 +12,9 @@ from click.testing import CliRunner
 from running import assert_same_run, run_where_keras_is_set_up_otherwise
 
 from nflow_cli.cli import main
-from nflow_cli.data import images
 from nflow_cli.errors import NflowError
 from nflow_cli.evaluation.estimates import with_error
-from nflow_cli.experiments.images import training
+from nflow_cli.images import images, training
 from nflow_cli.runs.directory import RunDirectory
 
 # In this process a command trains on the backend that Keras was imported with.

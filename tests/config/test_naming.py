@@ -5,9 +5,8 @@ import pytest
 
 from nflow_cli.config import presets
 from nflow_cli.config.presets import validate
-from nflow_cli.data import images
 from nflow_cli.experiments import running
-from nflow_cli.experiments.images import data as run_data
+from nflow_cli.images import images, run_data
 
 
 @pytest.fixture

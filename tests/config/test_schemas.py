@@ -2,7 +2,6 @@
 
 import pytest
 
-from nflow_cli.config import infer as infer_schema
 from nflow_cli.config import presets
 from nflow_cli.config.flows import StackFlow
 from nflow_cli.config.kinds import ColumnKind
@@ -10,6 +9,7 @@ from nflow_cli.config.options import shipped_presets
 from nflow_cli.config.presets import Change
 from nflow_cli.config.table import Cells, CellsConfig, CellsTrain, FitConfig, natural_preset
 from nflow_cli.errors import ConfigError
+from nflow_cli.inference import infer_config as infer_schema
 from nflow_cli.registry import DENSITIES
 
 CELLS = {"command": "fit", "data": {"name": "t.csv"}, "flow": None}

@@ -15,10 +15,8 @@ from nflow_cli.config.table import TableData
 from nflow_cli.data.dataset import load_dataset
 from nflow_cli.data.units import units_of
 from nflow_cli.densities.bases import StandardNormal, UniformBox
-from nflow_cli.densities.log_density import ArrayDensity, TensorDensity
 from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.evaluation.mass import mass_of
-from nflow_cli.evaluation.reverse_kl import rounding
 from nflow_cli.evaluation.tallies import (
     GAIN,
     Likelihood,
@@ -31,6 +29,8 @@ from nflow_cli.evaluation.tallies import (
 )
 from nflow_cli.experiments.table.scoring import gap_to_the_truth
 from nflow_cli.flows.stack import FlowStack
+from nflow_cli.inference.log_density import ArrayDensity, TensorDensity
+from nflow_cli.inference.reverse_kl import rounding
 
 NAMES = ["a", "b", "c"]
 

@@ -13,11 +13,12 @@ from truth import (
 
 from nflow_cli.data.column_maps import Scale
 from nflow_cli.data.units import ColumnUnits
-from nflow_cli.densities import pushforward, targets
+from nflow_cli.densities import pushforward
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.evaluation.motion import density_arrays, strip_panels
-from nflow_cli.evaluation.reverse_kl import base_energy, coverage
+from nflow_cli.inference import targets
+from nflow_cli.inference.reverse_kl import base_energy, coverage
 
 BASE_GRID = Grid(8.5, 501)
 

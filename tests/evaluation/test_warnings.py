@@ -12,10 +12,10 @@ from short_runs import MIXED, POINTS, SHORT, SHORT_VAE
 from nflow_cli.config import presets
 from nflow_cli.evaluation.pit import Pit
 from nflow_cli.evaluation.warnings import words
-from nflow_cli.experiments.images.report import ImagesSummary
-from nflow_cli.experiments.reverse_kl.report import ReverseKLSummary
-from nflow_cli.experiments.run import part
+from nflow_cli.experiments.run import kind_of
 from nflow_cli.experiments.table.report import TableSummary
+from nflow_cli.images.report import ImagesSummary
+from nflow_cli.inference.report import ReverseKLSummary
 
 
 def settings(short=SHORT, **changes):
@@ -27,11 +27,12 @@ def marks(of, summary, key):
 
 
 def warnings_of(of, summary):
-    if of.kind == "reverse_kl":
+    report = kind_of(of).report
+    if report.SCHEMA is ReverseKLSummary:
         summary = ReverseKLSummary(**SUMMARIES["fit-2d"] | summary)
-    if of.kind == "table":
+    if report.SCHEMA is TableSummary:
         summary = TableSummary.model_construct(**{"pit": Pit(columns={}), **summary})
-    return part(of, "report").warnings_of(of, summary)
+    return report.warnings_of(of, summary)
 
 
 def test_a_fit_worse_than_its_base_or_than_fair_coins_is_ruined():

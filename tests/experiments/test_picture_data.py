@@ -8,7 +8,7 @@ import pytest
 from drawable_runs import ARRAYS, CONFIGS, HEADERS, RESTARTS, SUMMARIES, metrics
 
 from nflow_cli.errors import NflowError
-from nflow_cli.experiments.run import MOST_ROWS, Run, part
+from nflow_cli.experiments.run import MOST_ROWS, Run, kind_of
 from nflow_cli.runs.directory import RunDirectory
 
 MNIST = SUMMARIES["train-vae"]["data"] | {"n_test": "many"}
@@ -34,7 +34,7 @@ def read(tmp_path):
 def drawable(run):
     """Return the curves and the summary that pictures are drawn from."""
     assert run.arrays is not None
-    return run.curves(part(run.config, "report").CURVES), run.facts
+    return run.curves(kind_of(run.config).report.CURVES), run.facts
 
 
 def complaint(read, *args):

@@ -15,8 +15,8 @@ from short_runs import KINDS, edit_json
 from nflow_cli.config import presets
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.experiments.report import MAX_PICTURE, PICTURES, draw, write_report
-from nflow_cli.experiments.reverse_kl.report import ReverseKLSummary, verdict_of
-from nflow_cli.experiments.run import Run, part
+from nflow_cli.experiments.run import Run, kind_of
+from nflow_cli.inference.report import ReverseKLSummary, verdict_of
 from nflow_cli.runs.directory import RunDirectory
 
 HOSTILE = """<script>alert("1")</script><img src='//x' onerror=alert(1)>&lt;\x1b[2J\u202e"""
@@ -53,7 +53,7 @@ def test_the_page_of_a_finished_run_says_all_of_it(finished, kind, judged):
     assert set(judged) <= set(report.lines[verdict:scores])
     opened = Run(run)
     warnings = opened.warnings
-    for row in part(opened.config, "report").rows_of(opened.config, opened.summary, warnings):
+    for row in kind_of(opened.config).report.rows_of(opened.config, opened.summary, warnings):
         assert set(row) - {""} <= set(report.lines[verdict:])
     assert not set(judged) & set(report.lines[scores:])  # once
     for word, _, reason in warnings:

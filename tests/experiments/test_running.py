@@ -9,11 +9,11 @@ import nflow_cli
 from nflow_cli.config import presets
 from nflow_cli.deadline import Deadline
 from nflow_cli.errors import ConfigError
-from nflow_cli.experiments.images import training as images_fit
-from nflow_cli.experiments.reverse_kl import training as infer_fit
 from nflow_cli.experiments.running import in_time
-from nflow_cli.experiments.table import training as table_fit
+from nflow_cli.experiments.table import cells_trial, flows_trial
 from nflow_cli.experiments.table.data import load
+from nflow_cli.images import training as images_fit
+from nflow_cli.inference import training as infer_fit
 from nflow_cli.training.budget import Cost
 
 LOG_DENSITY = {
@@ -35,7 +35,7 @@ def still(monkeypatch):
 
 def in_a_minute(monkeypatch, preset, cost, load=lambda config: None):
     """Return the config, and the data, of a minute in which a training has some cost."""
-    for of in (infer_fit, images_fit, table_fit):
+    for of in (infer_fit, images_fit, cells_trial, flows_trial):
         monkeypatch.setattr(of, "trial", lambda *_: cost)
     config = presets.validate(preset, "a test")
     return in_time(config, load(config), None, Deadline(1.0))

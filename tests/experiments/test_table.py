@@ -31,13 +31,13 @@ from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.experiments import running
 from nflow_cli.experiments.comparison import Outcome
-from nflow_cli.experiments.reverse_kl.models import Variable, coordinates_of
-from nflow_cli.experiments.run import Run, part
+from nflow_cli.experiments.run import Run, kind_of
 from nflow_cli.experiments.summary import length_text
 from nflow_cli.experiments.table import flows_training as table_fit
 from nflow_cli.experiments.table import report
 from nflow_cli.experiments.table.scoring import evaluate
 from nflow_cli.flows.stack import FlowStack
+from nflow_cli.inference.models import Variable, coordinates_of
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import CONFIG, RunDirectory
 from nflow_cli.training.trainer import learning_rate
@@ -69,14 +69,14 @@ def preset(name, train=None, **changes):
 def finish(path, settings):
     """Train in ``path`` as ``nflow fit`` does; return the run and its summary."""
     run, data = RunDirectory.create("test", str(path)), data_of(settings)
-    settings = part(settings, "data").settled_config(settings, data)
+    settings = kind_of(settings).data.settled_config(settings, data)
     run.write_text(CONFIG, presets.dump(settings))
     with run.recorded({"command": "fit", "data": data.record()}):
         return run, fitted(settings, run, data).facts
 
 
 def data_of(settings):
-    return part(settings, "data").load(settings)
+    return kind_of(settings).data.load(settings)
 
 
 def untrained(flow):
@@ -375,7 +375,7 @@ def test_a_preset_comes_close_to_the_entropy_of_eight_gaussians(preset, seeds):
             preset,
         )
         data = data_of(settings)
-        settings = part(settings, "data").settled_config(settings, data)
+        settings = kind_of(settings).data.settled_config(settings, data)
         model = table_fit.build(settings, data)
         table_fit.fit(model, data, settings)
         log_p = log_prob_of_eight_gaussians(data.test)

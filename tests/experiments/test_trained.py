@@ -20,11 +20,11 @@ from truth import push, to_numpy
 import nflow_cli
 from nflow_cli.config import presets
 from nflow_cli.densities.bases import StandardNormal, UniformBox
-from nflow_cli.densities.targets import Multimodal
 from nflow_cli.errors import ConfigError, DataError, NflowError
-from nflow_cli.experiments.images import loading
-from nflow_cli.experiments.images.vae import FlowVAE
 from nflow_cli.experiments.run import Run
+from nflow_cli.images import loading
+from nflow_cli.images.vae import FlowVAE
+from nflow_cli.inference.targets import Multimodal
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from nflow_cli.cli import main
 from nflow_cli.constants import __version__
-from nflow_cli.experiments.images import scoring
+from nflow_cli.images import scoring
 from nflow_cli.runs.checkpoints import Checkpoints
 
 TESTS = Path(__file__).parents[1]

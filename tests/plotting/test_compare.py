@@ -3,11 +3,11 @@ import pytest
 from layouts import assert_apart, assert_inside, drawn
 from pictures import panels, placed
 
-from nflow_cli.plotting import Density
 from nflow_cli.plotting.compare import (
     MARKERS,
     MOST_IN_A_ROW,
     Curve,
+    Density,
     Series,
     courses_figure,
     densities_figure,

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from layouts import assert_apart, assert_inside
 from matplotlib.figure import Figure
+from matplotlib.lines import AxLine
 from pictures import gaussian, panels, placed, title
 from PIL import Image
 
-from nflow_cli import plotting
 from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.plotting import plane
-from nflow_cli.plotting.plane import AXES, animation_files, flow_figure
+from nflow_cli.plotting.plane import AXES, animation_files, fit2d_figures, flow_figure
+from nflow_cli.plotting.style import save_figure
 from nflow_cli.plotting.training import reverse_kl_figure
 
 
@@ -81,13 +82,13 @@ def dots(ax):
 
 @pytest.fixture(scope="module")
 def figures():
-    return plotting.fit2d_figures(make_evaluation(), make_metrics(), SUMMARY)
+    return fit2d_figures(make_evaluation(), make_metrics(), SUMMARY)
 
 
 def test_the_legend_of_a_training_covers_nothing_of_it():
     warnings = [ScoreWarning("a word", ("kl",), "and another")]
     summary = SUMMARY | {"restarts": {"updates": [30_000, 15_000]}, "warnings": warnings}
-    figure = plotting.fit2d_figures(make_evaluation(), make_metrics(), summary)["training"]
+    figure = fit2d_figures(make_evaluation(), make_metrics(), summary)["training"]
     renderer = placed(figure).canvas.get_renderer()
     (ax,), (legend,) = figure.axes, figure.legends
     box, panel = legend.get_window_extent(renderer), ax.get_tightbbox(renderer)
@@ -275,7 +276,7 @@ def test_equal_figures_are_saved_as_equal_files():
         for file in files:
             figure = Figure((1, 1))
             figure.add_subplot().plot([0, 1], label="q")
-            plotting.save_figure(figure, file, kind)
+            save_figure(figure, file, kind)
         first, second = (file.getvalue() for file in files)
         assert first.startswith(magic) and first == second
 
@@ -300,14 +301,14 @@ DRAWS = np.random.default_rng(0).standard_normal((400, 2))
 LINES = np.stack([np.stack([np.full(9, at), np.linspace(-4, 4, 9)], axis=-1) for at in (-1, 1)])
 
 
-def draw_flow(*names):
+def draw_flow(*names, **geometry):
     arrays = {
         **{"axis_1": AXIS, "axis_2": AXIS},
         **{"log_before": gaussian(AXIS, AXIS), "log_after": gaussian(AXIS, AXIS, 0.5, 0.8)},
         **{"draws_before": DRAWS, "draws_after": 0.8 * DRAWS + 0.5},
         **{"lines": LINES, "lines_after": LINES + 0.5},
     }
-    return flow_figure(arrays, OF_A_FLOW, 3, names)
+    return flow_figure(arrays, OF_A_FLOW, 3, names, geometry)
 
 
 def test_arrows_go_from_draws_to_where_they_are_afterwards():
@@ -316,6 +317,42 @@ def test_arrows_go_from_draws_to_where_they_are_afterwards():
     ways = np.stack([arrows.U, arrows.V], axis=-1)
     np.testing.assert_allclose(ways, (0.5 - 0.2 * DRAWS)[: len(ways)])
     assert (arrows.angles, arrows.scale, arrows.scale_units) == ("xy", 1, "xy")
+
+
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_the_crease_of_a_planar_flow_is_drawn_with_its_arrow():
+    w, b, u = np.array([3.0, 4.0]), np.array(5.0), np.array([0.5, -1.0])
+    figure = draw_flow(w=w, b=b, û=u)
+    ax = figure.axes[1]
+    (crease,) = (line for line in ax.lines if isinstance(line, AxLine))
+    on_the_line = np.array(crease.get_xy1())
+    np.testing.assert_allclose(on_the_line @ w + b, 0, atol=1e-12)
+    np.testing.assert_allclose(crease.get_slope(), -w[0] / w[1])
+    arrow = ax.collections[-1]
+    np.testing.assert_allclose([*arrow.U, *arrow.V], u)
+    np.testing.assert_allclose(arrow.get_offsets() @ w + b, 0, atol=1e-12)
+    np.testing.assert_allclose(
+        [*ax.get_xlim(), *ax.get_ylim()], figure.axes[0].images[0].get_extent()
+    )
+    assert legend_of(figure)[2:] == ["crease w·z + b = 0", "û"]
+
+
+@pytest.mark.parametrize("w", [[2.0, 0.0], [1e-200, 0.0], [0.0, 0.0]])
+def test_a_planar_flow_of_any_direction_is_drawn(w):
+    figure = draw_flow(w=np.array(w), b=np.array(1.0), û=np.array([1e6, -1e6]))
+    assert_inside(figure)
+
+
+def test_the_centre_of_a_radial_flow_is_drawn_with_its_radius():
+    figure = draw_flow(c=np.array([1.0, -0.5]), α=np.array(0.7), β̂=np.array(-0.2))
+    (circle,) = figure.axes[1].patches
+    assert (*circle.center, circle.radius) == (1.0, -0.5, 0.7)
+    assert legend_of(figure)[2:] == ["centre c, circle of radius α"]
+    far = draw_flow(c=np.array([-40.0, 0.0]), α=np.array(0.7), β̂=np.array(-0.2))
+    assert legend_of(far)[2:] == ["centre c, circle of radius α (beyond the frame)"]
 
 
 def test_no_text_of_a_flow_is_cut_off_and_its_densities_have_one_colour_scale():

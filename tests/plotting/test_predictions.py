@@ -5,8 +5,8 @@ import pytest
 from layouts import drawn
 from pictures import title
 
-from nflow_cli import plotting
 from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.inference.pictures import infer_figures
 from nflow_cli.plotting.predictions import Intervals, intervals_figure, levels_figure
 from nflow_cli.plotting.style import BLUE, ORANGE
 
@@ -65,9 +65,9 @@ SUMMARY = {
 }
 
 
-def make_evaluation(dim=3, n=300):
+def make_evaluation(dim=3, n=300, scale=1.0):
     rng = np.random.default_rng(0)
-    tail = np.sort(-rng.exponential(1.0, 50))
+    tail = np.sort(-rng.exponential(scale, 50))
     tail -= tail[-1]
     return {
         **{"rows": rng.normal(size=(n, dim)), "samples": rng.normal(size=(n, dim))},
@@ -83,7 +83,7 @@ METRICS = {
 
 
 def draw(evaluation=None, **changes):
-    return plotting.infer_figures(evaluation or make_evaluation(), METRICS, SUMMARY | changes)
+    return infer_figures(evaluation or make_evaluation(), METRICS, SUMMARY | changes)
 
 
 def test_the_figures_name_the_density_and_what_the_weights_say():
@@ -101,6 +101,16 @@ def test_the_weights_are_drawn_with_how_many_lie_above():
     np.testing.assert_allclose(dots.get_ydata(), np.arange(50, 0, -1) - 0.5)
     np.testing.assert_allclose(line.get_xdata(), np.exp(evaluation["smooth_tail"]))
     assert ax.get_xscale() == ax.get_yscale() == "log"
+
+
+@pytest.mark.parametrize(("scale", "lines"), [(0.02, 1), (0.3, 2)])
+def test_weights_within_a_decade_have_plain_ticks_and_within_two_no_tail(scale, lines):
+    evaluation = make_evaluation(scale=scale)
+    figure = draw(evaluation)["weights"]
+    (ax,) = figure.axes
+    assert (len(ax.lines), ax.get_xscale()) == (lines, "linear")
+    spread = np.exp(-evaluation["tail"][0])
+    assert (f"within a factor of {spread:.2f}: no tail" in title(figure)) == (lines == 1)
 
 
 def test_a_tail_that_is_not_finite_is_drawn():

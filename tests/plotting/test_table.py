@@ -8,12 +8,12 @@ from layouts import assert_apart, assert_inside, drawn
 from matplotlib.colors import to_rgb
 from pictures import gaussian, panels, placed, title
 
-from nflow_cli import plotting
 from nflow_cli.evaluation.association import most_dependent
 from nflow_cli.plotting import plane as plots
 from nflow_cli.plotting import table
-from nflow_cli.plotting.plane import deformation_figure
+from nflow_cli.plotting.plane import deformation_figure, points_figures
 from nflow_cli.plotting.style import ORANGE, SKY, drawing
+from nflow_cli.plotting.table import table_figures
 from nflow_cli.plotting.training import likelihood_figure
 
 SUMMARY = {
@@ -69,7 +69,7 @@ def summary_of(evaluation, names=None):
 
 
 def draw(evaluation, names=None):
-    return plotting.table_figures(evaluation, make_metrics(), summary_of(evaluation, names))
+    return table_figures(evaluation, make_metrics(), summary_of(evaluation, names))
 
 
 def corner(evaluation, names=None):
@@ -104,7 +104,7 @@ def line():
 
 @pytest.fixture(scope="module")
 def plane():
-    return plotting.points_figures(of_points(), make_metrics(), SUMMARY)
+    return points_figures(of_points(), make_metrics(), SUMMARY)
 
 
 def test_each_kind_of_table_has_its_figures_which_name_the_data(figures, line, plane):
@@ -283,7 +283,7 @@ def value(number, unit):
 
 def test_no_text_of_points_is_cut_off_where_the_numbers_have_a_unit():
     evaluation = of_points(width=1e-7, height=3e8, steps=9)
-    for figure in plotting.points_figures(evaluation, make_metrics(), SUMMARY).values():
+    for figure in points_figures(evaluation, make_metrics(), SUMMARY).values():
         assert_inside(figure)
 
 
@@ -322,5 +322,5 @@ def test_numbers_of_any_size_and_none_are_drawn():
     lost[1]["loss"][:] = lost[1]["validation_loss"][:] = np.nan
     nothing = {"log_likelihood": None, "log_likelihood_standard_error": None}
     for parts, changes in ((large, {}), (lost, nothing)):
-        for figure in plotting.points_figures(*parts, SUMMARY | changes).values():
+        for figure in points_figures(*parts, SUMMARY | changes).values():
             drawn(figure)

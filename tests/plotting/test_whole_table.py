@@ -10,14 +10,13 @@ from matplotlib.dates import num2date
 from pictures import title
 from whole_tables import KINDS, LONG, cells, column
 
-from nflow_cli import plotting
 from nflow_cli.config.kinds import ColumnKind, Lattice
 from nflow_cli.evaluation.association import associations
 from nflow_cli.evaluation.pit import LEVELS, distribution, pit
 from nflow_cli.plotting.cells_dependence import dependence_figures
 from nflow_cli.plotting.cells_marginals import marginals_figure
-from nflow_cli.plotting.style import ORANGE, SKY, drawing
-from nflow_cli.plotting.table import pit_figure
+from nflow_cli.plotting.style import ORANGE, SKY, drawing, save_figure
+from nflow_cli.plotting.table import pit_figure, whole_table_figures
 
 NUMBER = ColumnKind(kind="number")
 MANY = {f"a long name of a column {i}": NUMBER for i in range(60)}
@@ -78,7 +77,7 @@ def whole(kinds, rows, draws, given=0):
     values = np.random.default_rng(0).random((len(rows), len(modelled)))
     evaluation = {"rows": rows, "draws": draws, "pit": distribution(values)}
     judged = pit(values, modelled)
-    return plotting.whole_table_figures(kinds, evaluation, judged, "mine.csv", n_given=given)
+    return whole_table_figures(kinds, evaluation, judged, "mine.csv", n_given=given)
 
 
 def test_a_table_has_four_pictures_with_given_columns_in_the_dependence_alone(every):
@@ -316,5 +315,5 @@ def test_names_of_a_stranger_are_drawn():
 def test_equal_arrays_give_equal_files():
     rows, files = cells(100), [io.BytesIO(), io.BytesIO()]
     for file in files:  # values of a grid are spread at random
-        plotting.save_figure(dependence(["half", "rain"], rows, rows)["pairs"], file, "svg")
+        save_figure(dependence(["half", "rain"], rows, rows)["pairs"], file, "svg")
     assert files[0].getvalue() == files[1].getvalue()

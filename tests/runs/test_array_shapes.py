@@ -8,7 +8,7 @@ import pytest
 
 from nflow_cli.config import presets
 from nflow_cli.errors import RunDirectoryError
-from nflow_cli.experiments.run import part
+from nflow_cli.experiments.run import kind_of
 from nflow_cli.experiments.table import report as of_tables
 from nflow_cli.runs import npz
 from nflow_cli.runs.directory import RunDirectory
@@ -18,8 +18,8 @@ MNIST = presets.validate(presets.read_preset(presets.find_preset("mnist")), "mni
 FIT_2D = presets.validate({"command": "fit-2d"}, "a test")
 SHAPES = {
     **{
-        "target": part(FIT_2D, "report").shapes_of(FIT_2D),
-        "images": part(MNIST, "report").shapes_of(MNIST),
+        "target": kind_of(FIT_2D).report.shapes_of(FIT_2D),
+        "images": kind_of(MNIST).report.shapes_of(MNIST),
     },
     "table": {**of_tables.PLANE, **ROWS, **ROW_WEIGHTS},
 }

@@ -10,12 +10,12 @@ import pytest
 from drawable_runs import SUMMARIES
 from written_runs import write_fit, write_run, write_vae
 
-from nflow_cli.cli.compare_pictures import pictures_of
 from nflow_cli.config import presets
 from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.sweeps import compare
 from nflow_cli.sweeps.compare import differences
+from nflow_cli.sweeps.pictures import pictures_of
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from stacks import Formula, built
 from truth import to_numpy
 
 from nflow_cli.config import presets
-from nflow_cli.densities.targets import Multimodal
 from nflow_cli.errors import DivergenceError
-from nflow_cli.experiments.images import training as images_fit
-from nflow_cli.experiments.reverse_kl import training as target_fit
+from nflow_cli.images import training as images_fit
+from nflow_cli.images.chunks import ImageChunks
+from nflow_cli.inference import training as target_fit
+from nflow_cli.inference.targets import Multimodal
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.training.chunks import ImageChunks
 
 
 class RootAtZero(Bend):
@@ -87,7 +87,7 @@ def test_a_diverged_fit_keeps_its_last_good_checkpoint(tmp_path, times):
 
 
 def vae(prior=None, **train):
-    from nflow_cli.data.images import load_images
+    from nflow_cli.images.images import load_images
 
     data = {
         "command": "train-vae",

@@ -9,11 +9,11 @@ from truth import to_numpy
 
 from nflow_cli.config import presets
 from nflow_cli.errors import Interrupted
-from nflow_cli.experiments.reverse_kl import training as target_fit
+from nflow_cli.inference import training as target_fit
+from nflow_cli.inference.modes import climb
+from nflow_cli.inference.restarts import widened
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.training.modes import climb
-from nflow_cli.training.restarts import widened
 from nflow_cli.training.session import Session
 from nflow_cli.training.trainer import with_gradient
 

@@ -158,6 +158,9 @@ class _Cell:
         self.column = self.prior.column
         is_last = not self.density.unmixing and j == len(self.density.columns) - 1
         self.is_exact = is_last or not self.density.networks
+        self.allowed = None  # by rules, given all other cells
+        if self.density.rules.involve(j):
+            self.allowed = self.density.rules.allowed(j, block.rows, given_all=True)
         self.grid = grid_nodes(self.prior)
         self.has_bins = self.column.has_numbers and self.grid is None
 
@@ -223,17 +226,35 @@ class _Cell:
 
         ``weights`` ``(n, N)`` are the probabilities of the nodes given all other cells;
         ``nodes.mass`` ``(n, N)`` those given the cells before, of which ``inlier_mass`` is no
-        outlier. ``inliers`` ``(n, N)`` sum to the probability of no outlier.
+        outlier. ``inliers`` ``(n, N)`` sum to the probability of no outlier. Moments and quantiles
+        are of the values that rules allow.
         """
         inliers = weights * np.where(nodes.mass > 0, nodes.inlier_mass / nodes.mass, 0.0)
+        kept, least, greatest = self._kept(nodes, inliers)
         if self.is_exact and self.has_bins:  # no cells behind: the mixture is inverted
             quantiles = self._exact_quantiles(p)
         else:
-            quantiles = self._quantiles(nodes, inliers, p)
+            quantiles = self._quantiles(nodes, kept, p)
         if self.has_bins:
             quantiles = self.column.nearest(quantiles)  # values that the column may have
-        moments = _moments(nodes.values, inliers)
+        quantiles = np.clip(quantiles, least, greatest)
+        moments = _moments(nodes.values, kept)
         return np.stack([*moments, *self._below_and_at(nodes, inliers), *quantiles.T])
+
+    def _kept(
+        self, nodes: Nodes, inliers: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | float, np.ndarray | float]:
+        """Weights ``(n, N)`` of the nodes without values that rules exclude given all other cells,
+        the least and the greatest number ``(n, 1)``; all values where these keep less than half.
+        """
+        if self.allowed is None:
+            return inliers, -np.inf, np.inf
+        values = np.broadcast_to(nodes.values, inliers.shape)
+        kept = np.where(self.allowed.has(values), inliers, 0.0)
+        is_kept = kept.sum(axis=1, keepdims=True) > inliers.sum(axis=1, keepdims=True) / 2
+        least = np.where(is_kept, self.allowed.low[:, None], -np.inf)
+        greatest = np.where(is_kept, self.allowed.high[:, None], np.inf)
+        return np.where(is_kept, kept, inliers), least, greatest
 
     def _below_and_at(self, nodes: Nodes, inliers: np.ndarray) -> list[np.ndarray]:
         """Probabilities ``(n,)`` of less than the row's own number, and of it, by the weights
@@ -306,7 +327,7 @@ class _Cell:
         """Nodes of the points and of bins of numbers, with their :meth:`_log_behind`, and the error
         ``(n,)`` of the distribution. Bins are split until it and their probabilities are small.
         """
-        edges = first_edges(self.prior)
+        edges = first_edges(self.prior, self._jumps)
         bins = bin_nodes(self.prior, edges)
         log_behind_bins = self._log_behind(bins)
         passes = 0
@@ -332,6 +353,13 @@ class _Cell:
             bins = bin_nodes(self.prior, edges)
             known = np.take_along_axis(log_behind_bins, parents[None], 2)
             log_behind_bins = self._log_behind(bins, is_new, known)
+
+    @property
+    def _jumps(self) -> np.ndarray:
+        """Edges ``(n, k)`` in scores or units at which the density has jumps, by rules."""
+        if self.allowed is None:
+            return np.zeros((self.prior.n, 0))
+        return self.allowed.edges(self.column)
 
     def _log_behind(
         self, nodes: Nodes, is_new: np.ndarray | bool = True, known: np.ndarray | float = 0.0
@@ -590,9 +618,9 @@ def _edges(column: CellColumn, first: np.ndarray) -> np.ndarray:
     return np.concatenate([[-np.inf], ends[1:], [np.inf]])
 
 
-def first_edges(prior: CellDistribution) -> np.ndarray:
+def first_edges(prior: CellDistribution, jumps: np.ndarray) -> np.ndarray:
     """Edges ``(n, S + 1)``, in scores or units, of bins of about equal probability by the prior,
-    narrower in the tails; the widest atoms are bins.
+    narrower in the tails; the widest atoms are bins, and ``jumps`` ``(n, k)`` are edges.
     """
     count = FIRST_BINS + 2 - 2 * len(TAIL_LEVELS)  # with as many edges as levels
     even = np.arange(1, count) / count
@@ -603,7 +631,7 @@ def first_edges(prior: CellDistribution) -> np.ndarray:
     half = np.where(np.isinf(half), 0.0, half)[widest]
     centre = centre[widest]
     atoms = np.concatenate([centre - half, centre + half])
-    jumps = np.clip(prior.edges, edges[:, :1], edges[:, -1:])
+    jumps = np.clip(jumps, edges[:, :1], edges[:, -1:])
     atoms = np.tile(atoms, (len(edges), 1))
     return np.sort(np.concatenate([edges, atoms, jumps], axis=1), axis=1)
 

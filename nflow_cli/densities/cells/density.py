@@ -301,15 +301,21 @@ class CellDensity:
     # Draws.
 
     def draw(
-        self, given: np.ndarray, rng: np.random.Generator, with_new: bool = False
+        self,
+        given: np.ndarray,
+        rng: np.random.Generator,
+        with_new: bool = False,
+        redrawn: Callable[[int], None] | None = None,
     ) -> np.ndarray:
         """Draw rows ``(n, C)``, one for the given columns of each row of ``given``.
 
-        With ``with_new`` a level may be new (-1) and a computed cell broken; else neither is.
+        With ``with_new`` a level may be new (-1), a rule or a computed cell broken; else none is.
+        ``redrawn`` is called with the numbers of rows that are drawn again, as no value that the
+        rules allow is left for one of their cells.
         """
         rows = given.astype(float)
         for block in blocks_of(len(rows), ROWS_DRAWN):
-            rows[block] = self._drawn_rows(rows[block], rng, with_new)
+            rows[block] = self._drawn_rows(rows[block], rng, with_new, redrawn)
         if self.unmixing:
             rows = self.unmixing.rows(rows)
         for computed in self.computed_columns:
@@ -317,7 +323,11 @@ class CellDensity:
         return rows
 
     def _drawn_rows(
-        self, given: np.ndarray, rng: np.random.Generator, with_new: bool
+        self,
+        given: np.ndarray,
+        rng: np.random.Generator,
+        with_new: bool,
+        redrawn: Callable[[int], None] | None,
     ) -> np.ndarray:
         """Rows ``(n, C)`` with all modelled cells drawn, for the given columns of ``given``; those
         that no allowed value was left for are drawn again, unless ``with_new``.
@@ -327,6 +337,8 @@ class CellDensity:
             again = np.flatnonzero(self.rules.are_broken(rows).any(axis=1))
             if not len(again):
                 break
+            if redrawn:
+                redrawn(len(again))
             unknown = np.ones((len(again), rows.shape[1]), bool)
             rows[again], _ = self.draw_cells(given[again], unknown, rng)
         return rows

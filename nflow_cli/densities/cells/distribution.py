@@ -249,11 +249,6 @@ class CellDistribution:
         mass = np.diff(self.below(edges))
         return np.where(mass > LEAST_MASS * self.p_number[:, None], mass, 0.0)
 
-    @property
-    def edges(self) -> np.ndarray:
-        """Edges ``(n, k)`` in scores or units at which the density has jumps: none."""
-        return np.zeros((self.n, 0))
-
     def reach(self, least: float) -> tuple[float, float]:
         """Ends in units, for all rows, beyond which each normal has a mass below ``least``; 0 if no
         normal has as much.

@@ -65,6 +65,18 @@ class Allowed:
         is_number_allowed &= ~self.always_missing[by_row]
         return np.where(is_gap, ~self.never_missing[by_row], is_number_allowed)
 
+    def edges(self, column: CellColumn) -> np.ndarray:
+        """Edges ``(n, 2)`` in scores or units of the least and the greatest number of a column."""
+        ends = []
+        for numbers, side in ((self.low, -1), (self.high, 1)):
+            cells = column.encode(np.where(np.isfinite(numbers), numbers, np.nan))
+            edge = _ends_of(column, *cells.interval)[side > 0]
+            least, greatest = np.array(column.bounds, float)
+            beyond = np.where(numbers < least, -np.inf, np.where(numbers > greatest, np.inf, edge))
+            edge = np.where(cells.codes == column.new_code, beyond, edge)
+            ends.append(np.where(np.isfinite(numbers), edge, side * np.inf))
+        return np.stack(ends, axis=1)
+
 
 @dataclass(frozen=True, eq=False)
 class CellRules:
@@ -92,13 +104,27 @@ class CellRules:
             by_place.setdefault(place, []).append((rule, before))
         return by_place
 
+    @cached_property
+    def _of_place(self) -> dict[int, list[tuple[Rule, int]]]:
+        """Rules of each column that has some, with the place of their other column."""
+        of_place: dict[int, list[tuple[Rule, int]]] = {}
+        for rule in self.rules:
+            first, second = (self._places[name] for name in rule.columns)
+            of_place.setdefault(first, []).append((rule, second))
+            of_place.setdefault(second, []).append((rule, first))
+        return of_place
+
     def has(self, place: int) -> bool:
         """Whether the column at a place of a row has rules."""
         return place in self._by_place
 
-    def allowed(self, place: int, rows: np.ndarray) -> Allowed:
-        """Values that the cells at a place may have, given the cells before it in rows ``(n, C)``;
-        an unknown one allows all.
+    def involve(self, place: int) -> bool:
+        """Whether the column at a place of a row is in a rule."""
+        return place in self._of_place
+
+    def allowed(self, place: int, rows: np.ndarray, *, given_all: bool = False) -> Allowed:
+        """Values that the cells at a place may have, given the cells before it in rows ``(n, C)``,
+        or all others; an unknown one allows all.
         """
         n = len(rows)
         column = self.columns[place]
@@ -108,9 +134,10 @@ class CellRules:
         never_missing = np.zeros(n, bool)
         always_missing = np.zeros(n, bool)
         break_rate = np.zeros(n)
-        for rule, before in self._by_place[place]:
-            other = rows[:, before]
-            other_column = self.columns[before]
+        by_place = self._of_place if given_all else self._by_place
+        for rule, other_place in by_place.get(place, ()):
+            other = rows[:, other_place]
+            other_column = self.columns[other_place]
             is_first = rule.columns[0] == column.name
             if rule.rule == "gap":
                 is_known = ~np.isnan(other) | (other_column.missing_code is not None)
@@ -146,6 +173,15 @@ class CellRules:
             slack = rounding_slack(*(self.columns[place].kind for place in places))
             broken[:, i] = are_broken(rule.rule, *rows[:, places].T, slack=slack)
         return broken
+
+    def are_kept(self, draws: np.ndarray) -> np.ndarray:
+        """Mask ``(b, S)`` of the draws ``(b, S, C)`` of b rows that break no rule but those that
+        all draws of their row break, as their known cells do; of all draws if none is left.
+        """
+        rows = draws.reshape(-1, draws.shape[-1])
+        broken = self.are_broken(rows).reshape(*draws.shape[:2], len(self.rules))
+        are_kept = np.all(~broken | broken.all(axis=1, keepdims=True), axis=2)
+        return are_kept | ~np.any(are_kept, axis=1, keepdims=True)
 
 
 def _on_grid(column: CellColumn, ends: np.ndarray, towards: np.ufunc, slack: float) -> np.ndarray:
@@ -183,7 +219,7 @@ class CutDistribution(CellDistribution):
         self._mass = np.where(self.is_cut, np.minimum(mass, 1.0), 1.0)
         self.p_outcomes = uncut.p_outcomes * self._weights_of_outcomes()
         if self.column.has_numbers:
-            self._low, self._high = self._limits()
+            self._low, self._high = allowed.edges(self.column).T
 
     def _ends(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Probabilities ``(n,)`` of less than the least allowed number, of at most the greatest,
@@ -199,7 +235,7 @@ class CutDistribution(CellDistribution):
         below_low, at_low = self._at_number(np.where(has_low, allowed.low, 0.0))
         below_high, at_high = self._at_number(np.where(has_high, allowed.high, 0.0))
         _, at_zero = self._at_number(zeros)
-        if self._is_smooth:  # no number has a mass: half of a narrow interval is beyond the end
+        if _is_smooth(self.column):  # half of a narrow interval is beyond the end
             below_low = below_low + at_low / 2
             at_high = at_high / 2
             at_zero = zeros
@@ -207,11 +243,6 @@ class CutDistribution(CellDistribution):
         low = np.where(has_low, below_low, 0.0)
         high = np.where(has_high, below_high + at_high, p_present)
         return low, high, np.where(is_zero_between, at_zero, 0.0)
-
-    @property
-    def _is_smooth(self) -> bool:
-        """Whether no number of the column has a mass."""
-        return self.column.kind.is_continuous and not self.column.kind.repeats
 
     def _at_number(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities ``(n,)`` of less than numbers ``(n,)``, and of these, without rules."""
@@ -244,7 +275,7 @@ class CutDistribution(CellDistribution):
         """
         low = self.column.encode(np.where(np.isfinite(self.allowed.low), self.allowed.low, 0.0))
         high = self.column.encode(np.where(np.isfinite(self.allowed.high), self.allowed.high, 0.0))
-        part = 0.5 if self._is_smooth else 1.0  # of the interval of an end
+        part = 0.5 if _is_smooth(self.column) else 1.0  # of the interval of an end
         first = low.p_outlier_below + (1 - part) * np.exp(low.log_p_outlier)
         last = high.p_outlier_below + part * np.exp(high.log_p_outlier)
         first = np.where(np.isfinite(self.allowed.low), first, 0.0)
@@ -277,13 +308,8 @@ class CutDistribution(CellDistribution):
         if not is_zero_between.any():
             return self._low, self._low
         centre, half = self.column.encode(np.zeros(1)).interval
-        low, high = self._ends_of(centre, half)
+        low, high = _ends_of(self.column, centre, half)
         return np.where(is_zero_between, low, 0.0), np.where(is_zero_between, high, 0.0)
-
-    @property
-    def edges(self) -> np.ndarray:
-        """Edges ``(n, 2)`` of the allowed numbers, in scores or units."""
-        return np.stack([self._low, self._high], axis=1)
 
     def weights_of(self, values: np.ndarray) -> np.ndarray:
         """Ratios w of the probabilities of values ``(n,)`` or ``(n, k)`` to those without rules."""
@@ -397,26 +423,22 @@ class CutDistribution(CellDistribution):
         has_mass = shares.sum(axis=0) > 0
         return np.where(has_mass, codes, uncut_codes), np.where(has_mass, units, uncut_units)
 
-    def _limits(self) -> tuple[np.ndarray, np.ndarray]:
-        """Edges ``(n,)`` in scores or units of the cells of the least and the greatest number."""
-        ends = []
-        for numbers, side in ((self.allowed.low, -1), (self.allowed.high, 1)):
-            cells = self.column.encode(np.where(np.isfinite(numbers), numbers, np.nan))
-            edge = self._ends_of(*cells.interval)[side > 0]
-            least, greatest = np.array(self.column.bounds, float)
-            beyond = np.where(numbers < least, -np.inf, np.where(numbers > greatest, np.inf, edge))
-            edge = np.where(cells.codes == self.column.new_code, beyond, edge)
-            ends.append(np.where(np.isfinite(numbers), edge, side * np.inf))
-        return ends[0], ends[1]
 
-    def _ends_of(self, centre: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Ends ``(n,)`` of intervals; of a number without a mass its middle."""
-        if self._is_smooth and np.isfinite(half).all():
-            return centre, centre
-        reach = np.where(np.isinf(half), 0.0, np.abs(half))
-        low = np.where(half == -np.inf, -np.inf, centre - reach)
-        high = np.where(half == np.inf, np.inf, centre + reach)
-        return low, high
+def _is_smooth(column: CellColumn) -> bool:
+    """Whether no number of a column has a mass."""
+    return column.kind.is_continuous and not column.kind.repeats
+
+
+def _ends_of(
+    column: CellColumn, centre: np.ndarray, half: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ends ``(n,)`` of intervals of a column; of a number without a mass its middle."""
+    if _is_smooth(column) and np.isfinite(half).all():
+        return centre, centre
+    reach = np.where(np.isinf(half), 0.0, np.abs(half))
+    low = np.where(half == -np.inf, -np.inf, centre - reach)
+    high = np.where(half == np.inf, np.inf, centre + reach)
+    return low, high
 
 
 def _normal_mass(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:

@@ -108,11 +108,17 @@ def memorised(density: CellDensity, data: Dataset, seed: int) -> Memorisation:
     train = _sampled_places(of_train, rng)
     test = _sampled_places(of_test, rng)
     rows = np.concatenate([data.train[train], data.test[test]])
-    (gains,) = density.by_blocks(_gains, rows)
+    gains = gains_of(density, rows)
     train_weights = None if data.weights.train is None else data.weights.train[train]
     test_weights = None if data.weights.test is None else data.weights.test[test]
     n = len(train)
     return memorisation(gains[:n], gains[n:], train_weights, test_weights)
+
+
+def gains_of(density: CellDensity, rows: np.ndarray) -> np.ndarray:
+    """Gains ``(n,)`` in nats of rows ``(n, C)`` over independent columns; -inf if impossible."""
+    (gains,) = density.by_blocks(_gains, rows)
+    return gains
 
 
 def _gains(block: CellScores) -> tuple[np.ndarray]:

@@ -46,6 +46,8 @@ from nflow_cli.densities.cells.unmixing import (
     units_of,
 )
 from nflow_cli.errors import DataError
+from nflow_cli.experiments.summary import Fitted
+from nflow_cli.experiments.table import cells
 from nflow_cli.experiments.table.trainer import (
     CellChunks,
     CellWeights,
@@ -59,6 +61,7 @@ from nflow_cli.experiments.table.trainer import (
     log_present,
     packed_rows,
 )
+from nflow_cli.experiments.table.training import fitted_density
 from nflow_cli.experiments.table.weights import arrays_of, stacked
 from nflow_cli.flows.stack import seeds_from
 from nflow_cli.random_streams import stream
@@ -442,20 +445,17 @@ def masked_networks(
     return masked
 
 
-def train(
-    config: CellsConfig, directory: RunDirectory, data: Dataset
-) -> tuple[CellsConfig, CellDensity, Training, dict[str, Any]]:
-    """Train or resume a fit in ``directory``, and save the density.
+def train(config: CellsConfig, directory: RunDirectory, data: Dataset) -> Fitted:
+    """Train or resume a fit in ``directory``, save the density, and score it.
 
-    Return the config, in which it is decided whether columns are unmixed, the density, the training
-    and further facts by key. The config is written before the first checkpoint: a run that is
-    killed before decides again.
+    The config, in which it is decided whether columns are unmixed, is written before the first
+    checkpoint: a run that is killed before decides again.
     """
     with phase(f"building the model of {len(data.columns):,} columns"):
         built = build(config, data)
     if config.cells.unmixed is None:
-        cells = config.cells.model_copy(update={"unmixed": built.density.unmixing is not None})
-        config = config.model_copy(update={"cells": cells})
+        settings = config.cells.model_copy(update={"unmixed": built.density.unmixing is not None})
+        config = config.model_copy(update={"cells": settings})
         directory.write_text(CONFIG, presets.dump(config))
     training, networks, acceptance = fit(built, data, config, directory)
     density = fitted(built.density, masked_networks(built, networks), data)
@@ -465,4 +465,4 @@ def train(
         "model_sha256": model_sha256,
         "fill_acceptance": acceptance,
     }
-    return config, density, training, facts
+    return fitted_density(cells, config, density, data, training, facts)

@@ -92,7 +92,7 @@ class Checked(CheckedRun):
 
     @cached_property
     def judged(self) -> Judged:
-        return judged(self.config, self.trained.density, self.data)
+        return judged(self.trained.table_model, self.config, self.trained.density, self.data)
 
 
 def _flow_checks() -> Any:

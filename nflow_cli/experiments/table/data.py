@@ -1,7 +1,7 @@
 """Table that a density is fitted to."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from nflow_cli.experiments.table.robust import note_of_odd_rows, without_odd_row
 from nflow_cli.runs.directory import CONFIG
 from nflow_cli.terminal.progress import phase
 
+TableConfigT = TypeVar("TableConfigT", CellsConfig, FitConfig)
 GAPS = 0.1  # least share of training rows with gaps, of which some are filled in training
 FILLED = 0.5  # share of a batch, then
 
@@ -40,9 +41,7 @@ def load(config: CellsConfig | FitConfig, table: TableFile | None = None) -> Dat
     return replace(data, notes=[*data.notes, note_of_odd_rows(data)])
 
 
-def sampled(
-    config: CellsConfig | FitConfig, data: Dataset, share: float
-) -> tuple[CellsConfig | FitConfig, Dataset]:
+def sampled(config: TableConfigT, data: Dataset, share: float) -> tuple[TableConfigT, Dataset]:
     """Config of a share of its rows, drawn at random, and these."""
     n_rows = len(data.train) + len(data.validation)
     if data.test_file is None:
@@ -88,7 +87,7 @@ def read(name: str) -> TableFile:
     return open_table(name)
 
 
-def settled_config(config: CellsConfig | FitConfig, data: Dataset) -> CellsConfig | FitConfig:
+def settled_config(config: TableConfigT, data: Dataset) -> TableConfigT:
     """Config with column kinds, sizes and updates resolved; of cells also ``train.filled``, and
     ``cells.unmixed`` unless the training decides.
     """
@@ -106,7 +105,8 @@ def settled_config(config: CellsConfig | FitConfig, data: Dataset) -> CellsConfi
     unmixed = _unmixed(config, data)
     rules = config.cells.rules
     if rules is None:  # components of a map are no columns
-        rules = rules_of(data) if unmixed is False else []
+        find = config.cells.find_rules and unmixed is False
+        rules = rules_of(data, config.cells.declared, find)
     cells = config.cells.model_copy(update={"unmixed": unmixed, "rules": rules})
     return config.model_copy(update={"cells": cells, "train": train})
 
@@ -115,7 +115,7 @@ def _unmixed(config: CellsConfig, data: Dataset) -> bool | None:
     """Whether a density of cells is one of unmixed components; ``None``: if a trained map of them
     is likelier.
     """
-    requested = config.cells.unmixed
+    requested = False if config.cells.declared else config.cells.unmixed
     unmixing = None
     if requested is not False and data.may_be_linear:
         data = data.straightened()

@@ -9,6 +9,7 @@ from nflow_cli.data.tables import TableFile, listed
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.computed import Computed
 from nflow_cli.densities.cells.density import CellDensity
+from nflow_cli.densities.cells.rules import CellRules
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.drift import (
     SIGNIFICANCE,
@@ -88,7 +89,8 @@ def drifted(density: CellDensity, held_out: np.ndarray, rows: np.ndarray, seed: 
     # Columns with a distribution given others: in a chain, all but the first.
     first = 0 if density.unmixing or density.n_given else 1
     related = [column.name for column in density.scored_columns[first:]]
-    n_tests = len(columns) + len(related) + 1  # and that of the rows
+    rules = _changes_of_rules(density.rules, held_out, rows)
+    n_tests = len(columns) + len(related) + len(rules) + 1  # and that of the rows
     moved_columns = moved_names(columns, n_tests)
     with phase(f"comparing relations: {len(rows):,} rows"):
         held_out_scores = density.scored_rows(held_out, stream(seed, "drift", 0))
@@ -104,7 +106,8 @@ def drifted(density: CellDensity, held_out: np.ndarray, rows: np.ndarray, seed: 
         _known_log_probs(density, rows, new_scores.log_q),
         n_unknown=int((~density.are_known(rows).all(axis=1)).sum()),
     )
-    least_p = min(change.p_value for change in [*columns.values(), *relations.values(), row_change])
+    changes = [*columns.values(), *relations.values(), *rules.values(), row_change]
+    least_p = min(change.p_value for change in changes)
     return Drift(
         n=len(rows),
         n_held_out=len(held_out),
@@ -112,9 +115,11 @@ def drifted(density: CellDensity, held_out: np.ndarray, rows: np.ndarray, seed: 
         tests=n_tests,
         moved=moved_columns,
         moved_relations=moved_names(relations, n_tests),
+        moved_rules=moved_names(rules, n_tests),
         row_moved=row_change.p_value * n_tests <= SIGNIFICANCE,
         columns=columns,
         relations=relations,
+        rules=rules,
         row=row_change,
     )
 
@@ -124,6 +129,19 @@ def _change_of_column(column: CellColumn, before: np.ndarray, after: np.ndarray)
     if column.has_numbers:
         return change_of_numbers(before, after)
     return change_of_levels(before, after, [*column.levels])
+
+
+def _changes_of_rules(
+    rules: CellRules, held_out: np.ndarray, rows: np.ndarray
+) -> dict[str, Change]:
+    """Changes of the share of rows that keep each rule, without implied ones, by its text."""
+    held_out_outcomes = (~rules.are_broken(held_out)).astype(float).T
+    new_outcomes = (~rules.are_broken(rows)).astype(float).T
+    return {
+        rule.text: change_of_levels(before, after, RELATION_OUTCOMES)
+        for rule, before, after in zip(rules.rules, held_out_outcomes, new_outcomes)
+        if not rule.is_implied
+    }
 
 
 def _relations(
@@ -255,6 +273,11 @@ def printed_rows(drift: Drift, name: str, warnings: Warnings, left_out: Sequence
         ("data", data),
         *_printed_changes("columns", "moved", drift.columns, drift.moved),
         *_printed_changes("relations", "changed", drift.relations, drift.moved_relations),
+        *(
+            _printed_changes("rules", "changed", drift.rules, drift.moved_rules)
+            if drift.rules
+            else ()
+        ),
         ("row", _row_text(drift.row, drift.row_moved)),
         ("p-value", marked(p_value, warnings, "p_value")),
     ]

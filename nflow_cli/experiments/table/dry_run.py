@@ -233,7 +233,11 @@ def _value(number: float, source: str) -> str:
 def lines_of_rules(rules: Sequence[Rule]) -> list[str]:
     """Printed lines of the rules between two columns, without implied ones."""
     return [
-        hanging("always: ", f"{rule.text} ({rule.rows:,} rows)")
-        for rule in rules
-        if not rule.is_implied
+        hanging("rule: ", f"{rule.text} ({_counts(rule)})") for rule in rules if not rule.is_implied
     ]
+
+
+def _counts(rule: Rule) -> str:
+    """Numbers of rows that may break a rule and, of a declared one, that do."""
+    rows = f"{rule.rows:,} rows"
+    return f"declared: {rule.breaks:,} of {rows} break it" if rule.is_declared else rows

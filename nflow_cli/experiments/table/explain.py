@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nflow_cli.config.rules import Rule
 from nflow_cli.constants import __version__
 from nflow_cli.data.tables import LOG_Q, TableFile
 from nflow_cli.densities.cells.columns import CellColumn
@@ -196,6 +197,8 @@ class Explained(NamedTuple):
         largest: Largest surprise ``(n,)`` of a cell, in nats.
         p_largest: P-values ``(n,)`` of that, among the largest surprises of held-out rows.
         n_held_out_cells: Number of the held-out rows whose cells were explained.
+        rules: J rules between two columns.
+        are_broken: Which of them ``(n, J)`` a row breaks.
     """
 
     log_q: np.ndarray
@@ -204,6 +207,8 @@ class Explained(NamedTuple):
     largest: np.ndarray
     p_largest: np.ndarray
     n_held_out_cells: int
+    rules: Sequence[Rule]
+    are_broken: np.ndarray
 
     @property
     def order(self) -> np.ndarray:
@@ -253,6 +258,8 @@ def explained(
         largest=largest,
         p_largest=p_values(largest, held_out_largest),
         n_held_out_cells=len(held_out_largest),
+        rules=density.rules.rules,
+        are_broken=density.rules.are_broken(rows),
     )
 
 
@@ -343,7 +350,10 @@ def odd_rows(places: np.ndarray, explanation: Explained, table: TableFile) -> li
     for i in places:
         order = np.argsort(-nats[i], kind="stable")
         odd_cells = [j for j in order if nats[i, j] > LEAST_ODD][:CELLS_IN_WORDS]
-        reasons = [_reason(explanation.cells[j], i, texts[i][j]) for j in odd_cells]
+        broken = [
+            rule for rule, breaks in zip(explanation.rules, explanation.are_broken[i]) if breaks
+        ]
+        reasons = [_reason(explanation.cells[j], i, texts[i][j], broken) for j in odd_cells]
         by_cell = f"p {explanation.p_largest[i]:.2g} by cell (adjusted {p_adjusted[i]:.2g})"
         head = f"{by_cell}, {explanation.rows.p[i]:.2g} by row, log q {explanation.log_q[i]:.2f}"
         text = "; ".join(reasons) or "no cell by itself is odd given all others"
@@ -377,8 +387,10 @@ def _short_text(value: Any) -> str:
     return text or "missing"
 
 
-def _reason(cell: CellSurprise, i: int, text: str) -> str:
-    """Reason why a cell of row ``i`` is odd: expected values, and its ``text`` in the table."""
+def _reason(cell: CellSurprise, i: int, text: str, broken: Sequence[Rule]) -> str:
+    """Reason why a cell of row ``i`` is odd: expected values, its ``text`` in the table, and the
+    first of the ``broken`` rules of the row that it is in.
+    """
     low = _written_value(cell, cell.low[i])
     high = _written_value(cell, cell.high[i])
     expected = low if low == high else f"{low} to {high}"
@@ -387,7 +399,15 @@ def _reason(cell: CellSurprise, i: int, text: str) -> str:
         expected = f"{low} ({relation.text})"
     expected += _percent(cell.share[i])
     name = printable(cell.column.name)
-    return f"{name}: expected {expected}, is {text}{_percent(cell.own_share[i])}"
+    reason = f"{name}: expected {expected}, is {text}{_percent(cell.own_share[i])}"
+    of_cell = [rule for rule in broken if cell.column.name in rule.columns]
+    return f"{reason}, {_against(of_cell[0])}" if of_cell else reason
+
+
+def _against(rule: Rule) -> str:
+    """What a row that breaks a rule is against: as found, it may hold by chance."""
+    text = printable(rule.text)
+    return f"against {text}" if rule.is_declared else f"against {text} in {rule.rows:,} other rows"
 
 
 def _written_value(cell: CellSurprise, value: float) -> str:

@@ -1,29 +1,19 @@
 """Density of flows of the rows of a table: loaded, its scores of rows, arrays of pictures."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from nflow_cli.config.table import FitConfig
 from nflow_cli.data.dataset import Dataset
-from nflow_cli.data.table_files import opened
-from nflow_cli.data.tables import TableFile, shown
 from nflow_cli.densities.pushforward import PushforwardDensity, mixture
 from nflow_cli.densities.regression import LinearGaussian
-from nflow_cli.errors import DataError
 from nflow_cli.evaluation.association import most_dependent
 from nflow_cli.evaluation.motion import deformation_arrays, grid_between
 from nflow_cli.evaluation.pit import RADIUS, pit, pit_of_latents
 from nflow_cli.evaluation.tallies import Moments, RowScores, effective, of_members
-from nflow_cli.experiments.loaded_flows import TrainedFlows, with_weights
-from nflow_cli.experiments.recorded_data import column_units
-from nflow_cli.experiments.run import Run
-from nflow_cli.experiments.table.given import Conditions
-from nflow_cli.experiments.table.tables import TableRun
-from nflow_cli.flows.stack import FlowStack, make_stack
 from nflow_cli.random_streams import stream
-from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.npz import SHOWN_COLUMNS, SHOWN_SAMPLES, STRIP_GRID
 
 SHOWN_GRID = 400
@@ -31,60 +21,6 @@ OUTLIERS = 0.001  # share of points outside a plot in each coordinate at each en
 BORDER = 0.12  # of a plot, as a share of its width
 MEASURED = 20_000  # rows used for correlations
 WIDER = 0.25  # extra window at each side, for the stages between base and points
-
-
-class TrainedTable(TableRun, TrainedFlows):
-    """Trained density ``q`` of a table's rows by flows, of a finished run of ``nflow fit``.
-
-    ``given_units`` are those of the given columns.
-    """
-
-    @property
-    def density(self) -> PushforwardDensity:
-        """Density of rows: this one."""
-        return self
-
-    def conditions_of(
-        self, table: TableFile | None, ranges: Mapping[str, slice], name: str
-    ) -> Conditions:
-        """Conditions without missing values (``DataError``)."""
-        conditions = super().conditions_of(table, ranges, name)
-        gaps = np.isnan(conditions.rows[:, : self.n_given])
-        if table and gaps.any():
-            row, column = divmod(int(np.argmax(gaps)), self.n_given)
-            raise DataError(
-                f"{name}: {table.place(row)}: column {shown(self.given[column])}: expected a "
-                "finite number, received none"
-            )
-        return conditions
-
-    def batches(
-        self, n: int, seed: int, given: Conditions
-    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Draw ``n`` rows at each of m conditions, in batches."""
-        return TrainedFlows.batches(self, n, seed, given.rows[:, : self.n_given])
-
-    def _points(self, x: Any) -> np.ndarray:
-        table = opened(x)
-        return super()._points(x) if table is None else self.rows_of(table)
-
-
-def loaded(run: Run) -> TrainedTable:
-    """Density of a run."""
-    config = run.config
-    units = column_units(run, config.columns)
-    given_units = column_units(run, config.given)
-    base = resolve(BASES[config.base_name])()
-    stack = with_weights(run, built_stack(config))
-    return TrainedTable(run, base, stack, units, given_units)
-
-
-def built_stack(config: FitConfig) -> FlowStack:
-    """Initial flows of a settled config."""
-    flow = make_stack(**config.flow.model_dump(), seed=config.seed, members=config.train.ensemble)
-    given_shape = (None, len(config.given)) if config.given else None
-    flow.build((None, config.dim), given_shape)
-    return flow
 
 
 def row_scores(

@@ -14,7 +14,10 @@ from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.pushforward import PushforwardDensity, chunks, each_member
 from nflow_cli.densities.regression import LinearGaussian
 from nflow_cli.evaluation.mass import mass_of
-from nflow_cli.experiments.table.flows import built_stack
+from nflow_cli.experiments.summary import Fitted
+from nflow_cli.experiments.table import flows
+from nflow_cli.experiments.table.flows_loading import built_stack
+from nflow_cli.experiments.table.training import fitted_density
 from nflow_cli.flows.stack import seeds_from
 from nflow_cli.registry import BASES, resolve
 from nflow_cli.runs.directory import RunDirectory
@@ -133,14 +136,12 @@ def validator(model: FitPoints, data: Dataset) -> Callable[[], np.ndarray]:
     return validate
 
 
-def train(
-    config: FitConfig, directory: RunDirectory, data: Dataset
-) -> tuple[FitConfig, PushforwardDensity, Training, dict[str, Any]]:
-    """Train or resume in ``directory``, and save: config, density, training, further facts."""
+def train(config: FitConfig, directory: RunDirectory, data: Dataset) -> Fitted:
+    """Train or resume in ``directory``, save the density, and score it."""
     model = build(config, data)
     training = fit(model, data, config, directory)
     model_sha256 = save_model(directory, model.trained)
     facts = {"n_parameters": model.trained.count_params(), "model_sha256": model_sha256}
     if config.is_of_two:
         facts["mass"], facts["mass_error"] = mass_of(model.density, config.seed)
-    return config, model.density, training, facts
+    return fitted_density(flows, config, model.density, data, training, facts)

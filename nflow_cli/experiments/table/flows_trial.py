@@ -2,6 +2,7 @@
 
 from nflow_cli.config.table import FitConfig
 from nflow_cli.data.dataset import Dataset
+from nflow_cli.experiments.table import flows
 from nflow_cli.experiments.table.flows_training import batches_of, build, validator
 from nflow_cli.experiments.table.scoring import judged
 from nflow_cli.training.budget import Cost, pace, seconds_of
@@ -15,7 +16,7 @@ def trial(config: FitConfig, data: Dataset) -> Cost:
     few = data.thinned(TRIAL_ROWS)
     share = n / len(few.train)
     model = build(config, few)
-    scoring = share * seconds_of(lambda: judged(config, model.density, few))
+    scoring = share * seconds_of(lambda: judged(flows, config, model.density, few))
     update, compiling = pace(model, batches_of(model, few, config))
     validate = validator(model, few)
     validate()  # compiles

@@ -121,8 +121,9 @@ def completions(rows: TableRows, unknown: np.ndarray, seed: int) -> Iterator[Com
             completed = _completed_by_quadrature(
                 density, cells, places, j, stream(seed, "completions", j)
             )
-            remaining = np.setdiff1d(remaining, completed.places, assume_unique=True)
-            yield completed
+            if len(completed.places):
+                remaining = np.setdiff1d(remaining, completed.places, assume_unique=True)
+                yield completed
     for part, start in enumerate(range(0, len(remaining), DRAWS_AT_A_TIME // FIRST_DRAWS)):
         places = remaining[start : start + DRAWS_AT_A_TIME // FIRST_DRAWS]
         rng = stream(seed, "proposals", part)
@@ -176,7 +177,8 @@ def _completed_by_importance(
     """
     draws, log_weights = _proposed(density, rows, unknown, FIRST_DRAWS, rng)
     for i in range(ROUNDS + 1):
-        weighted = WeightedDraws(draws, normalised_weights(log_weights))
+        kept_log_weights = np.where(density.rules.are_kept(draws), log_weights, -np.inf)
+        weighted = WeightedDraws(draws, normalised_weights(kept_log_weights))
         is_left = (weighted.effective < ENOUGH_EFFECTIVE) & (i < ROUNDS)
         done = places[~is_left]
         if len(done):
@@ -303,7 +305,8 @@ def _pool_of_proposals(
         rows = np.repeat(conditions.rows[[i]], size, axis=0)
         unknown = np.isnan(rows) & (np.arange(rows.shape[1]) >= density.n_given)
         draws, log_weights = proposals(density, rows, unknown, rng, present=False)
-        allowed_log_weights = np.where(conditions.are_in_ranges(draws), log_weights, -np.inf)
+        are_allowed = conditions.are_in_ranges(draws) & density.rules.are_kept(draws[None])[0]
+        allowed_log_weights = np.where(are_allowed, log_weights, -np.inf)
         possible.append(draws[allowed_log_weights > -np.inf])
         log_weight_parts.append(allowed_log_weights)
         n_proposed += size

@@ -640,7 +640,8 @@ def _write_picture(prediction: Predicted, subject: str, path: Path) -> None:
     """Draw predictions against true values, of the table ``subject``, which must have them
     (``DataError``).
     """
-    from nflow_cli import plotting
+    from nflow_cli.plotting.predictions import Intervals, intervals_figure, levels_figure
+    from nflow_cli.plotting.style import save_figure
 
     column = prediction.column
     values = prediction.observed  # true numbers, or indices of levels
@@ -656,15 +657,13 @@ def _write_picture(prediction: Predicted, subject: str, path: Path) -> None:
             ends = prediction.set_ends
             share = sets.coverage
         middle = posterior.quantiles[:, np.argmin(np.abs(p - 0.5))]
-        intervals = plotting.Intervals(middle, ends[:, 0], ends[:, 1], float(share))
-        figure = plotting.intervals_figure(
-            column.name, column.kind, values, intervals, printable(subject)
-        )
+        intervals = Intervals(middle, ends[:, 0], ends[:, 1], float(share))
+        figure = intervals_figure(column.name, column.kind, values, intervals, printable(subject))
     else:
-        figure = plotting.levels_figure(
+        figure = levels_figure(
             column.name, [*column.levels], posterior.levels, values, printable(subject)
         )
-    write_file(path, lambda file: plotting.save_figure(figure, file, path.suffix[1:].lower()))
+    write_file(path, lambda file: save_figure(figure, file, path.suffix[1:].lower()))
 
 
 def _tally(trained: CellsRun, prediction: Predicted | Drawn) -> Tally:

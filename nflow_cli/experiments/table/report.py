@@ -7,9 +7,11 @@ import numpy as np
 from pydantic import Field
 
 from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.config.rules import plain_rules
 from nflow_cli.config.strict import MAX_COLUMNS, Count, Error, Figure, Text
 from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.constants import LARGEST_CELL
+from nflow_cli.data.tables import listed
 from nflow_cli.evaluation.association import LostRelation
 from nflow_cli.evaluation.dominance import DominantRow
 from nflow_cli.evaluation.estimates import with_error
@@ -197,6 +199,9 @@ def score_rows(config: Config, summary: TableSummary, warnings: Warnings) -> Row
         text = f"{len(texts)} lost in draws; {texts[0]}"
         rows.append(("relations", marked(text, warnings, "lost_relations")))
     rows += notes(summary, summary.baseline, "test ")
+    if isinstance(config, CellsConfig) and (rules := plain_rules(config.cells.rules or ())):
+        texts = [printable(rule.text) for rule in rules]
+        rows.append(("rules", f"{len(rules)} kept by every row drawn: {listed(texts)}"))
     shares = summary.fill_acceptance.items()
     if stuck := [printable(name) for name, share in shares if (share or 0) < STUCK]:
         text = f"under {STUCK:.0%} of the fills of gaps accepted: {', '.join(stuck)}"
@@ -557,7 +562,9 @@ def figures_of(
     """Density in the plane or corner of flows, or marginals and dependence of cells; PIT and
     training.
     """
-    from nflow_cli import plotting
+    from nflow_cli.plotting.plane import points_figures
+    from nflow_cli.plotting.table import pit_figure, table_figures, whole_table_figures
+    from nflow_cli.plotting.training import likelihood_figure
 
     pit = Pit(**summary["pit"])
     subject = f"{printable(config.subject)}, {config.model_text}"
@@ -565,10 +572,10 @@ def figures_of(
         kinds = config.data.kinds or {}
         names = config.data.row_names
         alone = {name: kinds[name].alone for group in names for name in group}
-        figures = plotting.whole_table_figures(alone, arrays, pit, subject, len(names.given))
-        return {**figures, "training": plotting.likelihood_figure(metrics, summary, subject)}
-    figures_of_rows = plotting.table_figures
+        figures = whole_table_figures(alone, arrays, pit, subject, len(names.given))
+        return {**figures, "training": likelihood_figure(metrics, summary, subject)}
+    figures_of_rows = table_figures
     if config.is_in_the_plane:
-        figures_of_rows = plotting.points_figures
+        figures_of_rows = points_figures
     figures = figures_of_rows(arrays, metrics, summary)
-    return {**figures, "pit": plotting.pit_figure(arrays["pit"], pit, subject)}
+    return {**figures, "pit": pit_figure(arrays["pit"], pit, subject)}

@@ -22,10 +22,11 @@ from nflow_cli.evaluation.tallies import (
 from nflow_cli.evaluation.warnings import TRAINED_ON, few_rows, grouped_rows, raised_warnings
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import Answer, Judged, Judgement, Rows, without_mass
-from nflow_cli.experiments.table import model_of, report
+from nflow_cli.experiments.table import report
 from nflow_cli.experiments.table.tables import (
     OWN_TABLES,
     SPREAD_COLUMN,
+    TableModel,
     TableRun,
     are_rows_of_run,
     expect_new_names,
@@ -51,16 +52,15 @@ class RowDensity(Protocol):
         ...
 
 
-def judged(config: Config, density: RowDensity, data: Dataset) -> Judged:
+def judged(model: TableModel, config: Config, density: RowDensity, data: Dataset) -> Judged:
     """Scores of a density by the test rows, and its arrays."""
-    model = model_of(config)
     weights = data.weights.test
     with phase(f"scoring: {len(data.test):,} test rows"):
         row_scores = model.row_scores(density, data.test, config.seed, data)
-        scores = scores_of_test(config, density, data, row_scores, config.seed)
+        scores = scores_of_test(model, config, density, data, row_scores, config.seed)
     with phase("preparing pictures"):
         arrays = model.arrays(config, density, data)
-        arrays["pit"] = distribution(row_scores.pit, weights)
+        arrays["pit"] = distribution(_pit_values(row_scores), weights)
         if config.evaluate.keep_rows:
             arrays["test_log_q"] = row_scores.log_density.astype(np.float64)
             if weights is not None:
@@ -69,11 +69,16 @@ def judged(config: Config, density: RowDensity, data: Dataset) -> Judged:
 
 
 def scores_of_test(
-    config: Config, density: RowDensity, data: Dataset, row_scores: RowScores, fresh: int
+    model: TableModel,
+    config: Config,
+    density: RowDensity,
+    data: Dataset,
+    row_scores: RowScores,
+    fresh: int,
 ) -> dict[str, Any]:
     """All scores, by those of the test rows and samples of the truth, of the seed ``fresh``."""
     weights = data.weights.test
-    further = model_of(config).further_scores(density, data, row_scores, config.seed)
+    further = model.further_scores(density, data, row_scores, config.seed)
     mean_scores = likelihood(tallied(row_scores, weights), computed_in(config))
     dominant = dominant_row(row_scores, weights)
     return {
@@ -96,8 +101,11 @@ def computed_in(config: Config) -> list[str]:
 
 def pit_of(row_scores: RowScores, weights: np.ndarray | None) -> Pit:
     """Calibration by the scores of rows that have a PIT."""
-    values = np.empty((0, 0)) if row_scores.pit is None else row_scores.pit
-    return pit(values, row_scores.pit_columns, weights)
+    return pit(_pit_values(row_scores), row_scores.pit_columns, weights)
+
+
+def _pit_values(row_scores: RowScores) -> np.ndarray:
+    return np.empty((0, 0)) if row_scores.pit is None else row_scores.pit
 
 
 def gap(
@@ -130,15 +138,15 @@ def gap_to_the_truth(
     return Moments.of(points.log_prob(x) - log_prob(x[:, order])).scores("gap")
 
 
-def evaluate(run: Run, data: Dataset | TableFile, samples: None, seed: int) -> Judgement:
+def evaluate(run: Run, data: Dataset | TableFile, samples: int | None, seed: int) -> Judgement:
     """Score a density by the test rows of its data set, or by a table."""
     config = run.config
     trained = run.trained
     if not isinstance(data, Dataset):
         rows = trained.rows_of(data)
         return judgement(trained, data, rows, scored_table(trained, rows))
-    row_scores = model_of(config).row_scores(trained.density, data.test, config.seed, data)
-    scores = scores_of_test(config, trained.density, data, row_scores, seed)
+    row_scores = trained.table_model.row_scores(trained.density, data.test, config.seed, data)
+    scores = scores_of_test(trained.table_model, config, trained.density, data, row_scores, seed)
     summary = report.SCHEMA(**{**without_mass(run.facts), **data.sizes, **scores})
     warnings = report.warnings_of(config, summary)
     lines = [*_head(config, config.subject), *report.score_rows(config, summary, warnings)]
@@ -156,7 +164,7 @@ def scored_table(trained: TableRun, rows: np.ndarray) -> RowScores:
     """Scores of a table's rows, with progress."""
     config = trained.config
     with phase(f"scoring: {len(rows):,} rows", len(rows)) as advance:
-        return model_of(config).row_scores(trained.density, rows, config.seed, advance=advance)
+        return trained.table_model.row_scores(trained.density, rows, config.seed, advance=advance)
 
 
 def judgement(

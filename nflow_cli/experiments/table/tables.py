@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from nflow_cli.config.kinds import ColumnKind
 from nflow_cli.constants import LARGEST_CELL
 from nflow_cli.data.array_tables import columns_table
 from nflow_cli.data.columns import read_columns
-from nflow_cli.data.dataset import NEW, level_texts, rows_of
+from nflow_cli.data.dataset import NEW, Dataset, level_texts, rows_of
 from nflow_cli.data.points import checksum
 from nflow_cli.data.python_tables import Given, Table
 from nflow_cli.data.reader import texts_in
@@ -28,6 +28,7 @@ from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.density import CellDensity
 from nflow_cli.densities.cells.latents import latents, rows_at
 from nflow_cli.errors import DataError, one_line
+from nflow_cli.evaluation.tallies import RowScores
 from nflow_cli.experiments.loaded import TrainedRun
 from nflow_cli.experiments.recorded_data import is_data_of
 from nflow_cli.experiments.run import Run
@@ -49,6 +50,31 @@ TIME_PATTERN = r"(\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(?:Z|[+-]
 TIME_RANGE = re.compile(f"{TIME_PATTERN}:{TIME_PATTERN}")  # LOW:HIGH, either may be empty
 
 
+class TableModel(Protocol):
+    """Scores and pictures of a kind of density of rows."""
+
+    def row_scores(
+        self,
+        density: Any,
+        rows: np.ndarray,
+        seed: int,
+        data: Dataset | None = None,
+        advance: Callable[[int], None] | None = None,
+    ) -> RowScores:
+        """Scores of rows ``(n, C)``, of the test rows of ``data`` or of others."""
+        ...
+
+    def further_scores(
+        self, density: Any, data: Dataset, test_scores: RowScores, seed: int
+    ) -> dict[str, Any]:
+        """Scores beside the log-likelihood, by key."""
+        ...
+
+    def arrays(self, config: Any, density: Any, data: Dataset) -> dict[str, np.ndarray]:
+        """Arrays of its pictures."""
+        ...
+
+
 class TableRun(TrainedRun):
     """Trained density ``q`` of a table's rows, of a finished run of ``nflow fit``.
 
@@ -57,11 +83,13 @@ class TableRun(TrainedRun):
 
     Attributes:
         density: Of rows ``(n, C)``.
+        table_model: Its scores and pictures.
         batches: Draws ``n`` rows by a seed at each of m conditions: the number of rows before, rows
             ``(l, C)``, and ``log q`` ``(l,)`` in nats.
     """
 
     density: Any
+    table_model: TableModel
     batches: Callable[..., Iterator[tuple[int, np.ndarray, np.ndarray]]]
 
     @property
@@ -394,10 +422,15 @@ class CellsRun(TableRun):
             for start, rows in draws_given(self.density, given, n, seed):
                 yield start, rows, self.density.log_prob(rows)
             return
+        redrawn = list[int]()
         for batch, start in enumerate(range(0, total, DRAWS_AT_A_TIME)):
             places = np.arange(start, min(start + DRAWS_AT_A_TIME, total))
-            rows = self.density.draw(given.rows[places // n], stream(seed, "samples", batch))
+            rng = stream(seed, "samples", batch)
+            rows = self.density.draw(given.rows[places // n], rng, redrawn=redrawn.append)
             yield start, rows, self.density.log_prob(rows)
+        if redrawn:
+            reason = "no value that the rules allow was left for one of their cells"
+            tell(f"{sum(redrawn):,} of {total:,} rows were drawn again: {reason}")
 
 
 def _expect_cells_of_column(column: CellColumn, values: np.ndarray) -> None:

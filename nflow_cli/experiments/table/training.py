@@ -1,20 +1,26 @@
-"""Training of a density of a table's rows, by maximum likelihood."""
+"""Summary of a trained density of a table's rows."""
+
+from typing import Any
 
 from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.data.dataset import Dataset
 from nflow_cli.experiments.summary import Fitted
-from nflow_cli.experiments.table import model_of
 from nflow_cli.experiments.table.data import facts_of
-from nflow_cli.experiments.table.scoring import judged
-from nflow_cli.runs.directory import RunDirectory
-from nflow_cli.training.budget import Cost
+from nflow_cli.experiments.table.scoring import RowDensity, judged
+from nflow_cli.experiments.table.tables import TableModel
+from nflow_cli.training.session import Training
 
 
-def train(config: CellsConfig | FitConfig, directory: RunDirectory, data: Dataset) -> Fitted:
-    """Train or resume in ``directory``, score and save."""
-    train_model = model_of(config, "_training").train
-    config, density, training, facts = train_model(config, directory, data)
-    scores, arrays = judged(config, density, data)
+def fitted_density(
+    model: TableModel,
+    config: CellsConfig | FitConfig,
+    density: RowDensity,
+    data: Dataset,
+    training: Training,
+    facts: dict[str, Any],
+) -> Fitted:
+    """Scores and arrays of a trained density, with the figures of its training."""
+    scores, arrays = judged(model, config, density, data)
     summary = {
         **scores,
         **facts_of(data),
@@ -24,8 +30,3 @@ def train(config: CellsConfig | FitConfig, directory: RunDirectory, data: Datase
         **facts,
     }
     return Fitted(config, summary, arrays)
-
-
-def trial(config: CellsConfig | FitConfig, data: Dataset) -> Cost:
-    """Time the building, the updates and the scores of a model."""
-    return model_of(config, "_trial").trial(config, data)

@@ -17,7 +17,7 @@ from nflow_cli.data.column_maps import Scale
 from nflow_cli.densities.cells.columns import CellColumn
 from nflow_cli.densities.cells.outliers import Outliers
 from nflow_cli.errors import DataError
-from nflow_cli.experiments.table.loading import TrainedCells
+from nflow_cli.experiments.table.cells_loading import TrainedCells
 from nflow_cli.experiments.table.tables import conditions_in, write_draws
 
 COLUMNS = [grid("a", step=1.0), levels("b", 3, missing=True), levels("c", 4)]
