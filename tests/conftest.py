@@ -1,11 +1,9 @@
 import ctypes
 import gc
-import json
 import os
 import shutil
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -20,7 +18,6 @@ os.environ.setdefault("NFLOW_CACHE", "off")  # what a test compiles is no other'
 if "PYTEST_XDIST_WORKER" in os.environ:  # each has a core: more threads only wait for each other
     os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 XLA = programs.Program
-BEGIN, SECONDS = pytest.StashKey(), {}
 examples = int(os.environ.get("HYPOTHESIS_EXAMPLES", "30"))
 # Without a deadline: a busy machine, or a first call, is no fault.
 settings.register_profile("nflow", deadline=None, max_examples=examples)
@@ -31,35 +28,6 @@ gc.set_threshold(100_000, 20, 20)  # TensorFlow's programs are many objects, and
 def pytest_collection_finish():
     """Leave what was imported out of garbage collection: it took a sixth of the layers' time."""
     gc.freeze()
-
-
-def processor():
-    """Return the seconds of processor of this process and of those that it waited for."""
-    return sum(os.times()[:4])
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item):
-    item.stash[BEGIN] = processor()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item):
-    report = yield
-    if report.when == "teardown":
-        report.user_properties.append(("processor", processor() - item.stash[BEGIN]))
-    return report
-
-
-def pytest_runtest_logreport(report):
-    SECONDS.update({report.nodeid: dict(report.user_properties).get("processor", 0.0)})
-
-
-def pytest_sessionfinish(session):
-    """Write the seconds of processor of each test to the file NFLOW_TEST_SECONDS, for .ci/size."""
-    path = os.environ.get("NFLOW_TEST_SECONDS")
-    if path and not hasattr(session.config, "workerinput"):
-        Path(path).write_text(json.dumps(SECONDS))
 
 
 @pytest.fixture(scope="module", autouse=True)
