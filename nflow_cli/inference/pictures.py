@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from nflow_cli.constants import DPI
+from nflow_cli.plotting.corner import corner_figure
 from nflow_cli.plotting.plane import fit_figures
 from nflow_cli.plotting.style import (
     BLUE,
@@ -17,7 +18,6 @@ from nflow_cli.plotting.style import (
     plain,
     title_figure,
 )
-from nflow_cli.plotting.table import corner_figure
 from nflow_cli.plotting.training import folds_figure, reverse_kl_figure
 
 SMALLEST_DRAWN = 1e-300  # part of the largest weight

@@ -10,7 +10,7 @@ from pictures import gaussian, panels, placed, title
 
 from nflow_cli.evaluation.association import most_dependent
 from nflow_cli.plotting import plane as plots
-from nflow_cli.plotting import table
+from nflow_cli.plotting.corner import corner_figure
 from nflow_cli.plotting.plane import deformation_figure, points_figures
 from nflow_cli.plotting.style import ORANGE, SKY, drawing
 from nflow_cli.plotting.table import table_figures
@@ -75,7 +75,7 @@ def draw(evaluation, names=None):
 def corner(evaluation, names=None):
     """Return the picture `corner` before its parts are placed."""
     with drawing():
-        return table.corner_figure(evaluation, summary_of(evaluation, names))
+        return corner_figure(evaluation, summary_of(evaluation, names))
 
 
 def shown_numbers(ax):
