@@ -66,7 +66,7 @@ def by_nflow(rows: Rows, is_robust: bool) -> np.ndarray:
 
 def oddness(q: Any, table: Any) -> np.ndarray:
     """Oddness of rows, without the surprise of each cell, which ``explain`` computes too."""
-    from nflow_cli.experiments.table.oddness import row_oddness
+    from nflow_cli.tables.row_oddness import row_oddness
 
     is_robust = q.config.data.robust
     return row_oddness(q.density, q.rows(table), q.held_out, is_robust=is_robust).values

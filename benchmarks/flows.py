@@ -44,11 +44,11 @@ def nflow(flow: str, dim: int, k: int, hidden: int, batch: int, updates: int) ->
     start_tensorflow(PROCESSOR.with_threads(threads))
     import tensorflow as tf
 
-    from nflow_cli.config.training import Train
+    from nflow_cli.config.run_config import Train
     from nflow_cli.densities.bases import StandardNormal
     from nflow_cli.densities.pushforward import PushforwardDensity
-    from nflow_cli.experiments.table.flows_training import FitPoints
     from nflow_cli.flows.stack import FlowStack
+    from nflow_cli.tables.flows_training import FitPoints
     from nflow_cli.training.chunks import DrawnChunks
     from nflow_cli.training.observers import Clock
 

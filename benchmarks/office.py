@@ -59,10 +59,10 @@ class Trouble(NamedTuple):
 
 def by_nflow(path: Path) -> Reading:
     from nflow_cli.config.table import CellsConfig
-    from nflow_cli.data.dataset import rows_of
-    from nflow_cli.data.table_files import open_table
+    from nflow_cli.data.files.table_files import open_table
+    from nflow_cli.data.kinds.dataset import rows_of
     from nflow_cli.errors import NflowError
-    from nflow_cli.experiments.table.dry_run import dry_run
+    from nflow_cli.tables.dry_run import dry_run
 
     config = {"command": "fit", "data": {"name": str(path), "missing": "model"}}
     try:

@@ -114,9 +114,11 @@ def planar(k: int, updates: int) -> dict[str, float]:
     changes = {"flow.k": k, "train.steps": updates, "train.batch_size": BATCH}
     resolved = presets.validate(presets.override(data, changes), "benchmark")
     start_tensorflow(PROCESSOR.with_threads(resolved.threads))
-    from nflow_cli.inference import training
+    from nflow_cli.inference import reverse_kl_training
 
-    found = training.search(training.build(resolved, resolved.new_target()), resolved)
+    found = reverse_kl_training.search(
+        reverse_kl_training.build(resolved, resolved.new_target()), resolved
+    )
     return {"updates_per_second": found["steps_per_second"], "compile": found["compile_seconds"]}
 
 

@@ -54,7 +54,7 @@ class Halves:
     def __init__(self, path: Path, folder: str) -> None:
         import pandas
 
-        from nflow_cli.data.tables import MISSING
+        from nflow_cli.data.files.tables import MISSING
 
         gaps = {form(word) for word in MISSING for form in (str, str.upper, str.title)} | {"NaN"}
         rows = pandas.read_csv(path, keep_default_na=False, na_values=sorted(gaps))
@@ -328,9 +328,9 @@ def coverage(case: Row, options: Options) -> list[Row]:
 
 def of_column(q: Any, rows: np.ndarray, target: str) -> Row:
     """Return the coverage of a column's sets, in all and by groups."""
-    from nflow_cli.densities.cells.conditional import conditional
-    from nflow_cli.experiments.table.predict import nonconformity_scores
-    from nflow_cli.experiments.table.rows import TableRows
+    from nflow_cli.tables.answers.predict import nonconformity_scores
+    from nflow_cli.tables.cells.cell_conditional import conditional
+    from nflow_cli.tables.table_rows import TableRows
 
     place = q.columns.index(target)
     column = q.density.row_columns[place]
@@ -354,7 +354,7 @@ def of_column(q: Any, rows: np.ndarray, target: str) -> Row:
 
 def covered(scores: np.ndarray, n: int) -> float:
     """Return the mean coverage by sets that n scores calibrate, over random splits."""
-    from nflow_cli.evaluation.conformal import calibrated
+    from nflow_cli.tables.scores.conformal import calibrated
 
     shares = []
     for split in range(SPLITS):

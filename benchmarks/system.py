@@ -284,8 +284,8 @@ def with_checkpoints(command: str, seconds: float) -> Row:
 def a_vae(seconds: float) -> tuple[Callable[[int, Any], Any], int]:
     """Return a training of a VAE, and how many epochs take so long."""
     from nflow_cli.config import presets
-    from nflow_cli.images import training
-    from nflow_cli.images.chunks import ImageChunks
+    from nflow_cli.images import vae_training
+    from nflow_cli.images.image_chunks import ImageChunks
     from nflow_cli.images.images import load_images
 
     changes = {"data.name": "mnist-sample", "flow.k": 16}
@@ -294,8 +294,8 @@ def a_vae(seconds: float) -> tuple[Callable[[int, Any], Any], int]:
     def train(epochs: int, run: Any) -> Any:
         config = presets.validate(presets.override(data, {"train.epochs": epochs}), "benchmark")
         chunks = ImageChunks(load_images("mnist-sample").x_train, config)
-        model = training.build(config, chunks.batches)
-        return training.fit(model, chunks, None, config, run)
+        model = vae_training.build(config, chunks.batches)
+        return vae_training.fit(model, chunks, None, config, run)
 
     return train, math.ceil(seconds / train(5, None)["seconds_per_epoch"])
 
@@ -303,13 +303,15 @@ def a_vae(seconds: float) -> tuple[Callable[[int, Any], Any], int]:
 def a_fit(seconds: float) -> tuple[Callable[[int, Any], Any], int]:
     """Return a fit of a mixture, and how many updates take so long."""
     from nflow_cli.config import presets
-    from nflow_cli.inference import training
+    from nflow_cli.inference import reverse_kl_training
 
     data = presets.read_preset(presets.find_preset("multimodal-planar"))
 
     def train(steps: int, run: Any) -> Any:
         config = presets.validate(presets.override(data, {"train.steps": steps}), "benchmark")
-        return training.search(training.build(config, config.new_target()), config, run)
+        return reverse_kl_training.search(
+            reverse_kl_training.build(config, config.new_target()), config, run
+        )
 
     return train, int(seconds * train(20_000, None)["steps_per_second"])
 
@@ -368,8 +370,8 @@ def seconds_of_reading(by: str, path: str) -> Row:
     """Time the reading of the numbers of a file, which nflow also checks."""
     from pyarrow import csv, parquet
 
-    from nflow_cli.data.columns import numbers_of
-    from nflow_cli.data.table_files import open_table
+    from nflow_cli.data.files.columns import numbers_of
+    from nflow_cli.data.files.table_files import open_table
 
     start = time.perf_counter()
     if by == "nflow":

@@ -20,8 +20,8 @@ def nflow(k: int, updates: int, images: str) -> dict[str, float]:
 
     start_tensorflow()
     from nflow_cli.config import presets
-    from nflow_cli.images import training as images_fit
-    from nflow_cli.images.chunks import ImageChunks
+    from nflow_cli.images import vae_training as images_fit
+    from nflow_cli.images.image_chunks import ImageChunks
     from nflow_cli.training.observers import Clock
 
     x_train = np.load(images)

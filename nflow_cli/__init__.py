@@ -2,15 +2,15 @@
 
 from typing import TYPE_CHECKING, Any
 
-from nflow_cli.config.options import with_keywords
+from nflow_cli.config.schema_options import with_keywords
 from nflow_cli.constants import __version__
 from nflow_cli.registry import LOADED, resolve
 
 if TYPE_CHECKING:
-    from nflow_cli.experiments.table.cells_loading import TrainedCells
-    from nflow_cli.experiments.table.flows_loading import TrainedTable
-    from nflow_cli.images.loading import TrainedVAE
-    from nflow_cli.inference.loading import TrainedDensity
+    from nflow_cli.images.vae_loading import TrainedVAE
+    from nflow_cli.inference.reverse_kl_loading import TrainedDensity
+    from nflow_cli.tables.cells_loading import TrainedCells
+    from nflow_cli.tables.flows_loading import TrainedTable
 
 __all__ = [
     "TrainedCells",
@@ -74,9 +74,9 @@ def fit(
 
     deadline = deadline_in(minutes)
     start_tensorflow(machine=None)
-    from nflow_cli.experiments.table import python
+    from nflow_cli.tables import python_fit
 
-    return python.fit(table, preset, settings, output, options, deadline=deadline)
+    return python_fit.fit(table, preset, settings, output, options, deadline=deadline)
 
 
 @with_keywords
@@ -116,9 +116,9 @@ def infer(
 
     deadline = deadline_in(minutes)
     start_tensorflow(machine=None)
-    from nflow_cli.inference import python
+    from nflow_cli.inference import python_infer
 
-    return python.infer(log_density, preset, settings, output, options, deadline)
+    return python_infer.infer(log_density, preset, settings, output, options, deadline)
 
 
 def load(run: Any) -> Any:

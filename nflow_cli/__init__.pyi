@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, overload
 
 from nflow_cli.constants import __version__ as __version__
-from nflow_cli.data.python_tables import Table
-from nflow_cli.experiments.table.cells_loading import TrainedCells as TrainedCells
-from nflow_cli.experiments.table.flows_loading import TrainedTable as TrainedTable
-from nflow_cli.images.loading import TrainedVAE as TrainedVAE
-from nflow_cli.inference.loading import TrainedDensity as TrainedDensity
+from nflow_cli.data.files.python_tables import Table
+from nflow_cli.images.vae_loading import TrainedVAE as TrainedVAE
+from nflow_cli.inference.reverse_kl_loading import TrainedDensity as TrainedDensity
+from nflow_cli.tables.cells_loading import TrainedCells as TrainedCells
+from nflow_cli.tables.flows_loading import TrainedTable as TrainedTable
 
 __all__ = [
     "TrainedCells",

@@ -102,26 +102,26 @@ RUN_SCHEMAS = {
     "infer": "nflow_cli.inference.infer_config:InferConfig",
     "fit": "nflow_cli.config.table:FitConfig",
     "cells": "nflow_cli.config.table:CellsConfig",
-    "evidence": "nflow_cli.inference.evidence.config:EvidenceConfig",
-    "train-vae": "nflow_cli.images.config:VAEConfig",
+    "evidence": "nflow_cli.inference.evidence.evidence_config:EvidenceConfig",
+    "train-vae": "nflow_cli.images.vae_config:VAEConfig",
 }
 
 # Kinds of runs, by the keys of their schemas: the modules of each.
 RUN_KINDS = {
-    "fit-2d": "nflow_cli.inference.kind:FITS_TO_DENSITIES",
-    "infer": "nflow_cli.inference.kind:FITS_TO_DENSITIES",
-    "fit": "nflow_cli.experiments.table.kind:FLOWS",
-    "cells": "nflow_cli.experiments.table.kind:CELLS",
-    "evidence": "nflow_cli.inference.evidence.kind:EVIDENCE",
-    "train-vae": "nflow_cli.images.kind:IMAGES",
+    "fit-2d": "nflow_cli.inference.reverse_kl_kind:FITS_TO_DENSITIES",
+    "infer": "nflow_cli.inference.reverse_kl_kind:FITS_TO_DENSITIES",
+    "fit": "nflow_cli.tables.table_kind:FLOWS",
+    "cells": "nflow_cli.tables.table_kind:CELLS",
+    "evidence": "nflow_cli.inference.evidence.evidence_kind:EVIDENCE",
+    "train-vae": "nflow_cli.images.vae_kind:IMAGES",
 }
 
 # Classes of loaded runs, public names of the package.
 LOADED = {
-    "TrainedCells": "nflow_cli.experiments.table.cells_loading:TrainedCells",
-    "TrainedDensity": "nflow_cli.inference.loading:TrainedDensity",
-    "TrainedTable": "nflow_cli.experiments.table.flows_loading:TrainedTable",
-    "TrainedVAE": "nflow_cli.images.loading:TrainedVAE",
+    "TrainedCells": "nflow_cli.tables.cells_loading:TrainedCells",
+    "TrainedDensity": "nflow_cli.inference.reverse_kl_loading:TrainedDensity",
+    "TrainedTable": "nflow_cli.tables.flows_loading:TrainedTable",
+    "TrainedVAE": "nflow_cli.images.vae_loading:TrainedVAE",
 }
 
 # Default bases of targets.

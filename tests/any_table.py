@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
-from nflow_cli.config.options import escaped
+from nflow_cli.config.schema_options import escaped
 
 ROWS = [20, 60, 100, 160, 300]
 SCALES = [1.0, 1e3, 1e12, 1e50, 1e99, 1e-3, 1e-9, 1e-150, 1e-300, 1e-310]

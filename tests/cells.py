@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from nflow_cli.config.kinds import ColumnKind, Lattice
+from nflow_cli.config.column_kinds import ColumnKind, Lattice
 from nflow_cli.data.column_maps import Log, Logit, Scale, TukeyH
-from nflow_cli.densities.cells import network
-from nflow_cli.densities.cells.columns import CellColumn
-from nflow_cli.densities.cells.density import CellDensity
-from nflow_cli.densities.cells.fitting import layout_of
-from nflow_cli.densities.cells.marginal import Marginal, Normals
-from nflow_cli.densities.cells.outliers import Outliers
-from nflow_cli.densities.cells.scores import Scores
-from nflow_cli.densities.cells.tails import Tail, Tailed
+from nflow_cli.tables.cells import network
+from nflow_cli.tables.cells.cell_columns import CellColumn
+from nflow_cli.tables.cells.cells_density import CellDensity
+from nflow_cli.tables.cells.fitting import layout_of
+from nflow_cli.tables.cells.marginal import Marginal, Normals
+from nflow_cli.tables.cells.outliers import Outliers
+from nflow_cli.tables.cells.scores import Scores
+from nflow_cli.tables.cells.tails import Tail, Tailed
 
 UNITS = (Scale(1.0, 2.0),)
 TAILS = (Scale(1.0, 2.0), TukeyH(0.02))

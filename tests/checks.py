@@ -4,8 +4,8 @@ import numpy as np
 import yaml
 from short_runs import edit_json
 
-from nflow_cli.experiments.checks import check_run
 from nflow_cli.experiments.comparison import Outcome
+from nflow_cli.experiments.run_checks import check_run
 from nflow_cli.runs.directory import RunDirectory
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from nflow_cli.evaluation.pit import RADIUS, distribution, pit, pit_of_latents
 from nflow_cli.runs.directory import RunDirectory, signed
+from nflow_cli.tables.scores.pit import RADIUS, distribution, pit, pit_of_latents
 
 N = 12
 AXIS = np.linspace(-3, 3, N)

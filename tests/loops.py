@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from nflow_cli.config.training import Train
+from nflow_cli.config.run_config import Train
 from nflow_cli.training.chunks import Chunks
 from nflow_cli.training.observers import Clock, MetricsLog, ProgressReport
 from nflow_cli.training.session import Session

@@ -9,7 +9,7 @@ from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.densities.target import Target
 from nflow_cli.flows.stack import FlowStack
 from nflow_cli.inference.reverse_kl import score
-from nflow_cli.inference.training import build
+from nflow_cli.inference.reverse_kl_training import build
 
 STACKS = {
     "planar": (["planar"], 4),

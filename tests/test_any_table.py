@@ -23,10 +23,10 @@ from short_runs import (
 )
 
 from nflow_cli.cli import main
-from nflow_cli.config import options
-from nflow_cli.config.options import escaped
-from nflow_cli.data.columns import read_columns
-from nflow_cli.data.table_files import open_table
+from nflow_cli.config import schema_options
+from nflow_cli.config.schema_options import escaped
+from nflow_cli.data.files.columns import read_columns
+from nflow_cli.data.files.table_files import open_table
 from nflow_cli.experiments.run import Run
 
 NO_NUMBER = re.compile(r"(?<![\w-])(nan|inf)(?!\w)", re.IGNORECASE)
@@ -138,7 +138,11 @@ def expect_roles(words, run, said):
     left_out = "\n".join(line for line in said.splitlines() if "left out" in line)
 
     def named(option):
-        return options.items_of(options.NAMES, [typed[option]]) if option in typed else []
+        return (
+            schema_options.items_of(schema_options.NAMES, [typed[option]])
+            if option in typed
+            else []
+        )
 
     for option, there in {"--given": given, "--columns": in_row, "--categorical": in_row}.items():
         assert all(name in there or name in left_out for name in named(option)), (option, said)

@@ -13,8 +13,8 @@ from short_runs import MIXED, edit_json
 
 from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.experiments.live_page import write_live
-from nflow_cli.experiments.report import write_report
 from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.run_report import write_report
 from nflow_cli.runs.directory import RunDirectory
 
 pytestmark = [

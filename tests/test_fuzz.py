@@ -25,10 +25,10 @@ from mutations import (
 from pyarrow import parquet
 
 from nflow_cli.config import presets
-from nflow_cli.data.columns import read_points
+from nflow_cli.data.files.columns import read_points
 from nflow_cli.errors import NflowError
-from nflow_cli.experiments.report import draw, write_report
 from nflow_cli.experiments.run import Run, kind_of
+from nflow_cli.experiments.run_report import draw, write_report
 from nflow_cli.runs.directory import RunDirectory
 
 DPI = 50  # of pictures that nobody looks at

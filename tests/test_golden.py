@@ -8,7 +8,7 @@ from golden.make import FEW
 from running import succeed
 from trees import matching
 
-from nflow_cli.images import scoring
+from nflow_cli.images import vae_scoring
 
 GOLDEN = Path(__file__).with_name("golden")
 END = ".tar.xz"
@@ -36,7 +36,7 @@ def test_a_run_of_a_release_is_resumed_checked_drawn_and_sampled(
     run = kind + state
     monkeypatch.chdir(release)
     for name, few in FEW.items():
-        monkeypatch.setattr(scoring, name, few)
+        monkeypatch.setattr(vae_scoring, name, few)
     if state:
         assert invoke("resume", run).exit_code == 0
     assert "FAIL" not in succeed(invoke, "check", run)

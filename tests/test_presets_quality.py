@@ -5,7 +5,7 @@ from stacks import built, scores_of
 from nflow_cli.config import presets
 from nflow_cli.evaluation.mass import mass_of
 from nflow_cli.experiments.flow_checks import Flows, as_arrays
-from nflow_cli.inference import training as target_fit
+from nflow_cli.inference import reverse_kl_training as target_fit
 
 pytestmark = pytest.mark.slow
 

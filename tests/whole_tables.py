@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from nflow_cli.config.kinds import ColumnKind, Lattice
+from nflow_cli.config.column_kinds import ColumnKind, Lattice
 
 LONG = "a level whose name is much longer than there is room for"
 KINDS = {

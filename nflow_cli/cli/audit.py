@@ -7,11 +7,11 @@ import click
 from nflow_cli.cli.evaluate import print_scores
 from nflow_cli.cli.options import FILE, Command, Output, cells_run, expect_replaceable, json_option
 from nflow_cli.cli.options import seeds as seed_type
-from nflow_cli.config.options import NAME
+from nflow_cli.config.schema_options import NAME
 from nflow_cli.errors import DataError
 
 if TYPE_CHECKING:
-    from nflow_cli.experiments.table.audit import Judges
+    from nflow_cli.tables.answers.audit_answer import Judges
 
 
 @click.command(cls=Command)
@@ -58,7 +58,7 @@ def audit(
     of the holdout rows: of likeness the ceiling, of an attack the rate without a leak, with the
     95 % interval of the difference and its p-value. Needs scikit-learn.
     """
-    from nflow_cli.experiments.table.audit import answer, audited, read, read_of_run
+    from nflow_cli.tables.answers.audit_answer import answer, audited, read, read_of_run
 
     if (real is None) == (run_dir is None):
         raise click.UsageError("expected either --real or --run")
@@ -78,7 +78,7 @@ def audit(
     found = audited(tables, judges, seed, trained)
     paths: dict[str, str | None] = {"draws": ", ".join(draws)}
     if output is not None:
-        from nflow_cli.experiments.table.audit_page import write_page
+        from nflow_cli.tables.answers.audit_page import write_page
 
         write_page(tables, found, output)
         paths["output"] = output
@@ -88,7 +88,7 @@ def audit(
 
 def _judges() -> "Judges":
     """Boosted trees, if scikit-learn is there."""
-    from nflow_cli.experiments.table.audit import Judges
+    from nflow_cli.tables.answers.audit_answer import Judges
 
     try:
         from nflow_cli.sklearn import judges

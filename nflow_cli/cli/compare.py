@@ -25,7 +25,7 @@ from nflow_cli.terminal import output as terminal_output
 from nflow_cli.text import printable
 
 if TYPE_CHECKING:  # which load schemas and NumPy
-    from nflow_cli.sweeps.compare import Difference, Group
+    from nflow_cli.sweeps.compared_runs import Difference, Group
 
 
 @click.command(cls=Command)
@@ -86,7 +86,7 @@ def present(
     Pictures go to ``output`` or the plots of ``sweep``; ``saving``: arguments of
     :func:`~nflow_cli.plotting.style.save_figure`.
     """
-    from nflow_cli.sweeps.compare import (
+    from nflow_cli.sweeps.compared_runs import (
         bayes_factor,
         differences,
         examples,

@@ -13,7 +13,7 @@ from click import Context, Parameter
 from click.shell_completion import CompletionItem
 
 from nflow_cli import registry
-from nflow_cli.config.options import shipped_presets
+from nflow_cli.config.schema_options import shipped_presets
 from nflow_cli.constants import RUN, SWEEP
 
 Items = list["CompletionItem[str]"]  # a class without parameters in click 8.2

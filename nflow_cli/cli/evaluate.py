@@ -22,7 +22,7 @@ from nflow_cli.cli.options import (
     run_argument,
     seeds,
 )
-from nflow_cli.cli.pool import expect_parts, judged_parts, pool_options
+from nflow_cli.cli.pool_options import expect_parts, judged_parts, pool_options
 from nflow_cli.evaluation.warnings import records
 from nflow_cli.runs.json_text import json_text
 from nflow_cli.text import printable
@@ -91,7 +91,7 @@ def evaluate(
     command goes on after an interruption.
     """
     from nflow_cli.experiments.run import Run, kind_of
-    from nflow_cli.sweeps.parts import are_parts
+    from nflow_cli.tables.many_files import are_parts
 
     run = Run.open(run_dir)
     config = run.config
@@ -115,8 +115,8 @@ def evaluate(
     elif output is None:
         judgement = scoring.evaluate(run, judged_by, samples, config.seed if seed is None else seed)
     else:
-        from nflow_cli.experiments.table.explain import answer
-        from nflow_cli.experiments.table.tables import write_beside
+        from nflow_cli.tables.answers.explain import answer
+        from nflow_cli.tables.loaded_tables import write_beside
 
         trained = run.trained
         if explain:
@@ -134,7 +134,7 @@ def _judged_by(run: "Run", data: str | None, density: str | None, machine: Machi
         return run.kind.data.read(data)
     if density is not None and run.config.command == "evidence":
         start_tensorflow(machine)  # before a density, which may be in operations of it
-        from nflow_cli.inference.evidence.data import with_density
+        from nflow_cli.inference.evidence.evidence_data import with_density
 
         return with_density(run, density)
     return data_of_run(run, density, machine)

@@ -21,9 +21,9 @@ from nflow_cli.backend.start import (
     start_tensorflow,
 )
 from nflow_cli.cli import completion
-from nflow_cli.config import options as config_options
+from nflow_cli.config import schema_options as config_options
 from nflow_cli.config.keys import LENGTHS
-from nflow_cli.config.options import Items, KeyOption, options_of
+from nflow_cli.config.schema_options import Items, KeyOption, options_of
 from nflow_cli.constants import DPI, RUN
 from nflow_cli.deadline import MAX_MINUTES, Deadline, deadline_in
 from nflow_cli.errors import ConfigError

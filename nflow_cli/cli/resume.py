@@ -22,7 +22,7 @@ from nflow_cli.terminal.output import tell
 from nflow_cli.text import printable
 
 if TYPE_CHECKING:  # which load schemas
-    from nflow_cli.config.training import RunConfig
+    from nflow_cli.config.run_config import RunConfig
     from nflow_cli.experiments.run import Run
 
 

@@ -24,8 +24,8 @@ from nflow_cli.cli.options import (
     table_option,
     written_option,
 )
-from nflow_cli.cli.pool import expect_parts, judged_parts, pool_options
-from nflow_cli.config import options
+from nflow_cli.cli.pool_options import expect_parts, judged_parts, pool_options
+from nflow_cli.config import schema_options
 from nflow_cli.errors import NflowError
 
 
@@ -47,8 +47,8 @@ def drift(run_dir: str, data: str, fail_above: float | None, as_json: bool) -> N
     the change of the mean log-probability of a row, in nats. Shifts are in standard deviations.
     Without a change a comparison finds one with probability 0.05 at most.
     """
-    from nflow_cli.data.table_files import open_table
-    from nflow_cli.experiments.table.drift import judged_drift
+    from nflow_cli.data.files.table_files import open_table
+    from nflow_cli.tables.answers.drift import judged_drift
 
     judgement = judged_drift(cells_run(run_dir).trained, open_table(data))
     print_scores(judgement, {"run": run_dir, "data": data}, as_json)
@@ -80,9 +80,9 @@ def impute(
     from their joint distribution, so that the spread of the draws is the uncertainty. Cells are
     assumed to be missing at random given the known cells of their row.
     """
-    from nflow_cli.data.table_files import open_table
-    from nflow_cli.data.writing import write_table
-    from nflow_cli.experiments.table.impute import answer
+    from nflow_cli.data.files.table_files import open_table
+    from nflow_cli.data.files.writing import write_table
+    from nflow_cli.tables.answers.impute import answer
 
     run = cells_run(run_dir)
     expect_replaceable("-o", [output], run, [data])
@@ -95,7 +95,7 @@ def impute(
 def _distinct_names(_: click.Context, __: click.Parameter, text: str | None) -> list[str] | None:
     if text is None:
         return None
-    names = options.LISTS[options.NAMES](text)
+    names = schema_options.LISTS[schema_options.NAMES](text)
     if len(set(names)) < len(names):
         raise click.BadParameter(f"{text!r}: expected different columns")
     return names
@@ -111,7 +111,7 @@ def _probabilities(context: click.Context, option: click.Parameter, text: str) -
 @written_option("the rows and their predictions", is_folder=True)
 @click.option(
     "--target",
-    metavar=options.NAMES,
+    metavar=schema_options.NAMES,
     callback=_distinct_names,
     help="The column, or several, predicted jointly by draws. Default: the only modelled one.",
 )
@@ -162,7 +162,7 @@ def predict(
     Of several targets each has these statistics given the columns that are no targets. --data may
     be a table of many files, and -o a folder, as of `nflow evaluate`.
     """
-    from nflow_cli.sweeps.parts import are_parts
+    from nflow_cli.tables.many_files import are_parts
 
     if question["by"] and question["coverage"] is None:
         raise click.UsageError("--by: expected --coverage too")
@@ -175,9 +175,9 @@ def predict(
         expect_replaceable("-o", [output], run, [data])
     if plot is not None:
         expect_replaceable("--plot", [plot], run, [data])
-    from nflow_cli.data.table_files import open_table
-    from nflow_cli.experiments.table.predict import answer, judged, note_quadrature, question_of
-    from nflow_cli.experiments.table.tables import write_beside
+    from nflow_cli.data.files.table_files import open_table
+    from nflow_cli.tables.answers.predict import answer, judged, note_quadrature, question_of
+    from nflow_cli.tables.loaded_tables import write_beside
 
     trained = run.trained
     begun = time.monotonic()

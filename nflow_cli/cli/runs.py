@@ -31,9 +31,9 @@ def check(run_dir: str, machine: Machine, as_json: bool) -> None:
 
     Prints one line for each check, with its scores; exits 1 if any fails.
     """
-    from nflow_cli.experiments.checks import check_run
     from nflow_cli.experiments.comparison import Outcome
     from nflow_cli.experiments.run import Run
+    from nflow_cli.experiments.run_checks import check_run
 
     run = Run.open(run_dir)  # a wrong name is reported before TensorFlow starts
     with suppress(NflowError):  # a damaged config is a check that fails
@@ -98,8 +98,8 @@ def plot(
     All of them, unless --only, --flow-at, --animate or --live choose some; the last three need the
     model, and a density in two dimensions. Prints the path of each picture.
     """
-    from nflow_cli.experiments.report import draw
     from nflow_cli.experiments.run import Run
+    from nflow_cli.experiments.run_report import draw
 
     run = Run.open(run_dir)
     run.expect_trained()
@@ -156,8 +156,8 @@ def report(run_dir: str) -> None:
     It is made from the files of the run and the pictures in plots/, and loads no other file. Prints
     its path.
     """
-    from nflow_cli.experiments.report import write_report
     from nflow_cli.experiments.run import Run
+    from nflow_cli.experiments.run_report import write_report
 
     run = Run.open(run_dir)
     with run.directory.locked():

@@ -96,7 +96,7 @@ def sample(
     if run.config.is_of_flows:
         start_tensorflow(machine)
     if resample or density:
-        from nflow_cli.inference.loading import write_beside_density
+        from nflow_cli.inference.reverse_kl_loading import write_beside_density
 
         target = data_of_run(run, density, machine).target
         paths, note = write_beside_density(run.trained, target, n, path, seed, resample)

@@ -18,14 +18,7 @@ from nflow_cli.cli.options import (
     preset_option,
     threads_option,
 )
-from nflow_cli.cli.pool import (
-    cards_of,
-    expect_one_pool,
-    pool_of,
-    pool_options,
-    tell_failures,
-    work_off,
-)
+from nflow_cli.cli.pool_options import expect_one_pool, pool_options
 from nflow_cli.errors import (
     BusyError,
     ConfigError,
@@ -35,12 +28,13 @@ from nflow_cli.errors import (
     one_line,
 )
 from nflow_cli.registry import nearest
+from nflow_cli.sweeps.pool import cards_of, pool_of, tell_failures, work_off
 from nflow_cli.terminal.output import tell
 from nflow_cli.terminal.signals import hinted
 from nflow_cli.text import command_line, printable
 
 if TYPE_CHECKING:  # which load schemas
-    from nflow_cli.config.sweep import SweepConfig
+    from nflow_cli.config.sweep_config import SweepConfig
     from nflow_cli.runs.directory import RunDirectory
     from nflow_cli.sweeps.plan import PlannedRun
     from nflow_cli.sweeps.workers import Pool
@@ -215,7 +209,7 @@ def _train(
     argv: list[str],
     machine: Machine,
 ) -> None:
-    from nflow_cli.sweeps.report import SweepReport
+    from nflow_cli.sweeps.sweep_progress import SweepReport
 
     shared = {
         "work": TRAIN,

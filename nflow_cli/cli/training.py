@@ -21,7 +21,7 @@ from nflow_cli.cli.options import (
     refuse,
     run_options,
 )
-from nflow_cli.config.options import options_of
+from nflow_cli.config.schema_options import options_of
 from nflow_cli.deadline import Deadline
 from nflow_cli.runs.json_text import json_text
 
@@ -156,8 +156,8 @@ def infer(typed: Typed, density: str | None, start: str | None) -> None:
     NAME is a built-in density: funnel, many-well, banana, eight-schools or gmm40. Without --preset,
     `infer`, or `infer-wide` for many coordinates. The last line printed is the run directory.
     """
-    from nflow_cli.data.columns import numbers_of
-    from nflow_cli.data.table_files import open_table
+    from nflow_cli.data.files.columns import numbers_of
+    from nflow_cli.data.files.table_files import open_table
     from nflow_cli.inference.infer_config import natural_preset, usual_dim
 
     if not density and not typed.preset:
@@ -256,7 +256,7 @@ def _table(table: str | None, assigned: Sequence["Change"]) -> list["Change"]:
 
 def _dry_run(config: Any, argv: list[str], as_json: bool) -> None:
     from nflow_cli.experiments.running import settled_config
-    from nflow_cli.experiments.table.dry_run import command_of, dry_run, lines_of, record_of
+    from nflow_cli.tables.dry_run import command_of, dry_run, lines_of, record_of
 
     outcome = dry_run(config)
     command = command_of(outcome, config.data, argv)

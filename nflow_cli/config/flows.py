@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue, ValidationError
 
-from nflow_cli.config.options import PATTERN
+from nflow_cli.config.schema_options import PATTERN
 from nflow_cli.config.strict import Strict, option
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import FLOWS, flow_hint, nearest

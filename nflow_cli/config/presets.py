@@ -16,10 +16,10 @@ from pydantic_core import ErrorDetails
 
 from nflow_cli.config.flows import Flow, pattern_name
 from nflow_cli.config.keys import is_within
-from nflow_cli.config.options import shipped_presets
+from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.schema import NAMED, preset_schemas, run_schemas, schema_of
+from nflow_cli.config.schema_options import shipped_presets
 from nflow_cli.config.strict import Strict, models_in
-from nflow_cli.config.training import RunConfig
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import POINT_SETS, nearest
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import Strict
-from nflow_cli.config.sweep import SweepConfig
-from nflow_cli.config.training import RunConfig
+from nflow_cli.config.sweep_config import SweepConfig
 from nflow_cli.registry import RUN_SCHEMAS, resolve
 
 NAMED = ("target", "data", "density", "base")  # a bare name stands for these mappings

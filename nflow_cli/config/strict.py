@@ -22,7 +22,7 @@ def option(about: str, *flags: str, form: str = "") -> dict[str, Any]:
     Args:
         about: Description; the option's help is its part before `` Null: ``.
         flags: Of the option; default: the last part of the key.
-        form: Of its value, one of :mod:`~nflow_cli.config.options`; default: of its type.
+        form: Of its value, one of :mod:`~nflow_cli.config.schema_options`; default: of its type.
     """
     return {"description": about, "json_schema_extra": {"cli": {"flags": [*flags], "form": form}}}
 

@@ -17,6 +17,8 @@ from pydantic import (
 )
 
 from nflow_cli.arguments import MAX_SEED
+from nflow_cli.config.column_kinds import MAX_ORDERED, ColumnKind, RowNames, row_names
+from nflow_cli.config.declared_rules import EXPECTED_TEXT, MAX_DECLARED, MAX_RULES, MAX_TEXT, Rule
 from nflow_cli.config.flows import (
     K,
     NetworkOptions,
@@ -26,8 +28,17 @@ from nflow_cli.config.flows import (
     options_of,
     pattern_name,
 )
-from nflow_cli.config.kinds import MAX_ORDERED, ColumnKind, RowNames, row_names
-from nflow_cli.config.options import (
+from nflow_cli.config.run_config import (
+    CheckpointSeconds,
+    ClipNorm,
+    LearningRate,
+    RunConfig,
+    Schedule,
+    TrainSettings,
+    ValidatedStopping,
+    WeightDecay,
+)
+from nflow_cli.config.schema_options import (
     FILE,
     FORMATS,
     INTERVALS,
@@ -39,7 +50,6 @@ from nflow_cli.config.options import (
     VALUES,
     escaped,
 )
-from nflow_cli.config.rules import EXPECTED_TEXT, MAX_DECLARED, MAX_RULES, MAX_TEXT, Rule
 from nflow_cli.config.strict import (
     COMMAND,
     MAX_COLUMNS,
@@ -55,16 +65,6 @@ from nflow_cli.config.strict import (
     by_name,
     intervals,
     option,
-)
-from nflow_cli.config.training import (
-    CheckpointSeconds,
-    ClipNorm,
-    LearningRate,
-    RunConfig,
-    Schedule,
-    TrainSettings,
-    ValidatedStopping,
-    WeightDecay,
 )
 from nflow_cli.registry import DEFAULT_BASE, POINT_SETS
 

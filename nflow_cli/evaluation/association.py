@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from nflow_cli.arrays import ndtri
-from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.config.column_kinds import ColumnKind
 from nflow_cli.config.strict import Strict, Text
 from nflow_cli.evaluation.tallies import effective
 from nflow_cli.evaluation.two_samples import ranks

@@ -10,8 +10,8 @@ from keras import ops
 
 from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.evaluation.mass import mass_of
-from nflow_cli.experiments.checks import CheckedRun, Checks, Weights
 from nflow_cli.experiments.comparison import Outcome, Verdict, agreement, differences, passed
+from nflow_cli.experiments.run_checks import CheckedRun, Checks, Weights
 from nflow_cli.flows.composition import Composition
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import SUMMARY

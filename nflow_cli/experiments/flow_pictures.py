@@ -10,8 +10,8 @@ from nflow_cli.data.units import IDENTITY
 from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.errors import ConfigError
 from nflow_cli.evaluation.motion import Motion, flow_arrays, motion_arrays
-from nflow_cli.experiments.report import with_warnings, write_picture
 from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.run_report import with_warnings, write_picture
 from nflow_cli.flows.composition import Step
 from nflow_cli.plotting import plane
 from nflow_cli.plotting.plane import animation_files, flow_figure

@@ -14,8 +14,8 @@ from nflow_cli.densities.bases import Base, StandardNormal, StudentT, UniformBox
 from nflow_cli.errors import ConfigError
 from nflow_cli.evaluation.motion import Grid, Motion, grid_over, window_of_stages
 from nflow_cli.experiments.flow_pictures import geometry_of, motion_of
-from nflow_cli.experiments.report import write_report
 from nflow_cli.experiments.run import Run
+from nflow_cli.experiments.run_report import write_report
 from nflow_cli.flows.affine import Affine
 from nflow_cli.flows.composition import Step
 from nflow_cli.flows.planar import Planar

@@ -5,8 +5,8 @@ from typing import Any
 
 from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.experiments.python_arguments import in_python
-from nflow_cli.experiments.report import paragraph, table
 from nflow_cli.experiments.run import Run, kind_of
+from nflow_cli.experiments.run_report import paragraph, table
 from nflow_cli.experiments.summary import Rows, laid_out, with_reasons
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.text import printable

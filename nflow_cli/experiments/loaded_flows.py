@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from nflow_cli.data.tables import LOG_Q
-from nflow_cli.data.writing import batch_of, write_table
+from nflow_cli.data.files.tables import LOG_Q
+from nflow_cli.data.files.writing import batch_of, write_table
 from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.experiments.loaded import TrainedRun
 from nflow_cli.experiments.run import Run

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from nflow_cli.config.keys import LENGTHS
-from nflow_cli.config.options import STEPS, options_of
 from nflow_cli.config.presets import Change, shortened
+from nflow_cli.config.schema_options import STEPS, options_of
 from nflow_cli.deadline import Deadline
 from nflow_cli.errors import ConfigError, NflowError
 from nflow_cli.registry import nearest

@@ -11,7 +11,7 @@ from nflow_cli.config.strict import MAX_PATH
 from nflow_cli.config.table import TableData
 from nflow_cli.constants import RUN
 from nflow_cli.data.column_maps import ColumnMap, recorded_map
-from nflow_cli.data.dataset import ODD_ROWS
+from nflow_cli.data.kinds.dataset import ODD_ROWS
 from nflow_cli.data.points import Parts
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError, RunDirectoryError

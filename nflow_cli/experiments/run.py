@@ -12,9 +12,9 @@ import numpy as np
 
 from nflow_cli.backend.start import start_keras
 from nflow_cli.config import presets
+from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.schema import run_schemas
 from nflow_cli.config.strict import LARGEST
-from nflow_cli.config.training import RunConfig
 from nflow_cli.constants import RUN
 from nflow_cli.errors import ConfigError, RunDirectoryError
 from nflow_cli.evaluation.warnings import ScoreWarning

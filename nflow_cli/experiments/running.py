@@ -14,12 +14,12 @@ from typing import Any
 from nflow_cli.backend.programs import released
 from nflow_cli.backend.start import Machine, expect_tensorflow, memory_errors, start_tensorflow
 from nflow_cli.config import presets
-from nflow_cli.config.training import RunConfig
+from nflow_cli.config.run_config import RunConfig
 from nflow_cli.deadline import Deadline
 from nflow_cli.errors import BusyError, ConfigError, NflowError
 from nflow_cli.evaluation.warnings import records
-from nflow_cli.experiments.report import draw, write_report
 from nflow_cli.experiments.run import Run, RunData, kind_of
+from nflow_cli.experiments.run_report import draw, write_report
 from nflow_cli.experiments.summary import identity_of, laid_out
 from nflow_cli.runs.directory import EVALUATION, MACHINES, SUMMARY, VERSIONS, RunDirectory
 from nflow_cli.terminal.output import tell

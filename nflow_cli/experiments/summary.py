@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 
 from nflow_cli.arguments import MAX_SEED
 from nflow_cli.config import presets
+from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.strict import Count, Figure, Strict, Text
-from nflow_cli.config.training import RunConfig
 from nflow_cli.evaluation.estimates import in_decimals, with_error
 from nflow_cli.evaluation.tallies import Tally
 from nflow_cli.evaluation.warnings import (

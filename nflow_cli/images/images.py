@@ -25,7 +25,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from nflow_cli.data.tables import explained
+from nflow_cli.data.files.tables import explained
 from nflow_cli.errors import DataError, RunDirectoryError, one_line
 from nflow_cli.random_streams import stream
 from nflow_cli.runs.directory import RunDirectory

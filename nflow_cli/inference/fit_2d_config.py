@@ -9,9 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from nflow_cli.config.flows import StackFlow, gained_by, has_network
-from nflow_cli.config.options import shipped_presets
+from nflow_cli.config.run_config import ReverseKLConfig, Train
+from nflow_cli.config.schema_options import shipped_presets
 from nflow_cli.config.strict import COMMAND, Strict, by_name, option
-from nflow_cli.config.training import ReverseKLConfig, Train
 from nflow_cli.constants import MAX_GRID
 from nflow_cli.registry import (
     BASES,

@@ -7,7 +7,15 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, FiniteFloat, ValidationInfo, field_validator
 
 from nflow_cli.config.flows import LastMap, StackFlow
-from nflow_cli.config.options import INTERVALS, NAMES
+from nflow_cli.config.run_config import (
+    Chunk,
+    FirstStage,
+    LearningRate,
+    ReverseKLConfig,
+    Steps,
+    Train,
+)
+from nflow_cli.config.schema_options import INTERVALS, NAMES
 from nflow_cli.config.strict import (
     COMMAND,
     MAX_COLUMNS,
@@ -19,14 +27,6 @@ from nflow_cli.config.strict import (
     an_interval,
     by_name,
     option,
-)
-from nflow_cli.config.training import (
-    Chunk,
-    FirstStage,
-    LearningRate,
-    ReverseKLConfig,
-    Steps,
-    Train,
 )
 from nflow_cli.registry import DEFAULT_BASE, DENSITIES, INFER_BASES, make, resolve
 

@@ -11,10 +11,10 @@ from nflow_cli.data.units import units_of
 from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.errors import DivergenceError, TargetError
 from nflow_cli.flows.stack import AFFINE, FlowStack, WeightedStacks, make_stack, seeds_from
-from nflow_cli.inference.data import Config
 from nflow_cli.inference.missed_mass import ModeProposal
 from nflow_cli.inference.reverse_kl import mixture_weights, search_missed_modes
-from nflow_cli.inference.trainer import ReverseKL
+from nflow_cli.inference.reverse_kl_data import Config
+from nflow_cli.inference.reverse_kl_trainer import ReverseKL
 from nflow_cli.terminal.output import tell
 from nflow_cli.terminal.progress import phase
 from nflow_cli.training.chunks import NoiseChunks

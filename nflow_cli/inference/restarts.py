@@ -192,7 +192,7 @@ def fit_first_stage(
     flows may start wider: mass that the start covers is found by shrinking, mass outside hardly
     ever.
 
-    ``trainer``: a :class:`~nflow_cli.inference.trainer.ReverseKL`, of one stack
+    ``trainer``: a :class:`~nflow_cli.inference.reverse_kl_trainer.ReverseKL`, of one stack
     or several.
     """
     density = trainer.density

@@ -18,12 +18,12 @@ from keras import ops
 from nflow_cli.data.units import ColumnUnits, units_of
 from nflow_cli.densities.pushforward import values_at
 from nflow_cli.errors import ConfigError, TargetError, one_line
-from nflow_cli.inference.data import Subject
 from nflow_cli.inference.infer_config import InferConfig
 from nflow_cli.inference.log_density import ArrayDensity, LogDensity, TensorDensity, checked_pair
-from nflow_cli.inference.report import LARGEST_ROUNDING, ROUNDING_REMEDY
 from nflow_cli.inference.reverse_kl import step_of, user_log_prob
-from nflow_cli.inference.trainer import SUPPORT_REMEDY, compiling, point_text
+from nflow_cli.inference.reverse_kl_data import Subject
+from nflow_cli.inference.reverse_kl_report import LARGEST_ROUNDING, ROUNDING_REMEDY
+from nflow_cli.inference.reverse_kl_trainer import SUPPORT_REMEDY, compiling, point_text
 from nflow_cli.inference.user_code import (
     MOST_LETTERS,
     UserFunction,

@@ -28,7 +28,7 @@ from nflow_cli.plotting.style import (
     plain,
     title_figure,
 )
-from nflow_cli.plotting.training import score_text
+from nflow_cli.plotting.training_figures import score_text
 
 MOST_DOTS = 24_000  # of each colour in a corner
 MOST_PANEL_DOTS = 1_000  # of each colour in one of its panels

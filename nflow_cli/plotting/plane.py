@@ -37,7 +37,7 @@ from nflow_cli.plotting.style import (
     title_figure,
     without_warnings,
 )
-from nflow_cli.plotting.training import (
+from nflow_cli.plotting.training_figures import (
     likelihood_figure,
     reverse_kl_figure,
     score_text,

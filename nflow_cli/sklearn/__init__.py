@@ -2,7 +2,7 @@
 
 try:
     from nflow_cli.sklearn.classifier import TableClassifier
-    from nflow_cli.sklearn.density import TableDensity
+    from nflow_cli.sklearn.density_estimator import TableDensity
     from nflow_cli.sklearn.detector import TableOutlierDetector
     from nflow_cli.sklearn.imputer import TableImputer
     from nflow_cli.sklearn.regressor import TableRegressor

@@ -25,15 +25,15 @@ from sklearn.utils.validation import (
 )
 
 from nflow_cli.backend.start import start_tensorflow
-from nflow_cli.data.array_tables import ArrowTable
+from nflow_cli.data.files.array_tables import ArrowTable
+from nflow_cli.data.files.table_files import is_table, table_of
 from nflow_cli.data.points import LEAST_ROWS
-from nflow_cli.data.table_files import is_table, table_of
 from nflow_cli.errors import NflowError
 from nflow_cli.experiments.python_arguments import python_words
 from nflow_cli.experiments.run import load
-from nflow_cli.experiments.table import python
-from nflow_cli.experiments.table.cells_loading import TrainedCells
 from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.tables import python_fit
+from nflow_cli.tables.cells_loading import TrainedCells
 from nflow_cli.terminal.output import silenced
 
 _PREFIX = "nflow-"  # of temporary folders
@@ -163,7 +163,7 @@ class TableEstimator(BaseEstimator):
         with self._as_configured():
             start_tensorflow(machine=None)
             self.run_ = PackedRun.of(
-                lambda folder: python.fit(
+                lambda folder: python_fit.fit(
                     table, self.preset, self.settings, folder, options, pictures=False
                 )
             )

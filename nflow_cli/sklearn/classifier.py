@@ -7,7 +7,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
 from nflow_cli.sklearn.base import FitValueError
-from nflow_cli.sklearn.conditional import ConditionalEstimator, levels_and_shares
+from nflow_cli.sklearn.conditional_estimator import ConditionalEstimator, levels_and_shares
 
 LEAST_P = np.finfo(float).tiny  # probability, whose logarithm is finite
 

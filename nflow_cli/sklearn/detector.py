@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import OutlierMixin
 
-from nflow_cli.experiments.table.oddness import row_oddness
 from nflow_cli.sklearn.base import FitValueError, TableEstimator, modelled_names
+from nflow_cli.tables.row_oddness import row_oddness
 
 HELD_OUT_OUTLIERS = 0.01  # share of held-out rows that are outliers without a contamination
 

@@ -7,11 +7,11 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 
-from nflow_cli.data.array_tables import columns_table
-from nflow_cli.data.table_files import is_table
-from nflow_cli.data.writing import arrow_table, frame_like
-from nflow_cli.experiments.table.impute import ImputedTable, Statistic
+from nflow_cli.data.files.array_tables import columns_table
+from nflow_cli.data.files.table_files import is_table
+from nflow_cli.data.files.writing import arrow_table, frame_like
 from nflow_cli.sklearn.base import FitValueError, TableEstimator, modelled_names
+from nflow_cli.tables.answers.impute import ImputedTable, Statistic
 
 Strategy = Literal[Statistic, "draw"]
 INDICATOR = "missingindicator_"  # prefix of a column's indicator of gaps, as in scikit-learn

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 
 from nflow_cli.sklearn.base import FitValueError
-from nflow_cli.sklearn.conditional import ConditionalEstimator, levels_and_shares
+from nflow_cli.sklearn.conditional_estimator import ConditionalEstimator, levels_and_shares
 
 
 class TableRegressor(RegressorMixin, ConditionalEstimator):

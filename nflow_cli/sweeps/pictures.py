@@ -4,7 +4,9 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from nflow_cli.evaluation.warnings import words
-from nflow_cli.plotting.compare import (
+from nflow_cli.plotting.style import Figure
+from nflow_cli.sweeps.compared_runs import Group, Identity, Settings, course, course_name, densities
+from nflow_cli.sweeps.comparison_figures import (
     Curve,
     Density,
     Series,
@@ -12,8 +14,6 @@ from nflow_cli.plotting.compare import (
     densities_figure,
     spread_figure,
 )
-from nflow_cli.plotting.style import Figure
-from nflow_cli.sweeps.compare import Group, Identity, Settings, course, course_name, densities
 
 Labelled = Sequence[tuple[Group, str]]  # groups with their labels
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from nflow_cli.config import presets
 from nflow_cli.config.presets import MAX_LABEL, Change, text_of
+from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.schema import run_schemas
-from nflow_cli.config.sweep import MAX_RUNS, SweepConfig
-from nflow_cli.config.training import RunConfig
+from nflow_cli.config.sweep_config import MAX_RUNS, SweepConfig
 from nflow_cli.constants import RUN, SWEEP
 from nflow_cli.errors import BusyError, ConfigError, RunDirectoryError
 from nflow_cli.experiments.run import Run, plain_preset

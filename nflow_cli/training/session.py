@@ -13,11 +13,11 @@ from pydantic import BaseModel, Field
 from nflow_cli.arrays import Tensor
 from nflow_cli.config.keys import FREE_TO_CHANGE, differing, without
 from nflow_cli.config.presets import validate
+from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.schema import run_schemas
 from nflow_cli.config.strict import Strict
 from nflow_cli.config.table import CellsConfig, FitConfig
-from nflow_cli.config.training import RunConfig
-from nflow_cli.data.dataset import Dataset
+from nflow_cli.data.kinds.dataset import Dataset
 from nflow_cli.errors import ConfigError, Interrupted, RunDirectoryError
 from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.runs.directory import CHECKPOINTS, CONFIG, RunDirectory

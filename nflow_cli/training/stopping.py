@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from pydantic import BaseModel, model_validator
 
-from nflow_cli.config.training import EarlyStopping
+from nflow_cli.config.run_config import EarlyStopping
 from nflow_cli.training.observers import Clock, Count, MetricsLog, Observer, Saved
 
 COOL_DOWN_SHARE = 0.15  # updates of cooling down, relative to those before

@@ -12,7 +12,7 @@ from keras import ops
 
 from nflow_cli.arrays import Tensor
 from nflow_cli.backend.programs import compiled
-from nflow_cli.config.training import TrainSettings
+from nflow_cli.config.run_config import TrainSettings
 from nflow_cli.training.chunks import Chunks
 from nflow_cli.training.observers import Observer
 

@@ -11,9 +11,9 @@ from short_runs import TABLE
 import nflow_cli
 from nflow_cli.errors import ConfigError, NflowError
 from nflow_cli.experiments.run import Run
-from nflow_cli.experiments.table import flows_training
-from nflow_cli.inference import training
+from nflow_cli.inference import reverse_kl_training
 from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.tables import flows_training
 
 # Forks processes that begin a run and are killed at the n-th file operation, n = 1, 2, ...; then
 # others that begin again: by the same command, or as a worker of a sweep does.
@@ -91,7 +91,7 @@ def trained(monkeypatch):
     """Let a training do what a test puts in here; it is handed the config."""
     does = []
     monkeypatch.setattr("nflow_cli.experiments.running.start_tensorflow", lambda *_: None)
-    monkeypatch.setattr(training, "train", lambda config, *_: does[0](config))
+    monkeypatch.setattr(reverse_kl_training, "train", lambda config, *_: does[0](config))
     return does
 
 

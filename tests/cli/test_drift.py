@@ -9,7 +9,7 @@ from running import read_rows, succeed
 from short_runs import CELLS, make_run, without_pictures
 
 import nflow_cli
-from nflow_cli.evaluation.drift import Drift
+from nflow_cli.tables.scores.drift_tests import Drift
 
 TABLE = CELLS["data"]["name"]
 COLUMNS = ["city", "flag", "day", "rooms", "price", "wage"]

@@ -112,7 +112,7 @@ def test_a_run_without_its_table_has_the_same_p_values(invoke, run, new, write, 
 @pytest.fixture
 def computed(monkeypatch):
     """Return a list that has the number of rows of each computation of surprises to be kept."""
-    from nflow_cli.experiments.table import explain
+    from nflow_cli.tables.answers import explain
 
     counts, largest = [], explain.largest_of_held_out
 

@@ -16,8 +16,8 @@ from short_runs import edit_json, edit_weights, without_pictures, without_progra
 import nflow_cli
 from nflow_cli.cli import main
 from nflow_cli.evaluation.estimates import with_error
-from nflow_cli.experiments.checks import check_run
 from nflow_cli.experiments.comparison import Outcome
+from nflow_cli.experiments.run_checks import check_run
 from nflow_cli.runs.directory import RunDirectory
 
 BOUNDS = ["--bounds", "price=0:", "--bounds", "share=0:1"]

@@ -16,8 +16,8 @@ from short_runs import without_pictures
 
 import nflow_cli
 from nflow_cli.cli import main
-from nflow_cli.data.columns import numbers_of
-from nflow_cli.data.table_files import open_table
+from nflow_cli.data.files.columns import numbers_of
+from nflow_cli.data.files.table_files import open_table
 from nflow_cli.errors import Interrupted, NflowError
 from nflow_cli.experiments import running
 from nflow_cli.experiments.python_arguments import in_python

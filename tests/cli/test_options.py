@@ -18,8 +18,8 @@ from nflow_cli import cli, registry
 from nflow_cli.cli import main
 from nflow_cli.cli.options import changes_of
 from nflow_cli.config import presets
-from nflow_cli.config.options import options_of
 from nflow_cli.config.schema import preset_schemas, run_schemas
+from nflow_cli.config.schema_options import options_of
 from nflow_cli.config.table import CellsConfig
 
 MODELS = {name: [model] for name, model in preset_schemas().items()}

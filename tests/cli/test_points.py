@@ -11,14 +11,14 @@ from running import succeed
 from short_runs import CELLS, edit_json
 
 import nflow_cli
-from nflow_cli.config.kinds import ColumnKind
+from nflow_cli.config.column_kinds import ColumnKind
 from nflow_cli.data.point_sets import EightGaussians
 from nflow_cli.evaluation.estimates import with_error
-from nflow_cli.experiments.checks import check_run
 from nflow_cli.experiments.comparison import Outcome
-from nflow_cli.experiments.table.scoring import UNKNOWN, gap
+from nflow_cli.experiments.run_checks import check_run
 from nflow_cli.registry import POINT_SETS
 from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.tables.table_scoring import UNKNOWN, gap
 
 OF_CELLS = {**CELLS, "data": {"name": "eight-gaussians", "size": 1_000}}
 

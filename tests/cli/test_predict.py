@@ -13,8 +13,8 @@ import nflow_cli
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.experiments.run import Run
-from nflow_cli.experiments.table import predict
-from nflow_cli.experiments.table.unknown import conditional_of_known
+from nflow_cli.tables.answers import predict
+from nflow_cli.tables.unknown import conditional_of_known
 from nflow_cli.terminal import progress
 
 TABLE = CELLS["data"]["name"]

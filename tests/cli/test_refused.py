@@ -11,8 +11,8 @@ from pyarrow import table as arrow_table
 from short_runs import CELLS, KINDS
 
 from nflow_cli.config.table import TableData
-from nflow_cli.data.dataset import load_dataset
-from nflow_cli.data.table_files import table_of
+from nflow_cli.data.files.table_files import table_of
+from nflow_cli.data.kinds.dataset import load_dataset
 from nflow_cli.experiments import running
 from nflow_cli.images import images
 

@@ -11,7 +11,7 @@ from running import NFLOW, peak_memory, succeed
 from short_runs import BOX, KINDS, MIXED, TABLE, VAE, edit_json, edit_weights
 
 import nflow_cli
-from nflow_cli.data.columns import read_points
+from nflow_cli.data.files.columns import read_points
 from nflow_cli.evaluation.estimates import with_error
 from nflow_cli.runs.directory import RunDirectory
 

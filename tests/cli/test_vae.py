@@ -14,7 +14,7 @@ from running import assert_same_run, run_where_keras_is_set_up_otherwise
 from nflow_cli.cli import main
 from nflow_cli.errors import NflowError
 from nflow_cli.evaluation.estimates import with_error
-from nflow_cli.images import images, training
+from nflow_cli.images import images, vae_training
 from nflow_cli.runs.directory import RunDirectory
 
 # In this process a command trains on the backend that Keras was imported with.
@@ -82,7 +82,7 @@ def test_without_network_and_cache_the_sample_is_taken_with_a_warning(
         raise NflowError("stopped by the test")
 
     monkeypatch.setattr("nflow_cli.experiments.running.start_tensorflow", lambda *_: None)
-    monkeypatch.setattr(training, "train", fit)
+    monkeypatch.setattr(vae_training, "train", fit)
     result = invoke("train-vae", "--output", "run")
     assert taken == ["mnist-sample"]
     warnings = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]

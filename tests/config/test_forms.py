@@ -6,7 +6,7 @@ import pytest
 
 from nflow_cli.config.flows import checked_item, checked_pattern, pattern_name, pattern_text
 from nflow_cli.config.keys import differing, flat, is_within, without
-from nflow_cli.config.options import FORMATS, INTERVALS, NAMES, PATTERN, STEPS, items_of
+from nflow_cli.config.schema_options import FORMATS, INTERVALS, NAMES, PATTERN, STEPS, items_of
 from nflow_cli.errors import ConfigError
 from nflow_cli.registry import FLOWS
 

@@ -3,8 +3,8 @@
 import pytest
 
 from nflow_cli.config import presets
-from nflow_cli.config.kinds import ColumnKind
-from nflow_cli.config.training import CHUNK
+from nflow_cli.config.column_kinds import ColumnKind
+from nflow_cli.config.run_config import CHUNK
 
 
 def settings(command="fit-2d", **changes):

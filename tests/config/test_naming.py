@@ -6,7 +6,7 @@ import pytest
 from nflow_cli.config import presets
 from nflow_cli.config.presets import validate
 from nflow_cli.experiments import running
-from nflow_cli.images import images, run_data
+from nflow_cli.images import image_data, images
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def name_of(invoke, tmp_path, monkeypatch):
     runs = []
     monkeypatch.setattr(running, "execute", lambda run, *_: runs.append(run))
     monkeypatch.setattr(running, "show", lambda run: None)
-    for module in (images, run_data):
+    for module in (images, image_data):
         monkeypatch.setattr(module, "load_images", lambda *_, **__: images._sample())
     np.save(tmp_path / "mine.npy", np.random.default_rng(0).normal(size=(40, 2)))
     (tmp_path / "free.yaml").write_text("command: fit-2d\ntarget: u2\n")

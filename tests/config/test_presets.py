@@ -14,9 +14,9 @@ from nflow_cli import registry
 from nflow_cli.arguments import MAX_SEED
 from nflow_cli.config import presets
 from nflow_cli.config.flows import IN_TURN
-from nflow_cli.config.options import presets_folder, shipped_presets
 from nflow_cli.config.presets import find_preset
 from nflow_cli.config.schema import json_schema
+from nflow_cli.config.schema_options import presets_folder, shipped_presets
 from nflow_cli.errors import ConfigError
 from nflow_cli.inference.fit_2d_config import nearest_preset
 

@@ -3,10 +3,10 @@
 import pytest
 
 from nflow_cli.config import presets
+from nflow_cli.config.column_kinds import ColumnKind
 from nflow_cli.config.flows import StackFlow
-from nflow_cli.config.kinds import ColumnKind
-from nflow_cli.config.options import shipped_presets
 from nflow_cli.config.presets import Change
+from nflow_cli.config.schema_options import shipped_presets
 from nflow_cli.config.table import Cells, CellsConfig, CellsTrain, FitConfig, natural_preset
 from nflow_cli.errors import ConfigError
 from nflow_cli.inference import infer_config as infer_schema

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from truth import dense_jacobian
 
-from nflow_cli.config.kinds import ColumnKind, Lattice
+from nflow_cli.config.column_kinds import ColumnKind, Lattice
 from nflow_cli.data.column_maps import Log, Logit, Scale, Softplus, TukeyH
-from nflow_cli.data.columns import Column
-from nflow_cli.data.dates import form_of, kind_of_form, numbers_of, texts_of
-from nflow_cli.data.fit_units import Bounds, fit_units, units_of_numbers
+from nflow_cli.data.files.columns import Column
+from nflow_cli.data.files.dates import form_of, kind_of_form, numbers_of, texts_of
+from nflow_cli.data.kinds.fit_units import Bounds, fit_units, units_of_numbers
 from nflow_cli.data.units import IDENTITY, ColumnUnits
 from nflow_cli.errors import DataError
 

@@ -9,9 +9,9 @@ from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.bases import StandardNormal
 from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.errors import DataError
-from nflow_cli.evaluation.pit import band, from_uniform
 from nflow_cli.flows.stack import WeightedStacks, make_stack
 from nflow_cli.random_streams import stream
+from nflow_cli.tables.scores.pit import band, from_uniform
 
 SEED, R = 4, 3
 SPLINE = [{"spline-coupling": {"hidden": [8], "bins": 4}}]

@@ -12,7 +12,7 @@ from stacks import density_of, make
 from truth import Grid, mixture_log_prob, normal_log_prob
 
 from nflow_cli.config.table import TableData
-from nflow_cli.data.dataset import load_dataset
+from nflow_cli.data.kinds.dataset import load_dataset
 from nflow_cli.data.units import units_of
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.densities.pushforward import PushforwardDensity
@@ -27,10 +27,10 @@ from nflow_cli.evaluation.tallies import (
     likelihood_of_points,
     tallied,
 )
-from nflow_cli.experiments.table.scoring import gap_to_the_truth
 from nflow_cli.flows.stack import FlowStack
 from nflow_cli.inference.log_density import ArrayDensity, TensorDensity
 from nflow_cli.inference.reverse_kl import rounding
+from nflow_cli.tables.table_scoring import gap_to_the_truth
 
 NAMES = ["a", "b", "c"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from nflow_cli.evaluation.importance import fit_tail, pareto_k, smoothed, tail_length
 from nflow_cli.evaluation.mass import cells, mass
-from nflow_cli.evaluation.pit import p_value, pit
+from nflow_cli.tables.scores.pit import p_value, pit
 
 NAMES = ["a", "b", "c", "d"]
 

@@ -4,8 +4,8 @@ import pytest
 from scipy import stats
 
 from nflow_cli.evaluation.association import most_dependent
-from nflow_cli.evaluation.pit import RADIUS, band, from_uniform, p_value, pit, pit_of_latents
 from nflow_cli.evaluation.two_samples import tail_of_chi_squared
+from nflow_cli.tables.scores.pit import RADIUS, band, from_uniform, p_value, pit, pit_of_latents
 
 NAMES = list("abcdefgh")
 

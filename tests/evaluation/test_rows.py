@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nflow_cli.evaluation.memorisation import Copies, copies, memorisation
 from nflow_cli.evaluation.oddness import (
     adjusted,
     expected_share,
@@ -16,6 +15,7 @@ from nflow_cli.evaluation.oddness import (
     p_values,
     two_sided,
 )
+from nflow_cli.tables.scores.memorisation import Copies, copies, memorisation
 
 SHARES = np.array([0.1, 0.25, 0.4, 0.15, 0.1])
 

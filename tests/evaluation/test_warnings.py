@@ -10,12 +10,12 @@ from scipy import stats
 from short_runs import MIXED, POINTS, SHORT, SHORT_VAE
 
 from nflow_cli.config import presets
-from nflow_cli.evaluation.pit import Pit
 from nflow_cli.evaluation.warnings import words
 from nflow_cli.experiments.run import kind_of
-from nflow_cli.experiments.table.report import TableSummary
-from nflow_cli.images.report import ImagesSummary
-from nflow_cli.inference.report import ReverseKLSummary
+from nflow_cli.images.vae_report import ImagesSummary
+from nflow_cli.inference.reverse_kl_report import ReverseKLSummary
+from nflow_cli.tables.scores.pit import Pit
+from nflow_cli.tables.table_report import TableSummary
 
 
 def settings(short=SHORT, **changes):

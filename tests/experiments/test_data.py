@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from nflow_cli.config.table import TableData
-from nflow_cli.data.dataset import load_dataset
+from nflow_cli.data.kinds.dataset import load_dataset
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.experiments.recorded_data import column_units, found_again
 from nflow_cli.experiments.run import Run
-from nflow_cli.images import run_data as of_images
+from nflow_cli.images import image_data as of_images
 from nflow_cli.images.images import load_images
 from nflow_cli.runs.directory import RunDirectory
 

@@ -10,10 +10,10 @@ from nflow_cli.config import presets
 from nflow_cli.deadline import Deadline
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.running import in_time
-from nflow_cli.experiments.table import cells_trial, flows_trial
-from nflow_cli.experiments.table.data import load
-from nflow_cli.images import training as images_fit
-from nflow_cli.inference import training as infer_fit
+from nflow_cli.images import vae_training as images_fit
+from nflow_cli.inference import reverse_kl_training as infer_fit
+from nflow_cli.tables import cells_trial, flows_trial
+from nflow_cli.tables.table_data import load
 from nflow_cli.training.budget import Cost
 
 LOG_DENSITY = {

@@ -22,7 +22,7 @@ from nflow_cli.config import presets
 from nflow_cli.densities.bases import StandardNormal, UniformBox
 from nflow_cli.errors import ConfigError, DataError, NflowError
 from nflow_cli.experiments.run import Run
-from nflow_cli.images import loading
+from nflow_cli.images import vae_loading
 from nflow_cli.images.vae import FlowVAE
 from nflow_cli.inference.targets import Multimodal
 from nflow_cli.random_streams import stream
@@ -154,14 +154,14 @@ def test_a_vae_draws_images_from_its_prior(tmp_path):
     model = FlowVAE(2, "relu", [16], ["planar"], 2, prior=prior)
     model.prior.last["shift"].assign([3.0, -2.0])
     run = Run(RunDirectory(tmp_path), presets.validate({"command": "train-vae"}, "a test"))
-    images = loading.TrainedVAE(run, model).sample(4, seed=1)
+    images = vae_loading.TrainedVAE(run, model).sample(4, seed=1)
     noise = stream(1, "samples").standard_normal((4, 2), np.float32)
     expected = to_numpy(model.decode(noise + np.array([3.0, -2.0], np.float32)))
     np.testing.assert_allclose(images, expected, atol=1e-6)
 
 
 def test_a_vae_gives_images(vae, monkeypatch):
-    monkeypatch.setattr(loading, "BATCH", 8)
+    monkeypatch.setattr(vae_loading, "BATCH", 8)
     model = nflow_cli.load(vae)
     images = model.sample(20, seed=1)
     assert (images.shape, images.dtype) == ((20, 28, 28), np.float32)

@@ -7,7 +7,7 @@ from catalogue import WIDTH, to_numpy
 from truth import normal_log_prob
 
 from nflow_cli.errors import ConfigError
-from nflow_cli.flows.density import FlowDensity
+from nflow_cli.flows.flow_density import FlowDensity
 from nflow_cli.flows.stack import FlowStack
 
 MEAN = np.array([1.5, -2.0])

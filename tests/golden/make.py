@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from nflow_cli.cli import main
 from nflow_cli.constants import __version__
-from nflow_cli.images import scoring
+from nflow_cli.images import vae_scoring
 from nflow_cli.runs.checkpoints import Checkpoints
 
 TESTS = Path(__file__).parents[1]
@@ -72,7 +72,7 @@ def make(folder: Path) -> None:
     write_draws(folder / "draws.csv")
     os.chdir(folder)
     for name, few in FEW.items():
-        setattr(scoring, name, few)
+        setattr(vae_scoring, name, few)
     for kind, command in COMMANDS.items():
         run_nflow(*command, "--output", kind)
         with patch.object(Checkpoints, "save", interrupting(Checkpoints.save)):

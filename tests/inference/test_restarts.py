@@ -13,10 +13,10 @@ from truth import to_numpy
 
 from nflow_cli.config import presets
 from nflow_cli.flows.stack import FlowStack, SideBySide
-from nflow_cli.inference import training as target_fit
+from nflow_cli.inference import reverse_kl_training as target_fit
 from nflow_cli.inference.restarts import Restarts, plan
+from nflow_cli.inference.reverse_kl_trainer import ReverseKL
 from nflow_cli.inference.targets import U1
-from nflow_cli.inference.trainer import ReverseKL
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.training.observers import Clock, MetricsLog
 

@@ -15,7 +15,7 @@ from nflow_cli.evaluation.warnings import ScoreWarning
 from nflow_cli.plotting import plane
 from nflow_cli.plotting.plane import AXES, animation_files, fit2d_figures, flow_figure
 from nflow_cli.plotting.style import save_figure
-from nflow_cli.plotting.training import reverse_kl_figure
+from nflow_cli.plotting.training_figures import reverse_kl_figure
 
 
 def make_evaluation(steps=3, q_scale=1.0):

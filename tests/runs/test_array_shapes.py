@@ -9,10 +9,10 @@ import pytest
 from nflow_cli.config import presets
 from nflow_cli.errors import RunDirectoryError
 from nflow_cli.experiments.run import kind_of
-from nflow_cli.experiments.table import report as of_tables
 from nflow_cli.runs import npz
 from nflow_cli.runs.directory import RunDirectory
 from nflow_cli.runs.npz import ROW_WEIGHTS, ROWS
+from nflow_cli.tables import table_report as of_tables
 
 MNIST = presets.validate(presets.read_preset(presets.find_preset("mnist")), "mnist")
 FIT_2D = presets.validate({"command": "fit-2d"}, "a test")

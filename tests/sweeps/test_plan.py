@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from nflow_cli.config import presets
-from nflow_cli.config.kinds import ColumnKind
-from nflow_cli.config.sweep import SweepConfig
+from nflow_cli.config.column_kinds import ColumnKind
+from nflow_cli.config.sweep_config import SweepConfig
 from nflow_cli.errors import BusyError, NflowError, RunDirectoryError
 from nflow_cli.experiments.run import plain_preset
 from nflow_cli.runs.directory import RunDirectory

@@ -36,7 +36,7 @@ def without_a_key(state):
 
 
 def test_a_key_that_a_checkpoint_has_not_has_its_default(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr("nflow_cli.experiments.report.draw", lambda *_: [])
+    monkeypatch.setattr("nflow_cli.experiments.run_report.draw", lambda *_: [])
     result = resumed(trained, tmp_path, without_a_key)
     assert result.exit_code == 0, result.stderr
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 30

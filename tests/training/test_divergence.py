@@ -9,9 +9,9 @@ from truth import to_numpy
 
 from nflow_cli.config import presets
 from nflow_cli.errors import DivergenceError
-from nflow_cli.images import training as images_fit
-from nflow_cli.images.chunks import ImageChunks
-from nflow_cli.inference import training as target_fit
+from nflow_cli.images import vae_training as images_fit
+from nflow_cli.images.image_chunks import ImageChunks
+from nflow_cli.inference import reverse_kl_training as target_fit
 from nflow_cli.inference.targets import Multimodal
 from nflow_cli.runs.checkpoints import Checkpoints
 from nflow_cli.runs.directory import RunDirectory

@@ -9,7 +9,7 @@ from truth import to_numpy
 
 from nflow_cli.config import presets
 from nflow_cli.errors import Interrupted
-from nflow_cli.inference import training as target_fit
+from nflow_cli.inference import reverse_kl_training as target_fit
 from nflow_cli.inference.modes import climb
 from nflow_cli.inference.restarts import widened
 from nflow_cli.runs.checkpoints import Checkpoints

@@ -11,7 +11,7 @@ import pytest
 from loops import NOISE, Bend, Slices, session, settings
 from truth import to_numpy
 
-from nflow_cli.config.training import EarlyStopping, ValidatedStopping
+from nflow_cli.config.run_config import EarlyStopping, ValidatedStopping
 from nflow_cli.training.observers import Clock, StateError
 from nflow_cli.training.stopping import ValidationLog
 

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from nflow_cli.data.column_maps import ColumnMap, Scale, bound_maps, records_of
-from nflow_cli.data.columns import Column, numbers_of, read_columns, stacked
 from nflow_cli.data.dependence import determined
-from nflow_cli.data.fit_units import Bounds
-from nflow_cli.data.netcdf import InferenceTable
+from nflow_cli.data.files.columns import Column, numbers_of, read_columns, stacked
+from nflow_cli.data.files.netcdf import InferenceTable
+from nflow_cli.data.files.table_files import open_table
+from nflow_cli.data.files.tables import TableFile, listed, shown
+from nflow_cli.data.kinds.fit_units import Bounds
 from nflow_cli.data.points import checksum, no_spread
-from nflow_cli.data.table_files import open_table
-from nflow_cli.data.tables import TableFile, listed, shown
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError
-from nflow_cli.inference.evidence.config import MOST_FOLDS, DrawsData
+from nflow_cli.inference.evidence.evidence_config import MOST_FOLDS, DrawsData
 
 CHAINS = ("chain", ".chain", "chain__", "chain_id")
 NUMBERING = ("draw", ".draw", "draw__", "iteration", ".iteration", "iter", "index")

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import xarray
 
-from nflow_cli.data import netcdf, tables
-from nflow_cli.data.columns import numbers_of, read_columns
-from nflow_cli.data.table_files import open_table
+from nflow_cli.data.files import netcdf, tables
+from nflow_cli.data.files.columns import numbers_of, read_columns
+from nflow_cli.data.files.table_files import open_table
 from nflow_cli.errors import DataError, NflowError, RunDirectoryError
-from nflow_cli.inference.evidence.config import DrawsData
 from nflow_cli.inference.evidence.draws import load_draws
+from nflow_cli.inference.evidence.evidence_config import DrawsData
 
 STAN = """# stan_version_major = 2
 # model = schools_model

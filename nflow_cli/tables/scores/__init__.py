@@ -1,0 +1,1 @@
+"""Scores of a density of table rows beyond its likelihood, and of draws."""
