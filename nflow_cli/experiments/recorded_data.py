@@ -5,14 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from nflow_cli.config.strict import MAX_PATH
-from nflow_cli.config.table import TableData
 from nflow_cli.constants import RUN
 from nflow_cli.data.column_maps import ColumnMap, recorded_map
-from nflow_cli.data.kinds.dataset import ODD_ROWS
-from nflow_cli.data.points import Parts
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.errors import DataError, RunDirectoryError
 from nflow_cli.experiments.run import Run
@@ -21,7 +16,7 @@ from nflow_cli.registry import POINT_SETS
 MAX_MAPS = 8  # of a column
 # Checksums of a record of data, by what they are of.
 CHECKSUMS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "test rows": lambda record: _tests(record).get("sha256"),
+    "test rows": lambda record: record_of_tests(record).get("sha256"),
     "weights": lambda record: record.get("weights_sha256"),
     "data": lambda record: record.get("sha256"),
 }
@@ -29,8 +24,8 @@ CHECKSUMS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 def found_again(run: Run, load: Callable[[str], Any]) -> Any:
     """Reload the rows of a run, and compare checksums."""
-    recorded = _recorded(run)
-    place = _place(recorded)
+    recorded = record_of_data(run)
+    place = place_of(recorded)
     try:
         points = load(place)
     except DataError:
@@ -57,18 +52,8 @@ def found_again(run: Run, load: Callable[[str], Any]) -> Any:
     return replace(points, name=recorded["name"])
 
 
-def with_tests(run: Run, settings: TableData) -> TableData:
-    """Settings of a run with the present path of its file of test rows, if any."""
-    if settings.test is None:
-        return settings
-    tests = _tests(_recorded(run))
-    place = _place(tests) if is_named(tests) else settings.test
-    if not os.path.exists(place):
-        raise DataError(f"{place}: no such table; expected the test rows of this run")
-    return settings.model_copy(update={"test": place})
-
-
-def _tests(record: dict[str, Any]) -> dict[str, Any]:
+def record_of_tests(record: dict[str, Any]) -> dict[str, Any]:
+    """Record of a file of test rows in that of data; empty if there is none."""
     tests = record.get("test")
     return tests if isinstance(tests, dict) else {}
 
@@ -80,36 +65,22 @@ def sources_of(run: Run) -> list[str]:
         return []
     paths = data.get("paths")  # of draws
     more = paths if isinstance(paths, list) else []
-    places = [_place(record) for record in (data, _tests(data)) if is_named(record)]
+    places = [place_of(record) for record in (data, record_of_tests(data)) if is_named(record)]
     return [*places, *(path for path in more if isinstance(path, str))]
 
 
 def is_data_of(run: Run, sha256: str) -> bool:
     """Whether a checksum is that of a run's rows, in their order."""
-    return sha256 == _recorded(run).get("sha256")
+    return sha256 == record_of_data(run).get("sha256")
 
 
 def column_units(run: Run, names: Sequence[str], kind: str = "units") -> ColumnUnits:
     """Recorded units of numeric columns of a run: ``units`` or ``straight_units``."""
-    record = _recorded(run)
+    record = record_of_data(run)
     try:
         return ColumnUnits([_maps(record[kind][name]) for name in names])
     except (KeyError, TypeError, ValueError):
         raise RunDirectoryError(f"{run.path / RUN}: damaged: expected the units of data") from None
-
-
-def recorded_odd_rows(run: Run) -> Parts | None:
-    """Row numbers, from 0, of the outliers that a robust run left out; ``None`` of any other."""
-    record = _recorded(run).get(ODD_ROWS)
-    if record is None:
-        return None
-    try:
-        numbers = [np.array(record[part], int) for part in Parts._fields]
-    except (KeyError, TypeError, ValueError, OverflowError):
-        problem = "damaged: expected row numbers of data"
-        raise RunDirectoryError(f"{run.path / RUN}: {problem}") from None
-    train, validation, test = numbers
-    return Parts(train - 1, validation - 1, test - 1)
 
 
 def _maps(records: Any) -> list[ColumnMap]:
@@ -118,7 +89,8 @@ def _maps(records: Any) -> list[ColumnMap]:
     return list(map(recorded_map, records))
 
 
-def _recorded(run: Run) -> dict[str, Any]:
+def record_of_data(run: Run) -> dict[str, Any]:
+    """Record of the data of a run."""
     recorded: Any = run.record.get("data")
     if not is_named(recorded):
         raise RunDirectoryError(f"{run.path / RUN}: damaged: expected the data's name and sha256")
@@ -131,7 +103,7 @@ def is_named(record: Any) -> bool:
     return isinstance(name, str) and len(name) <= MAX_PATH
 
 
-def _place(recorded: dict[str, Any]) -> str:
+def place_of(recorded: dict[str, Any]) -> str:
     """Path of the data, if it still exists, or else their name."""
     path = recorded.get("path")
     return path if isinstance(path, str) and os.path.exists(path) else recorded["name"]

@@ -10,7 +10,6 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from nflow_cli.arguments import room_for, whole_number
-from nflow_cli.data.files.writing import write_file
 from nflow_cli.errors import DataError, NflowError
 from nflow_cli.experiments.loaded import TrainedRun
 from nflow_cli.experiments.run import Run
@@ -19,6 +18,7 @@ from nflow_cli.images.vae import FlowVAE
 from nflow_cli.plotting.style import save_figure
 from nflow_cli.random_streams import stream
 from nflow_cli.runs import model_file
+from nflow_cli.runs.directory import write_file
 
 BATCH = 200  # images at a time
 SHOWN = 64  # samples in the picture

@@ -7,13 +7,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from nflow_cli.data.units import units_of
+from nflow_cli.config.flows import StackFlow
 from nflow_cli.densities.pushforward import PushforwardDensity
 from nflow_cli.errors import DivergenceError, TargetError
 from nflow_cli.flows.stack import AFFINE, FlowStack, WeightedStacks, make_stack, seeds_from
 from nflow_cli.inference.missed_mass import ModeProposal
 from nflow_cli.inference.reverse_kl import mixture_weights, search_missed_modes
-from nflow_cli.inference.reverse_kl_data import Config
+from nflow_cli.inference.reverse_kl_data import DensityTrain
 from nflow_cli.inference.reverse_kl_trainer import ReverseKL
 from nflow_cli.terminal.output import tell
 from nflow_cli.terminal.progress import phase
@@ -29,25 +29,27 @@ LEAST_BATCH = 32  # samples an update of each member
 Weights = list[np.ndarray]
 
 
-def with_missed_modes(model: ReverseKL, config: Config) -> tuple[PushforwardDensity, float]:
+def with_missed_modes(
+    model: ReverseKL, flow: StackFlow, train: DensityTrain, starts: np.ndarray | None, seed: int
+) -> tuple[PushforwardDensity, float]:
     """Train a further member at each mode that the fit ``model`` misses, and weight all.
 
     A member starts as the Gaussian of a mode's curvature, is fitted to ``p`` by itself by reverse
     KL, and so stays there. Repeated while modes are missed, :data:`ROUNDS` times at most. A
-    training that fails, as the density may far from ``q``, adds no members.
+    training that fails, as the density may far from ``q``, adds no members. ``starts`` ``(n, D)``,
+    in the coordinates of the flows, are searched too.
 
     Returns:
         The density, a mixture if modes were missed, and the seconds that its members took.
     """
     density = model.density
     seconds = 0.0
-    if config.train.modes == 1 or not config.flow.affine:
+    if train.modes == 1 or not flow.affine:
         return density, seconds
-    starts = starts_of(config)
     for _ in range(ROUNDS):
         with phase(f"searching for missed modes: {DRAWS:,} draws"):
-            missed = search_missed_modes(density, model.target, config.seed, DRAWS, starts)
-        modes = missed.proposals[: config.train.modes - density.n_members]
+            missed = search_missed_modes(density, model.target, seed, DRAWS, starts)
+        modes = missed.proposals[: train.modes - density.n_members]
         share = missed.share or 0.0
         certain_share = share - ERRORS * (missed.standard_error or 0.0)
         if not modes or not certain_share > MISSED:
@@ -57,15 +59,15 @@ def with_missed_modes(model: ReverseKL, config: Config) -> tuple[PushforwardDens
             "training a flow at each"
         )
         try:
-            flow, clock = _trained(model, config, modes, density.n_members)
+            added_flows, clock = _trained(model, flow, train, modes, density.n_members, seed)
         except (DivergenceError, TargetError) as error:
             tell(f"no flows at the missed modes: {error}")
             break
         seconds += sum(clock.seconds)
-        added = [weights for weights in _weights(flow) if _are_finite(weights)]
+        added = [weights for weights in _weights(added_flows) if _are_finite(weights)]
         if not added:
             break
-        density = _mixture(model, config, _weights(density.flow) + added)
+        density = _mixture(model, flow, _weights(density.flow) + added, seed)
     return density, seconds
 
 
@@ -73,26 +75,22 @@ def _are_finite(weights: Weights) -> bool:
     return all(np.isfinite(array).all() for array in weights)
 
 
-def starts_of(config: Config) -> np.ndarray | None:
-    """Points ``(n, D)`` of ``--start``, in the coordinates of the flows; ``None`` without any."""
-    if config.train.starts is None:
-        return None
-    units = units_of(config.columns, config.bounds)
-    return units.inside(np.array(config.train.starts))
-
-
 def _trained(
-    model: ReverseKL, config: Config, modes: Sequence[ModeProposal], before: int
+    model: ReverseKL,
+    settings: StackFlow,
+    train: DensityTrain,
+    modes: Sequence[ModeProposal],
+    before: int,
+    seed: int,
 ) -> tuple[FlowStack, Clock]:
     """Flows side by side, one started at each of ``modes`` and trained, after ``before`` others."""
-    train = config.train
     count = len(modes)
     clock = Clock()
-    seeds = seeds_from(config.seed + train.restarts + before - 1, count)
-    flow = make_stack(**config.flow.model_dump(), seed=seeds[0], members=count)
+    seeds = seeds_from(seed + train.restarts + before - 1, count)
+    flow = make_stack(**settings.model_dump(), seed=seeds[0], members=count)
     trainer = model.member_fit(flow)
     trainer.prepare(train, train.steps)
-    affine = AFFINE[config.flow.affine or "full"]
+    affine = AFFINE[settings.affine or "full"]
     starts = [affine.moments(proposal.mode, proposal.cholesky) for proposal in modes]
     for name, weight in flow.last.items():
         weight.assign(np.stack([start[name] for start in starts]).reshape(weight.shape))
@@ -103,7 +101,7 @@ def _trained(
 
     noise = NoiseChunks(
         model.density.base,
-        config.dim,
+        model.density.dim,
         seeds,
         train.steps,
         train.chunk,
@@ -131,22 +129,23 @@ def _variables(flow: FlowStack) -> list[keras.Variable]:
     return [weight for weights in (*flow.parameters, flow.last) for weight in weights.values()]
 
 
-def _mixture(model: ReverseKL, config: Config, members: Sequence[Weights]) -> PushforwardDensity:
+def _mixture(
+    model: ReverseKL, settings: StackFlow, members: Sequence[Weights], seed: int
+) -> PushforwardDensity:
     """Mixture of members, weighted to be nearest to the target."""
-    flow = initial_flows(config, len(members))
+    flow = initial_flows(settings, model.density.dim, seed, len(members))
     for weight, values in zip(_variables(flow), zip(*members), strict=True):
         weight.assign(np.stack(values))
     density = PushforwardDensity(model.density.base, flow)
-    flow.log_weights.assign(np.log(mixture_weights(density, model.target, config.seed, DRAWS)))
+    flow.log_weights.assign(np.log(mixture_weights(density, model.target, seed, DRAWS)))
     return density
 
 
-def initial_flows(config: Config, members: int = 1) -> Any:
-    """Flows of a config, built: a stack, or the weighted stacks of a mixture."""
-    settings = config.flow.model_dump()
+def initial_flows(settings: StackFlow, dim: int, seed: int, members: int = 1) -> Any:
+    """Build flows of points ``(n, dim)``: a stack, or the weighted stacks of a mixture."""
     if members == 1:
-        flow = FlowStack(**settings, seed=config.seed)
+        flow = FlowStack(**settings.model_dump(), seed=seed)
     else:
-        flow = WeightedStacks(**settings, seeds=seeds_from(config.seed, members))
-    flow.build((None, config.dim))
+        flow = WeightedStacks(**settings.model_dump(), seeds=seeds_from(seed, members))
+    flow.build((None, dim))
     return flow

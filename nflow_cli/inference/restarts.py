@@ -13,9 +13,8 @@ from pydantic import BaseModel, Field
 
 from nflow_cli.arrays import Tensor
 from nflow_cli.flows.stack import SideBySide, seeds_from
-from nflow_cli.inference.fit_2d_config import Fit2DConfig, Fit2DTrain
-from nflow_cli.inference.infer_config import InferConfig, InferTrain
 from nflow_cli.inference.modes import climb, value_and_gradient
+from nflow_cli.inference.reverse_kl_data import DensityTrain
 from nflow_cli.random_streams import stream
 from nflow_cli.training.chunks import NoiseChunks
 from nflow_cli.training.observers import Count, Saved, StateError
@@ -52,7 +51,8 @@ class Restarts(Saved):
 
     Args:
         model: Fit that the best restart ends in.
-        config: Restart ``r`` has the seed ``config.seed + r``, modulo the number of seeds.
+        train: How the restarts are trained.
+        seed: Restart ``r`` has the seed ``seed + r``, modulo the number of seeds.
     """
 
     class State(BaseModel):
@@ -60,11 +60,12 @@ class Restarts(Saved):
         kl: list[float | None]
         updates: list[Count]
 
-    def __init__(self, model: ChunkTrainer, config: Fit2DConfig | InferConfig):
+    def __init__(self, model: ChunkTrainer, train: DensityTrain, seed: int):
         self.model = model
-        self.config = config
-        count = config.train.restarts
-        self.seeds = seeds_from(config.seed, count)
+        self.settings = train
+        self.seed = seed
+        count = train.restarts
+        self.seeds = seeds_from(seed, count)
         self.alive = list(range(count))
         self.kl: list[float | None] = [None] * count
         self.updates = [0] * count
@@ -72,7 +73,7 @@ class Restarts(Saved):
 
     def search(self, session: Session) -> None:
         """Train the restarts, dropping the worse by :func:`plan`; leave the best in ``model``."""
-        settings = self.config.train
+        settings = self.settings
         if not session.take_over(self.trainer) and settings.first_stage:
             seeds = [self.seeds[r] for r in self.alive]
             fit_first_stage(self.trainer, seeds, settings, session)
@@ -114,7 +115,7 @@ class Restarts(Saved):
 
     def chunks(self, steps: int) -> NoiseChunks:
         """Base samples of the restarts alive, up to update ``steps``."""
-        settings = self.config.train
+        settings = self.settings
         density = self.model.density
         return NoiseChunks(
             density.base,
@@ -148,7 +149,7 @@ class Restarts(Saved):
         """
         density = self.trainer.density
         shape = (COMPARED_SAMPLES, density.dim)
-        z0 = density.base.sample(stream(self.config.seed, "restarts"), shape)
+        z0 = density.base.sample(stream(self.seed, "restarts"), shape)
         z, log_q = density.push(ops.broadcast_to(z0, (len(self.alive), *shape)))
         log_p = self.trainer.target.log_prob(z)
         return ops.convert_to_numpy(ops.mean(ops.subtract(log_q, log_p), axis=-1))
@@ -162,7 +163,7 @@ class Restarts(Saved):
         flow = self.model.flow
         stacks = SideBySide(flow.pattern, flow.k, seeds, affine=flow.affine)
         trainer = self.model.with_flow(stacks, len(seeds))
-        trainer.prepare(self.config.train, self.config.train.steps)
+        trainer.prepare(self.settings, self.settings.steps)
         return trainer
 
 
@@ -181,7 +182,7 @@ def _hand_over(wide: ChunkTrainer, narrow: ChunkTrainer, places: list[int]) -> N
 def fit_first_stage(
     trainer: ChunkTrainer,
     seeds: Sequence[int],
-    train: Fit2DTrain | InferTrain,
+    train: DensityTrain,
     session: Session,
 ) -> None:
     """Fit the affine map of each restart of ``trainer`` to its density, in ``first_stage`` updates.

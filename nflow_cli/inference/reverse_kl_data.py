@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from nflow_cli.data.units import units_of
 from nflow_cli.errors import ConfigError
 from nflow_cli.experiments.run import Run
-from nflow_cli.inference.fit_2d_config import Fit2DConfig
-from nflow_cli.inference.infer_config import IN_PYTHON, InferConfig
+from nflow_cli.inference.fit_2d_config import Fit2DConfig, Fit2DTrain
+from nflow_cli.inference.infer_config import IN_PYTHON, InferConfig, InferTrain
 
 Config = Fit2DConfig | InferConfig
+DensityTrain = Fit2DTrain | InferTrain
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,14 @@ class Subject:
     def record(self) -> Mapping[str, Any] | None:
         """Entry of ``run.json``."""
         return self.recorded
+
+
+def starts_of(config: Config) -> np.ndarray | None:
+    """Points ``(n, D)`` of ``--start``, in the coordinates of the flows; ``None`` without any."""
+    if config.train.starts is None:
+        return None
+    units = units_of(config.columns, config.bounds)
+    return units.inside(np.array(config.train.starts))
 
 
 def built_in(config: Config) -> Subject:

@@ -61,7 +61,7 @@ def load(run: Run) -> TrainedDensity:
     """Density of a run, a mixture if it has several members."""
     config = run.config
     members = 1 if config.train.modes == 1 else len(run.summary.member_weights)
-    flow = with_weights(run, initial_flows(config, members))
+    flow = with_weights(run, initial_flows(config.flow, config.dim, config.seed, members))
     units = units_of(config.columns, config.bounds)
     return TrainedDensity(run, config.new_base(), flow, units)
 

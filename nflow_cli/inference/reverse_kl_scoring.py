@@ -11,9 +11,8 @@ from nflow_cli.evaluation.warnings import few_rows, raised_warnings
 from nflow_cli.experiments.run import Run
 from nflow_cli.experiments.summary import Judged, Judgement, likelihood_rows
 from nflow_cli.inference import reverse_kl_report
-from nflow_cli.inference.members import starts_of
 from nflow_cli.inference.reverse_kl import arrays_of, base_energy, sample_size, score
-from nflow_cli.inference.reverse_kl_data import Config, Subject
+from nflow_cli.inference.reverse_kl_data import Config, Subject, starts_of
 from nflow_cli.random_streams import stream
 from nflow_cli.terminal.progress import phase
 

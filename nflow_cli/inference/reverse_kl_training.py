@@ -1,6 +1,6 @@
 """Training of flow stacks by reverse KL."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nflow_cli.data.units import units_of
@@ -11,7 +11,7 @@ from nflow_cli.experiments.summary import Fitted, RestartsRecord
 from nflow_cli.inference.members import initial_flows, with_missed_modes
 from nflow_cli.inference.restarts import Restarts, plan
 from nflow_cli.inference.reverse_kl import RESAMPLED_FROM, resampled
-from nflow_cli.inference.reverse_kl_data import Config, Subject
+from nflow_cli.inference.reverse_kl_data import Config, DensityTrain, Subject, starts_of
 from nflow_cli.inference.reverse_kl_scoring import judged
 from nflow_cli.inference.reverse_kl_trainer import ReverseKL, ReverseKLOnArrays, compiling
 from nflow_cli.runs.directory import RunDirectory
@@ -27,7 +27,9 @@ OTHER_SCORES = 3.0  # missed mass and rounding, in times of the draws' resamplin
 
 def build(config: Config, target: Target) -> ReverseKL:
     """Build and compile the model of a run."""
-    density = PushforwardDensity(config.new_base(), initial_flows(config))
+    density = PushforwardDensity(
+        config.new_base(), initial_flows(config.flow, config.dim, config.seed)
+    )
     trainer = ReverseKLOnArrays if getattr(target, "takes_arrays", False) else ReverseKL
     model = trainer(density, target, config.train.annealed)
     model.xla = config.train.compile
@@ -53,7 +55,7 @@ def trial(config: Config, subject: Subject) -> Cost:
 
         seconds_of(draw)  # compiles
         seconds = seconds_of(draw)
-        restarts = Restarts(model, config)
+        restarts = Restarts(model, train, config.seed)
         update, one_program = pace(restarts.trainer, restarts.chunks(train.steps))
     rungs = plan(train.restarts, train.steps, train.chunk, train.halving)
     scoring = seconds * (config.evaluate.samples / TIMED + OTHER_SCORES)
@@ -71,9 +73,10 @@ def search(
     Returns:
         Updates, speed and the record of restarts, by the keys of the summary.
     """
-    steps = config.train.steps
+    train = config.train
+    steps = train.steps
     clock = Clock()
-    restarts = Restarts(model, config)
+    restarts = Restarts(model, train, config.seed)
     name = "free energy" if model.target.log_z is None else "KL"
 
     def note(logs: Mapping[str, float]) -> str:
@@ -85,7 +88,7 @@ def search(
         directory,
         log=MetricsLog(clock),
         progress=ProgressReport(steps, clock, note),
-        observers=_stopping(config, clock),
+        observers=_stopping(train, config.flow.pattern, clock),
         parts=[restarts],
     ) as session:
         restarts.search(session)
@@ -93,13 +96,12 @@ def search(
     return {"steps": clock.steps, **clock.speed()._asdict(), "restarts": record}
 
 
-def _stopping(config: Config, clock: Clock) -> list[Plateau]:
+def _stopping(train: DensityTrain, pattern: Sequence[Any], clock: Clock) -> list[Plateau]:
     """Early stopping, from the end of the annealing and the start of the path gradient on."""
-    stopping = config.train.early_stopping
+    stopping = train.early_stopping
     if stopping is None:
         return []
-    path_from = config.train.path_from(config.flow.pattern) or 0
-    start = max(config.train.annealed.updates, path_from)
+    start = max(train.annealed.updates, train.path_from(pattern) or 0)
     return [Plateau(**stopping.model_dump(), clock=clock, start=start)]
 
 
@@ -108,7 +110,9 @@ def train(config: Config, directory: RunDirectory, subject: Subject) -> Fitted:
     model = build(config, subject.target)
     with compiling(config.train.compile):
         trained = search(model, config, directory)
-        density, member_seconds = with_missed_modes(model, config)
+        density, member_seconds = with_missed_modes(
+            model, config.flow, config.train, starts_of(config), config.seed
+        )
     model_sha256 = save_model(directory, density.flow)
     scores, arrays = judged(config, density, subject.target)
     facts = {

@@ -388,3 +388,9 @@ def expect_readable(path: str, record: Mapping[str, Any]) -> None:
             f"{path}: written by nflow {writer:.40}; this is {__version__}, and a development "
             "version's runs are read by no other: train it again"
         )
+
+
+def write_file(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
+    """Write a file atomically by ``fill(file)``, through a link that the user names."""
+    path = files.followed(path)
+    RunDirectory(path.parent).write(path.name, fill)

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.table import CellsConfig
 from nflow_cli.data.kinds.dataset import Dataset
 from nflow_cli.evaluation.association import LostRelation, lost_relations
 from nflow_cli.evaluation.tallies import Moments, RowScores
@@ -83,11 +82,13 @@ def _scores_of_kept(data: Dataset, test_scores: RowScores) -> dict[str, Any]:
     return {**counts, **log_q.scores("kept_log_likelihood")}
 
 
-def arrays(config: CellsConfig, density: CellDensity, data: Dataset) -> dict[str, np.ndarray]:
-    """Test rows, if the run keeps some, and draws with their log-density."""
-    n_kept = SHOWN_SAMPLES if config.evaluate.keep_rows else 0
+def arrays(
+    density: CellDensity, data: Dataset, seed: int, keep_rows: bool
+) -> dict[str, np.ndarray]:
+    """Test rows, if ``keep_rows``, and draws with their log-density."""
+    n_kept = SHOWN_SAMPLES if keep_rows else 0
     given = np.resize(data.test, (min(SHOWN_SAMPLES, len(data.train)), data.test.shape[1]))
-    draws = density.draw(given, stream(config.seed, "shown"))
+    draws = density.draw(given, stream(seed, "shown"))
     rows = {"rows": data.test[:n_kept]}
     if data.test_groups is not None:
         rows["groups"] = data.test_groups[:n_kept]

@@ -20,7 +20,7 @@ from keras import ops
 
 from nflow_cli.config import presets
 from nflow_cli.config.flows import MAX_WEIGHTS
-from nflow_cli.config.table import CellsConfig
+from nflow_cli.config.table import Cells, CellsConfig, CellsTrain
 from nflow_cli.constants import LOG_2PI
 from nflow_cli.data.kinds.dataset import Dataset
 from nflow_cli.errors import DataError
@@ -67,9 +67,9 @@ from nflow_cli.tables.cells_trainer import (
 )
 from nflow_cli.tables.cells_weights import arrays_of, stacked
 from nflow_cli.tables.fitted_density import fitted_density
+from nflow_cli.tables.row_training import Training, train_on_rows
 from nflow_cli.terminal.progress import phase
 from nflow_cli.training.chunks import PointChunks
-from nflow_cli.training.session import Training, train_on_rows
 
 # Of the training of an unmixing map, beside a network of its components:
 MAP_WIDTH = 64  # of the network
@@ -138,7 +138,9 @@ class FitMaps(FitCells):
         )
 
 
-def trained_unmixing(start: Unmixing, data: Dataset, config: CellsConfig) -> tuple[Unmixing, bool]:
+def trained_unmixing(
+    start: Unmixing, data: Dataset, settings: CellsTrain, seed: int
+) -> tuple[Unmixing, bool]:
     """Train an unmixing map from ``start`` and from the identity; return the one by which
     validation rows are likelier, with components of variance 1, and whether these are clearly
     likelier than without a map.
@@ -148,7 +150,7 @@ def trained_unmixing(start: Unmixing, data: Dataset, config: CellsConfig) -> tup
     validation = units_of(columns, data.validation)
     identity = np.eye(len(columns))
     # The last map stays the identity: none.
-    model = _fit_maps(np.stack([start.matrix, identity, identity]), train, config)
+    model = _fit_maps(np.stack([start.matrix, identity, identity]), train, settings, seed)
     held_out = ops.convert_to_tensor(validation[:MAP_VALIDATION_ROWS].T.astype(np.float32))
     log_probs = ops.convert_to_numpy(model.log_probs(held_out)).astype(np.float64)
     log_q = log_probs + np.reshape(model.shift, (-1, 1))
@@ -162,9 +164,8 @@ def trained_unmixing(start: Unmixing, data: Dataset, config: CellsConfig) -> tup
     return unmixing, is_large and is_clear(gains, LEAST_ERRORS)
 
 
-def _fit_maps(maps: np.ndarray, train: np.ndarray, config: CellsConfig) -> FitMaps:
+def _fit_maps(maps: np.ndarray, train: np.ndarray, settings: CellsTrain, seed: int) -> FitMaps:
     """Train maps from initial ones ``(R, D, D)``, with networks, on rows ``(n, D)`` in units."""
-    settings = config.train
     chunk = settings.chunk or 1
     steps = MAP_CHUNKS * chunk
     components = [component(i, FLOOR, -LARGEST_MEAN, LARGEST_MEAN) for i in range(train.shape[1])]
@@ -173,12 +174,12 @@ def _fit_maps(maps: np.ndarray, train: np.ndarray, config: CellsConfig) -> FitMa
     arrays = stacked([start.arrays for start in starts])
     units = stacked([start.units for start in starts])
     seen = np.ones(len(layout.inputs))
-    initial = network.initial_weights(layout, MAP_BLOCKS, stream(config.seed, "maps"), seen)
+    initial = network.initial_weights(layout, MAP_BLOCKS, stream(seed, "maps"), seen)
     trained = CellWeights([{**initial, TURN_ARRAY: np.zeros(maps.shape[1:])}] * len(maps))
     model = FitMaps(maps, layout, components, trained, StartingWeights(arrays, units))
     model.prepare(settings, steps)
     model.decay = MAP_DECAY
-    chunks = PointChunks(train, [config.seed], steps, chunk, settings.batch_size or 1)
+    chunks = PointChunks(train, [seed], steps, chunk, settings.batch_size or 1)
     model.train_on(chunks, [])
     return model
 
@@ -229,8 +230,8 @@ def _without_networks(config: CellsConfig, data: Dataset) -> tuple[CellDensity, 
     """
     unmixing = _unmixing_to_use(config, data)
     if unmixing is None:
-        return _by_columns(config, data), data.train
-    independent = _by_columns(config, data.straightened())
+        return _by_columns(config.cells, config.train, data), data.train
+    independent = _by_columns(config.cells, config.train, data.straightened())
     components, rows = unmixing.fitted(data.train)
     marginals = fitted_marginals(components, rows, None)
     layout = independent.layout
@@ -249,11 +250,11 @@ def _unmixing_to_use(config: CellsConfig, data: Dataset) -> Unmixing | None:
     if start is None:
         return None
     with phase("training a map to linear components"):
-        unmixing, is_likelier = trained_unmixing(start, straight, config)
+        unmixing, is_likelier = trained_unmixing(start, straight, config.train, config.seed)
     return unmixing if config.cells.unmixed or is_likelier else None
 
 
-def _by_columns(config: CellsConfig, data: Dataset) -> CellDensity:
+def _by_columns(cells: Cells, train: CellsTrain, data: Dataset) -> CellDensity:
     """Density of the columns of a table, without networks and without a map."""
     n_given = len(data.given_names)
     columns = fitted_columns(data)
@@ -261,13 +262,13 @@ def _by_columns(config: CellsConfig, data: Dataset) -> CellDensity:
     layout = layout_of(
         columns,
         n_given,
-        config.cells.components or 0,
-        config.cells.width or 0,
-        config.train.frequencies,
-        config.train.knots,
+        cells.components or 0,
+        cells.width or 0,
+        train.frequencies,
+        train.knots,
     )
     marginals = fitted_marginals(columns[n_given:], data.train[:, n_given:], data.weights.train)
-    rules = config.cells.rules or ()
+    rules = cells.rules or ()
     return CellDensity(columns, layout, marginals, computed=computed, rules=rules)
 
 
@@ -312,7 +313,7 @@ def fit(
     fills by column.
     """
     with phase(f"preparing batches of {len(data.train):,} rows"):
-        chunks = batches_of(built, data, config)
+        chunks = batches_of(built, data, config.train, config.seed)
         validate = validator(built, data.validation, data.weights.validation)
         filling = filling_of(built, data, chunks)
     update = config.train.early_update
@@ -329,16 +330,15 @@ def fit(
     return training, networks, acceptance
 
 
-def batches_of(built: BuiltCells, data: Dataset, config: CellsConfig) -> CellChunks:
+def batches_of(built: BuiltCells, data: Dataset, settings: CellsTrain, seed: int) -> CellChunks:
     """Chunks of batches of training rows for each network, drawn by their row weights; if gaps are
     filled, a share ``train.filled`` of the rows has them filled.
 
     Settings that may be null are set where the config is settled.
     """
-    settings = config.train
     n_columns = built.model.layout.n_columns
     rows = packed_rows(built.density, data.train)
-    seeds = seeds_from(config.seed, settings.members)
+    seeds = seeds_from(seed, settings.members)
     shape = (settings.steps or 0, settings.chunk or 1, settings.batch_size or 0)
     row_weights = data.weights.train
     if settings.filled:

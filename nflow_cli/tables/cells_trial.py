@@ -39,7 +39,7 @@ def trial(config: CellsConfig, data: Dataset) -> Cost:
     start = time.perf_counter()
     built = build(config, few)
     building = time.perf_counter() - start
-    chunks = batches_of(built, few, config)
+    chunks = batches_of(built, few, config.train, config.seed)
     update, compiling = pace(built.model, chunks)
     validating = _validating(built, data) + _filling(built, few, chunks) * n / len(few.train)
     validating_an_update = validating / (config.train.chunk or 1)

@@ -6,9 +6,9 @@ from nflow_cli.config.table import CellsConfig, FitConfig
 from nflow_cli.data.kinds.dataset import Dataset
 from nflow_cli.experiments.summary import Fitted
 from nflow_cli.tables.loaded_tables import TableModel
+from nflow_cli.tables.row_training import Training
 from nflow_cli.tables.table_data import facts_of
 from nflow_cli.tables.table_scoring import RowDensity, judged
-from nflow_cli.training.session import Training
 
 
 def fitted_density(

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from nflow_cli.config.table import FitConfig
 from nflow_cli.data.kinds.dataset import Dataset
 from nflow_cli.densities.pushforward import PushforwardDensity, mixture
 from nflow_cli.densities.regression import LinearGaussian
@@ -58,10 +57,13 @@ def further_scores(
     return {**of_base.scores("base_log_likelihood"), **of_members(test_scores.members, weights)}
 
 
-def arrays(config: FitConfig, density: PushforwardDensity, data: Dataset) -> dict[str, np.ndarray]:
+def arrays(
+    density: PushforwardDensity, data: Dataset, seed: int, keep_rows: bool
+) -> dict[str, np.ndarray]:
     """Arrays of the plane, or of rows and draws."""
-    arrays_of = density_of_points if config.is_in_the_plane else rows_and_draws
-    return arrays_of(density, data, config.seed, config.evaluate.keep_rows)
+    is_in_the_plane = density.dim == 2 and not density.n_given and density.n_members == 1
+    arrays_of = density_of_points if is_in_the_plane else rows_and_draws
+    return arrays_of(density, data, seed, keep_rows)
 
 
 def density_of_points(

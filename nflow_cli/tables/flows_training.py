@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from nflow_cli.backend.programs import compiled
-from nflow_cli.config.table import FitConfig
+from nflow_cli.config.table import FitConfig, FlowsTrain
 from nflow_cli.data.kinds.dataset import Dataset
 from nflow_cli.data.units import ColumnUnits
 from nflow_cli.densities.pushforward import PushforwardDensity, chunks, each_member
@@ -22,10 +22,10 @@ from nflow_cli.runs.model_file import save_model
 from nflow_cli.tables import flows_scoring
 from nflow_cli.tables.fitted_density import fitted_density
 from nflow_cli.tables.flows_loading import built_stack
+from nflow_cli.tables.row_training import Training, train_on_rows
 from nflow_cli.terminal.output import tell
 from nflow_cli.training.chunks import PointChunks
 from nflow_cli.training.observers import nats_text
-from nflow_cli.training.session import Training, train_on_rows
 from nflow_cli.training.trainer import ChunkTrainer
 
 
@@ -102,7 +102,7 @@ def fit(
     model: FitPoints, data: Dataset, config: FitConfig, directory: RunDirectory | None = None
 ) -> Training:
     """Train ``model`` as ``config.train`` specifies; restore the weights of the best validation."""
-    batches = batches_of(model, data, config)
+    batches = batches_of(model, data, config.train, config.seed)
     validate = validator(model, data)
     name = "linear regression" if data.given_names else "Gaussian"
     gaussian = LinearGaussian(model.density, data.train, data.weights.train)
@@ -112,11 +112,10 @@ def fit(
     return train_on_rows(model, batches, validate, data, config, directory)
 
 
-def batches_of(model: FitPoints, data: Dataset, config: FitConfig) -> PointChunks:
+def batches_of(model: FitPoints, data: Dataset, settings: FlowsTrain, seed: int) -> PointChunks:
     """Batches of encoded training rows for each member."""
-    settings = config.train
     encoded, _ = model.density.encoded(data.train)
-    seeds = seeds_from(config.seed, settings.ensemble)
+    seeds = seeds_from(seed, settings.ensemble)
     shape = (settings.steps or 0, settings.chunk or 1, settings.batch_size or 0)
     return PointChunks(encoded, seeds, *shape, data.weights.train)
 

@@ -17,7 +17,7 @@ def trial(config: FitConfig, data: Dataset) -> Cost:
     share = n / len(few.train)
     model = build(config, few)
     scoring = share * seconds_of(lambda: judged(flows_scoring, config, model.density, few))
-    update, compiling = pace(model, batches_of(model, few, config))
+    update, compiling = pace(model, batches_of(model, few, config.train, config.seed))
     validate = validator(model, few)
     validate()  # compiles
     validating_an_update = share * seconds_of(validate) / (config.train.chunk or 1)

@@ -70,7 +70,9 @@ class TableModel(Protocol):
         """Scores beside the log-likelihood, by key."""
         ...
 
-    def arrays(self, config: Any, density: Any, data: Dataset) -> dict[str, np.ndarray]:
+    def arrays(
+        self, density: Any, data: Dataset, seed: int, keep_rows: bool
+    ) -> dict[str, np.ndarray]:
         """Arrays of its pictures."""
         ...
 

@@ -1,19 +1,27 @@
 """Table that a density is fitted to."""
 
+import os
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from nflow_cli.config import presets
-from nflow_cli.config.table import CellsConfig, FitConfig, Tails
+from nflow_cli.config.table import CellsConfig, FitConfig, TableData, Tails
+from nflow_cli.constants import RUN
 from nflow_cli.data.files.table_files import open_table
 from nflow_cli.data.files.tables import TableFile
-from nflow_cli.data.kinds.dataset import Dataset, load_dataset
+from nflow_cli.data.kinds.dataset import ODD_ROWS, Dataset, load_dataset
 from nflow_cli.data.kinds.found_rules import rules_of
 from nflow_cli.data.points import Parts
-from nflow_cli.errors import ConfigError, RunDirectoryError
-from nflow_cli.experiments.recorded_data import found_again, recorded_odd_rows, with_tests
+from nflow_cli.errors import ConfigError, DataError, RunDirectoryError
+from nflow_cli.experiments.recorded_data import (
+    found_again,
+    is_named,
+    place_of,
+    record_of_data,
+    record_of_tests,
+)
 from nflow_cli.experiments.run import Run
 from nflow_cli.runs.directory import CONFIG
 from nflow_cli.tables.cells.fitting import fitted_columns
@@ -71,6 +79,31 @@ def facts_of(data: Dataset) -> dict[str, Any]:
     """What a summary says of the rows."""
     record = {"name": data.name, "sha256": data.sha256}
     return {"data": record, "measure": data.measure, "columns": data.scored_names, **data.sizes}
+
+
+def with_tests(run: Run, settings: TableData) -> TableData:
+    """Settings of a run with the present path of its file of test rows, if any."""
+    if settings.test is None:
+        return settings
+    tests = record_of_tests(record_of_data(run))
+    place = place_of(tests) if is_named(tests) else settings.test
+    if not os.path.exists(place):
+        raise DataError(f"{place}: no such table; expected the test rows of this run")
+    return settings.model_copy(update={"test": place})
+
+
+def recorded_odd_rows(run: Run) -> Parts | None:
+    """Row numbers, from 0, of the outliers that a robust run left out; ``None`` of any other."""
+    record = record_of_data(run).get(ODD_ROWS)
+    if record is None:
+        return None
+    try:
+        numbers = [np.array(record[part], int) for part in Parts._fields]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        problem = "damaged: expected row numbers of data"
+        raise RunDirectoryError(f"{run.path / RUN}: {problem}") from None
+    train, validation, test = numbers
+    return Parts(train - 1, validation - 1, test - 1)
 
 
 def expect_settled(run: Run) -> None:

@@ -59,7 +59,7 @@ def judged(model: TableModel, config: Config, density: RowDensity, data: Dataset
         row_scores = model.row_scores(density, data.test, config.seed, data)
         scores = scores_of_test(model, config, density, data, row_scores, config.seed)
     with phase("preparing pictures"):
-        arrays = model.arrays(config, density, data)
+        arrays = model.arrays(density, data, config.seed, config.evaluate.keep_rows)
         arrays["pit"] = distribution(_pit_values(row_scores), weights)
         if config.evaluate.keep_rows:
             arrays["test_log_q"] = row_scores.log_density.astype(np.float64)

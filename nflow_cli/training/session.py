@@ -3,8 +3,8 @@
 import contextlib
 import ctypes
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
 
 import keras
 import numpy as np
@@ -16,14 +16,12 @@ from nflow_cli.config.presets import validate
 from nflow_cli.config.run_config import RunConfig
 from nflow_cli.config.schema import run_schemas
 from nflow_cli.config.strict import Strict
-from nflow_cli.config.table import CellsConfig, FitConfig
-from nflow_cli.data.kinds.dataset import Dataset
 from nflow_cli.errors import ConfigError, Interrupted, RunDirectoryError
 from nflow_cli.runs.checkpoints import Checkpoint, Checkpoints
 from nflow_cli.runs.directory import CHECKPOINTS, CONFIG, RunDirectory
 from nflow_cli.terminal.output import tell
 from nflow_cli.terminal.signals import DeferredSignals
-from nflow_cli.training.chunks import Chunks, PointChunks
+from nflow_cli.training.chunks import Chunks
 from nflow_cli.training.observers import (
     Clock,
     Count,
@@ -32,12 +30,9 @@ from nflow_cli.training.observers import (
     Observer,
     ProgressReport,
     Saved,
-    Speed,
     StateError,
     checked_state,
-    nats_text,
 )
-from nflow_cli.training.stopping import ValidationLog
 from nflow_cli.training.trainer import ChunkTrainer
 
 
@@ -319,57 +314,3 @@ def grouped(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, list[np.nda
         if name.startswith(prefix) and "/" not in key:
             groups.setdefault(key, []).append(array)
     return groups
-
-
-class Training(NamedTuple):
-    """Result of a training: updates, the latest whose weights are kept, and speed."""
-
-    steps: int
-    best_update: int
-    speed: Speed
-
-
-def train_on_rows(
-    model: ChunkTrainer,
-    chunks: PointChunks,
-    validate: Callable[[], np.ndarray],
-    data: Dataset,
-    config: CellsConfig | FitConfig,
-    directory: RunDirectory | None = None,
-    observers: Sequence[Observer] = (),
-    keeps_last: bool = False,
-) -> Training:
-    """Train a model as ``config.train`` specifies; restore the weights of the best validation,
-    unless ``keeps_last``.
-
-    ``validate`` returns the losses ``(R, n)`` of validation rows in nats; the initial weights are
-    candidates too. With ``directory``: logged there and resumable.
-    """
-    steps = config.train.steps or 0
-    clock = Clock()
-    log = ValidationLog(
-        clock,
-        validate=validate,
-        stopping=config.train.stopping,
-        validates_start=True,
-        row_weights=data.weights.validation,
-    )
-
-    def note(logs: Mapping[str, float]) -> str:
-        text = f"log-likelihood {nats_text(-float(logs['loss']))}"
-        validation = f", validation {nats_text(-log.mean_loss)}" if log.rows else ""
-        return f"{text}{validation} nats"
-
-    def best() -> str:
-        return "" if keeps_last else log.best_text(lambda loss: nats_text(-loss))
-
-    progress = ProgressReport(steps, clock, note, best)
-    with Session(
-        config, steps, directory, log=log, progress=progress, observers=observers
-    ) as session:
-        session.fit(model, chunks)
-        if not keeps_last:
-            log.take_best(model)
-        session.finish(model)
-    kept = clock.steps if keeps_last else log.last_best_update
-    return Training(clock.steps, kept, clock.speed())

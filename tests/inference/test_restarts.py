@@ -124,7 +124,7 @@ def side_by_side():
     """The weights of four restarts without halving, and their KL after two of the five chunks."""
     settings = preset(seed=4, restarts=4, halving=False)
     with session(MetricsLog(Clock()), 100) as opened:
-        restarts = Restarts(built(settings), settings)
+        restarts = Restarts(built(settings), settings.train, settings.seed)
         restarts.fit_until(40, opened)
         early = restarts.evaluate()
         restarts.fit_until(100, opened)
@@ -172,7 +172,7 @@ def test_without_halving_the_best_of_all_is_kept():
 
 def test_restarts_are_judged_by_their_kl_at_common_samples():
     settings = preset(restarts=2)
-    kls = Restarts(built(settings), settings).evaluate()
+    kls = Restarts(built(settings), settings.train, settings.seed).evaluate()
     for seed in (0, 1):
         scores = judge(FlowStack(FLOW["pattern"], FLOW["k"], seed=seed), U1(), n=50_000)
         # Both are means over 50,000 samples, of different streams.
@@ -198,7 +198,7 @@ def test_a_restart_that_diverges_harms_no_other(monkeypatch):
 
 def test_without_flows_all_restarts_are_alike():  # of seeds that begin again behind the largest
     settings = preset(seed=2**32 - 1, restarts=2)
-    assert Restarts(built(settings), settings).seeds == [2**32 - 1, 0]
+    assert Restarts(built(settings), settings.train, settings.seed).seeds == [2**32 - 1, 0]
     flow, rows, record = fit(preset(flow={"k": 0}, restarts=3))
     assert rows[-1]["update"] == 100
     assert len(set(record.kl)) == 1
@@ -260,7 +260,7 @@ def test_restarts_give_the_same_bits_again(finished, tmp_path):
 
 def test_what_goes_on_from_the_last_one_keeps_its_seed():
     settings = preset(seed=4, restarts=3)
-    restarts = Restarts(built(settings), settings)
+    restarts = Restarts(built(settings), settings.train, settings.seed)
     restarts.restore({"alive": [2], "kl": [1.0, 2.0, 0.5], "updates": [40, 40, 60]})
     assert restarts.trainer is restarts.model
     assert restarts.model.flow.seed == 6

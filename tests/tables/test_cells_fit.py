@@ -152,7 +152,7 @@ def trained_map(columns):
     train = {"chunk": 100, "batch_size": 128}
     short = {"command": "fit", "data": "table", "flow": None, "train": train}
     config = presets.validate(short, "a test").settled(data.kinds, len(data.train))
-    return start, *trained_unmixing(start, data, config)
+    return start, *trained_unmixing(start, data, config.train, config.seed)
 
 
 def test_a_map_is_found_where_no_components_are_independent():

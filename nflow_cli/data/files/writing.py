@@ -5,7 +5,7 @@ import importlib
 import io
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,8 +24,7 @@ from nflow_cli.data.files.table_files import STDIN
 from nflow_cli.data.files.tables import positions, shown
 from nflow_cli.data.files.written import STORED, WHOLE, in_single
 from nflow_cli.errors import DataError
-from nflow_cli.runs import files
-from nflow_cli.runs.directory import RunDirectory
+from nflow_cli.runs.directory import write_file
 
 
 def batch_of(
@@ -134,12 +133,6 @@ def write_table(path: str | Path, names: Sequence[str], batches: Iterable[pa.Rec
     path = Path(path)
     write = {".parquet": _write_parquet, ".npy": _write_npy}.get(path.suffix.lower(), _write_csv)
     write_file(path, lambda file: write(file, schema, batches))
-
-
-def write_file(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
-    """Write a file atomically by ``fill(file)``, through a link that the user names."""
-    path = files.followed(path)
-    RunDirectory(path.parent).write(path.name, fill)
 
 
 def _schema(

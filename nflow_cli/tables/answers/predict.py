@@ -10,7 +10,7 @@ import numpy as np
 from nflow_cli.config.column_kinds import ColumnKind
 from nflow_cli.data.files.table_files import opened
 from nflow_cli.data.files.tables import TableFile, listed, shown
-from nflow_cli.data.files.writing import as_written, write_file
+from nflow_cli.data.files.writing import as_written
 from nflow_cli.data.files.written import DIGITS
 from nflow_cli.errors import DataError
 from nflow_cli.evaluation.tallies import Moments, Tally
@@ -32,6 +32,7 @@ from nflow_cli.experiments.summary import (
 )
 from nflow_cli.random_streams import stream
 from nflow_cli.registry import nearest
+from nflow_cli.runs.directory import write_file
 from nflow_cli.tables.cells.cell_columns import CellColumn
 from nflow_cli.tables.cells.cell_conditional import UNRESOLVED, CellPosterior
 from nflow_cli.tables.given import Completions, completions, weighted_quantiles
