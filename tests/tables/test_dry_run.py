@@ -17,7 +17,7 @@ from mutations import BYTES, CELLS, mutated, odd_cells
 
 from nflow_cli.cli import main
 from nflow_cli.config import presets
-from nflow_cli.data.kinds.found_kinds import dataset, reader
+from nflow_cli.data.kinds import dataset, reader
 from nflow_cli.errors import NflowError
 from nflow_cli.experiments import running
 from nflow_cli.runs.json_text import json_text
